@@ -1,0 +1,109 @@
+"""Trains a convolutional network on handwritten digits and writes a submission for Kaggle's Digit Recognizer.
+
+python examples/train_mnist.py                                    # data/train.csv, else MNIST, else drawn digits
+python examples/train_mnist.py --train train.csv --test test.csv  # Kaggle's files
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import minicnn
+from minicnn import data, metrics, recipes
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", help="labelled images, a CSV file as Kaggle's train.csv")
+    parser.add_argument("--test", help="images to label, a CSV file as Kaggle's test.csv")
+    parser.add_argument("--out", default="submission.csv", help="the submission to write (default: %(default)s)")
+    parser.add_argument("--recipe", choices=list(recipes.RECIPES), default="default", help="network and training")
+    parser.add_argument("--epochs", type=int, help="passes over the training images (default: the recipe's)")
+    parser.add_argument("--batch-size", type=int, help="images per step (default: the recipe's)")
+    parser.add_argument(
+        "--validation", type=float, default=0.05, help="share held out to measure accuracy (0 for none)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same network, to the bit")
+    parser.add_argument("--threads", type=int, help="processor cores to use (default: all)")
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument("--save", help="also write the trained network to this file")
+    return parser.parse_args()
+
+
+def load(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(training images, their labels, images to label): the files asked for, or the best there is."""
+    here = Path("data")
+    train = args.train or (here / "train.csv" if (here / "train.csv").exists() else None)
+    test = args.test or (here / "test.csv" if (here / "test.csv").exists() and not args.train else None)
+    if train:
+        print(f"data: {train}, {test or 'no test file: its first 1,000 images stand in for one'}")
+        images, labels = data.read_kaggle(train, labels=True)
+        return images, labels, data.read_kaggle(test, labels=False)[0] if test else images[:1000]
+    try:
+        (images, labels), (unknown, _) = data.load_mnist()
+        print("data: MNIST, 60,000 images to train on and 10,000 to label (there is no data/train.csv)")
+    except ConnectionError as error:
+        print(
+            f"data: 12,000 synthetic digits, drawn here (there is no data/train.csv, and MNIST is out of reach: {error})"
+        )
+        (images, labels), (unknown, _) = (
+            data.synthetic_digits(12_000, args.seed),
+            data.synthetic_digits(2_000, args.seed + 1),
+        )
+    return images, labels, data.read_kaggle(args.test, labels=False)[0] if args.test else unknown
+
+
+def report(labels: np.ndarray, predictions: np.ndarray) -> None:
+    """Accuracy, the 91 % that the original assignment asks for, and where the network errs."""
+    matrix = metrics.confusion_matrix(labels, predictions, 10)
+    right, accuracy = matrix.diagonal(), matrix.trace() / matrix.sum()
+    print(
+        f"\nvalidation accuracy {accuracy:.2%} on {len(labels):,} images: the bar of 91 % is {'' if accuracy >= 0.91 else 'NOT '}passed"
+    )
+    print(
+        "by digit: "
+        + "  ".join(f"{digit} {share:.1%}" for digit, share in enumerate(right / np.maximum(1, matrix.sum(axis=1))))
+    )
+    errors = matrix - np.diag(right)
+    worst = [divmod(int(pair), 10) for pair in np.argsort(errors, axis=None, kind="stable")[::-1][:5]]
+    found = [f"{true} taken for {taken} ({errors[true, taken]}×)" for true, taken in worst if errors[true, taken]]
+    print("worst confusions: " + (", ".join(found) or "none"))
+
+
+def main() -> None:
+    args = arguments()
+    minicnn.set_random_seed(args.seed)
+    if args.threads is not None:
+        minicnn.set_threads(args.threads)
+    data.check_writable(args.out)  # before the training, not after it
+    images, labels, unknown = load(args)
+
+    # The last images are kept out of training, to measure on.
+    if not 0 <= args.validation < 1:
+        raise ValueError(f"--validation must be at least 0 and below 1, not {args.validation}")
+    kept = len(images) - int(len(images) * args.validation)
+    train, validation = (images[:kept], labels[:kept]), (images[kept:], labels[kept:])
+
+    recipe = recipes.get(args.recipe)
+    epochs, batch_size = args.epochs or recipe.epochs, args.batch_size or recipe.batch_size
+    model = recipe.model(samples=kept, epochs=epochs, batch_size=batch_size).to(args.device)
+    model.summary()
+    model.fit(*train, batch_size=batch_size, epochs=epochs, validation_data=validation if kept < len(images) else None)
+    if kept < len(images):
+        report(validation[1], model.predict(validation[0]))
+
+    path = data.write_submission(args.out, model.predict(unknown).argmax(axis=1))
+    print(f"\nsubmission with {len(unknown):,} labels: {path.resolve()}")
+    if args.save:
+        model.save(args.save)
+        print(f"network: {Path(args.save).resolve()}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"train_mnist: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,100 @@
+"""Whole files in and out: read at once, gzip or not, and replaced in one step or not at all.
+
+Everything that can go wrong with a user's file is a `DataError`, whose message is one sentence that names the file.
+"""
+
+import gzip
+import os
+import secrets
+import shutil
+import zlib
+from pathlib import Path
+from typing import TypeAlias
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+class DataError(ValueError):
+    """A user's data cannot be used; the message says where (file, row, column), what was expected and what came."""
+
+
+def read_bytes(path: PathLike) -> bytes:
+    """The contents of a file, decompressed if its name ends in `.gz` or its first bytes are gzip's (RFC 1952).
+
+    Raises DataError if the file is missing, cannot be read, or is a damaged gzip file.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: expected a file, but there is none of this name.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: expected a file, but this is a directory.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise DataError(f"{path}: the file cannot be read ({reason(error)}).") from error
+    if not content.startswith(b"\x1f\x8b") and Path(path).suffix.lower() != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: expected a complete gzip file, but it is damaged ({reason(error)}).") from error
+
+
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Makes `content` the contents of a file in one step: whoever looks sees the old file or the new one, whole.
+
+    The bytes go to a temporary file in the same folder, to the disk, and only then take the name; a link is followed,
+    and the permissions of a file that was there stay. Raises DataError if the place cannot be written; nothing is left
+    behind, and what was there is untouched.
+    """
+    _replace(path, content)
+
+
+def check_writable(path: PathLike) -> None:
+    """Raises DataError if `write_submission` could not write this path; touches nothing that is there.
+
+    Meant to be called before a long training, so that its result is not lost at the end.
+    """
+    _replace(path, None)
+
+
+def _replace(path: PathLike, content: bytes | None) -> None:
+    """`write_bytes`; without content it stops just before the temporary file would take the name."""
+    try:
+        target = Path(path).resolve()
+        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+            found = "this is a directory" if target.is_dir() else "what is there is read-only or no regular file"
+            raise DataError(f"{path}: expected a file that can be written, but {found}.")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content or b"")
+                file.flush()
+                os.fsync(file.fileno())
+            if content is not None:
+                if target.exists():
+                    shutil.copymode(target, temporary)
+                os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except DataError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # the last two: a null character in the name, a circle of links
+        raise DataError(f"{path}: the file cannot be written ({reason(error)}).") from error
+
+
+def make_folder(path: PathLike) -> None:
+    """Makes a folder and those above it where they are missing; raises DataError if that cannot be done."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the folder cannot be made ({reason(error)}).") from error
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in lower case and without numbers of errors or names of files."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return text[0].lower() + text[1:].rstrip(".")

@@ -1,0 +1,96 @@
+"""The MNIST database of handwritten digits, downloaded once from public mirrors and kept in a cache folder.
+
+The four original files are known by their SHA-256, so it does not matter who sent them.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from minicnn.data.files import PathLike, make_folder, reason, write_bytes
+from minicnn.data.idx import read_idx
+
+Digits: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
+FILES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+TIMEOUT = 10.0  # seconds without an answer
+
+
+def load_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
+    """The 60,000 training and 10,000 test digits: (train_images, train_labels), (test_images, test_labels).
+
+    Images are uint8 (N, 28, 28, 1), labels int64 (N,). Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database".
+
+    The files are looked for in the folder `cache`, by default `minicnn` in `$XDG_CACHE_HOME` or `~/.cache`; those
+    missing or damaged are downloaded into it. Raises ConnectionError if a file is needed and no mirror gives it,
+    DataError if the folder cannot be written.
+    """
+    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folder = user / "minicnn" if cache is None else Path(cache)
+    train_images, train_labels, test_images, test_labels = (read_idx(_fetch(name, folder)) for name in FILES)
+    return (
+        (train_images[..., np.newaxis], train_labels.astype(np.int64)),  # (60000, 28, 28, 1), (60000,)
+        (test_images[..., np.newaxis], test_labels.astype(np.int64)),  # (10000, 28, 28, 1), (10000,)
+    )
+
+
+def _fetch(name: str, folder: Path) -> Path:
+    """The path of an intact copy of the file in `folder`, downloaded if there is none."""
+    from http.client import HTTPException
+
+    path, failures = folder / name, []
+    if path.is_file():
+        if _is_intact(name, path.read_bytes()):
+            return path
+        failures.append(f"the copy in {folder} is damaged")
+    make_folder(folder)
+    for mirror in MIRRORS:
+        try:
+            content = _download(mirror + name)
+        except (OSError, HTTPException) as error:
+            cause = getattr(error, "reason", error)  # a URLError wraps what happened
+            failures.append(f"{mirror} gave no answer ({reason(cause) if isinstance(cause, Exception) else cause})")
+            continue
+        if _is_intact(name, content):
+            write_bytes(path, content)
+            return path
+        failures.append(f"{mirror} sent a damaged file")
+    raise ConnectionError(
+        f"{name} could not be downloaded ({'; '.join(failures)}): put {', '.join(FILES)} into {folder} by hand."
+    )
+
+
+def _is_intact(name: str, content: bytes) -> bool:
+    return hashlib.sha256(content).hexdigest() == FILES[name]
+
+
+def _download(url: str) -> bytes:
+    """What the address gives, with a progress bar on a terminal."""
+    from urllib.request import urlopen
+
+    from tqdm import tqdm
+
+    content = bytearray()
+    name = url.rpartition("/")[2]
+    with (
+        urlopen(url, timeout=TIMEOUT) as answer,
+        tqdm(total=answer.length, unit="B", unit_scale=True, desc=name, disable=None) as bar,
+    ):
+        while block := answer.read(1 << 16):
+            content += block
+            bar.update(len(block))
+    return bytes(content)

@@ -1,0 +1,77 @@
+"""Cuts a product into register tiles: which tile shapes cover it, where each begins, and the kernel that runs them all.
+
+A plan is an int64 array with one row per panel of equal tiles: the address of the panel's native function, the byte
+offsets of its corner in a, b, the bias and c, and the geometry of `simd.FIELDS`.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from . import simd
+from .jit import kernel
+from .simd import run_panel
+
+HEAD = 5  # columns of a plan before the geometry: function, and the offsets in a, b, bias and c
+
+
+def row_spans(rows: int, most: int) -> Iterator[tuple[int, int, int]]:
+    """(rows of a tile, first row, number of tiles): as few tiles as possible, of at most two sizes that differ by one."""
+    tiles = -(-rows // most)
+    small, larger = divmod(rows, tiles)
+    if larger:
+        yield small + 1, 0, larger
+    yield small, larger * (small + 1), tiles - larger
+
+
+def channel_blocks(channels: int, width: int, vectors: int) -> Iterator[tuple[int, int, int]]:
+    """(vectors of a tile, first channel, channels in its last vector): full tiles, then one for what is left over."""
+    for first in range(0, channels, vectors * width):
+        left = min(channels - first, vectors * width)
+        used = -(-left // width)
+        yield used, first, left - (used - 1) * width
+
+
+@lru_cache(maxsize=1024)
+def plan(
+    dtype: str, rows: int, channels: int, a_offset: int = 0, b_offset: int = 0, c_offset: int = 0, **geometry: int
+) -> np.ndarray:
+    """The panels of a product with so many rows (in each of the I lines) and output channels; offsets in elements.
+
+    `geometry` gives those of `simd.FIELDS` that are not 0; counts left out are 1. The channels of b and c are
+    contiguous.
+    """
+    type_ = np.dtype(dtype)
+    size, width = type_.itemsize, simd.lanes(type_)
+    table = []
+    most_rows, vectors = simd.tile_shape(rows, channels, type_)
+    for used, channel, last in channel_blocks(channels, width, vectors):
+        for tile_rows, first, tiles in row_spans(rows, most_rows * vectors // used):
+            fields = {"I": 1, "P": 1, "Q": 1, "K": 1} | geometry
+            fields |= {
+                "J": tiles,
+                "a_j": tile_rows * fields["a_row"],
+                "c_j": tile_rows * fields["c_row"],
+                "lanes": last,
+            }
+            function = simd.panel(tile_rows, used, last != width, dtype)
+            offsets = (
+                a_offset + first * fields["a_row"],
+                b_offset + channel,
+                channel,
+                c_offset + first * fields["c_row"] + channel,
+            )
+            table.append(
+                [function, *(size * offset for offset in offsets), *(fields.get(name, 0) for name in simd.FIELDS)]
+            )
+    return np.array(table, np.int64)
+
+
+@kernel
+def run_plan(plan: Any, a: int, b: int, bias: int, c: int) -> None:
+    """Runs every panel of a plan; a, b, bias and c are addresses."""
+    for p in range(plan.shape[0]):
+        geometry = plan.ctypes.data + 8 * (p * plan.shape[1] + HEAD)
+        run_panel(plan[p, 0], geometry, a + plan[p, 1], b + plan[p, 2], bias + plan[p, 3], c + plan[p, 4])

@@ -1,0 +1,144 @@
+"""The two-dimensional convolution layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import initializers
+from ..ops.reference import Array, Pads, Pair
+from .base import ActivatedLayer, Layer, Shape
+
+
+def pair(value: int | Sequence[int], name: str) -> Pair:
+    """(height, width) from one number for both or a pair of them, each 1 or more."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, int) and v >= 1 for v in both):
+        raise ValueError(f"{name} must be a positive integer or a pair of them, not {value!r}")
+    return both
+
+
+def padding_name(padding: str) -> str:
+    if str(padding).lower() not in ("valid", "same"):
+        raise ValueError(f"padding must be 'valid' or 'same', not {padding!r}")
+    return padding.lower()
+
+
+def channels_last(data_format: str | None) -> None:
+    if data_format not in (None, "channels_last"):
+        raise ValueError(f"minicnn has one layout, channels_last (batch, height, width, channels), not {data_format!r}")
+
+
+def window_pads(image: Sequence[int], size: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)) -> Pads:
+    """The zeros that padding="same" adds to an image (height, width): as few as give ⌈size / stride⌉ outputs, an odd
+    one below and to the right.
+    """
+    pads = []
+    for length, k, s, d in zip(image, size, strides, dilation, strict=True):
+        total = 0 if padding == "valid" else max(0, (-(-length // s) - 1) * s + (k - 1) * d + 1 - length)
+        pads.append((total // 2, total - total // 2))
+    return pads[0], pads[1]
+
+
+def window_outputs(
+    layer: Layer, shape: Shape, size: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)
+) -> Pair:
+    """(OH, OW), the number of positions of a window in an image; ValueError where there is none."""
+    pads = window_pads(shape[1:3], size, strides, padding, dilation)
+    reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
+    height, width = ((n + sum(p) - r) // s + 1 for n, p, r, s in zip(shape[1:3], pads, reach, strides, strict=True))
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"layer {layer.name}: a window of {reach[0]}×{reach[1]} does not fit into an input of shape {shape}; use padding='same'"
+        )
+    return height, width
+
+
+class Conv2D(ActivatedLayer):
+    """y[n,i,j,f] = Σ_abc x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,f] + bias[f], s the strides and d the dilation rate
+
+    x (N, H, W, C)   kernel (KH, KW, C, F)   bias (F,)   y (N, OH, OW, F)
+
+    Arguments and defaults are those of Keras 3; `groups` other than 1 is not offered, and strides cannot be combined
+    with dilation.
+    """
+
+    input_rank = 4
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        groups: int = 1,
+        activation: str | Layer | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(activation, **options)
+        channels_last(data_format)
+        if not isinstance(filters, int) or filters < 1:
+            raise ValueError(f"filters must be a positive integer, not {filters!r}")
+        if groups != 1:
+            raise ValueError(f"minicnn convolves all channels together: groups must be 1, not {groups}")
+        self.filters, self.use_bias = filters, use_bias
+        self.kernel_size = pair(kernel_size, "kernel_size")
+        self.strides = pair(strides, "strides")
+        self.dilation_rate = pair(dilation_rate, "dilation_rate")
+        self.padding = padding_name(padding)
+        if self.strides != (1, 1) and self.dilation_rate != (1, 1):
+            raise ValueError(f"strides {self.strides} and dilation_rate {self.dilation_rate} cannot both differ from 1")
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        channels = self.input_shape[3]
+        self.pads = window_pads(self.input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        self.kernel = self.add_weight(
+            (*self.kernel_size, channels, self.filters), self.kernel_initializer, name="kernel"
+        )
+        self.bias = self.add_weight((self.filters,), self.bias_initializer, name="bias") if self.use_bias else None
+
+    def linear(self, x: Array) -> Array:
+        convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
+        bias = None if self.bias is None else self.bias.value
+        y, self.saved = convolve(
+            self.check_input(x), self.kernel.value, bias, self.strides, self.pads, self.dilation_rate
+        )
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        backward = self.ops.conv2d_relu_backward if self.fused_relu else self.ops.conv2d_backward
+        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.value, self.saved, input_gradient)
+        if self.bias is not None:
+            self.bias.gradient = dbias
+        return dx
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (
+            input_shape[0],
+            *window_outputs(self, input_shape, self.kernel_size, self.strides, self.padding, self.dilation_rate),
+            self.filters,
+        )
+
+    def multiply_adds(self) -> int:
+        N, OH, OW, F = self.output_shape
+        KH, KW, C, F = self.kernel.shape
+        return OH * OW * KH * KW * C * F
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "activation": self.activation_name,
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+        }

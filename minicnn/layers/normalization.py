@@ -1,0 +1,102 @@
+"""Layers that set the range of numbers: batch normalisation, and the fixed rescaling of raw pixels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import initializers
+from ..ops.reference import Array
+from .base import Layer
+
+
+class BatchNormalization(Layer):
+    """y = γ (x - mean) / √(variance + ε) + β for every channel (Ioffe and Szegedy, 2015)
+
+    x (…, C)   gamma, beta, moving_mean, moving_variance (C,)   y (…, C)
+
+    In training the statistics are those of the batch, and the moving averages follow them: moving = momentum · moving +
+    (1 - momentum) · batch. Otherwise the moving averages are used.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
+        self.initializers = {
+            "gamma": initializers.get(gamma_initializer),
+            "beta": initializers.get(beta_initializer),
+            "moving_mean": initializers.get(moving_mean_initializer),
+            "moving_variance": initializers.get(moving_variance_initializer),
+        }
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        if self.axis not in (-1, len(self.input_shape) - 1):
+            raise ValueError(
+                f"layer {self.name}: only the last axis, the channels, can be normalised, not axis {self.axis}"
+            )
+        shape = (self.input_shape[-1],)
+        self.gamma = self.add_weight(shape, self.initializers["gamma"], name="gamma") if self.scale else None
+        self.beta = self.add_weight(shape, self.initializers["beta"], name="beta") if self.center else None
+        self.moving_mean = self.add_weight(shape, self.initializers["moving_mean"], trainable=False, name="moving_mean")
+        self.moving_variance = self.add_weight(
+            shape, self.initializers["moving_variance"], trainable=False, name="moving_variance"
+        )
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        like = self.moving_mean.value
+        gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.value
+        beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.value
+        self.used_batch = training and self.trainable  # as in Keras, a frozen layer keeps its statistics
+        if self.used_batch:
+            y, mean, variance, self.saved = self.ops.batch_norm(x, gamma, beta, self.epsilon)
+            self.moving_mean.value = self.momentum * self.moving_mean.value + (1 - self.momentum) * mean
+            self.moving_variance.value = self.momentum * self.moving_variance.value + (1 - self.momentum) * variance
+        else:
+            y, self.saved = self.ops.normalize(
+                x, gamma, beta, self.moving_mean.value, self.moving_variance.value, self.epsilon
+            )
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward
+        dx, dgamma, dbeta = backward(dy, self.saved)
+        if self.gamma is not None:
+            self.gamma.gradient = dgamma
+        if self.beta is not None:
+            self.beta.gradient = dbeta
+        return dx
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}
+        started = {f"{name}_initializer": initializers.serialize(value) for name, value in self.initializers.items()}
+        return super().get_config() | own | started
+
+
+class Rescaling(Layer):
+    """y = x · scale + offset, such as Rescaling(1/255) for pixels of 0 to 255"""
+
+    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.scale, self.offset = scale, offset
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        x = x.astype(self.dtype, copy=False) if x.dtype.kind != "f" else x
+        return x * x.dtype.type(self.scale) + x.dtype.type(self.offset)
+
+    def backward(self, dy: Array) -> Array:
+        return dy * dy.dtype.type(self.scale)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"scale": self.scale, "offset": self.offset}

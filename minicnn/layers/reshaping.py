@@ -1,0 +1,113 @@
+"""Layers that only rearrange: Input, Flatten, Reshape, ZeroPadding2D."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from ..ops.reference import Array, Pads
+from .base import Layer, Shape
+from .convolution import channels_last
+
+
+class Input(Layer):
+    """The shape of one sample, as the first entry of a model: Input((28, 28, 1)). y = x"""
+
+    def __init__(self, shape: Sequence[int], **options: Any) -> None:
+        super().__init__(**options)
+        self.shape = tuple(shape)
+
+    def build(self, input_shape: Sequence[int | None] = ()) -> None:
+        super().build((None, *self.shape))
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self.check_input(x)
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"shape": self.shape}
+
+
+class Flatten(Layer):
+    """(N, …) to (N, the product of the rest)"""
+
+    def __init__(self, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        channels_last(data_format)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy: Array) -> Array:
+        return dy.reshape(self.shape)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[0], prod(n for n in input_shape[1:] if n is not None)
+
+
+class Reshape(Layer):
+    """(N, …) to (N, *target_shape), one size of which may be -1"""
+
+    def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
+        super().__init__(**options)
+        self.target_shape = tuple(target_shape)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.shape = x.shape
+        return self.check_input(x).reshape(len(x), *self.output_shape[1:])
+
+    def backward(self, dy: Array) -> Array:
+        return dy.reshape(self.shape)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        size, known = prod(n for n in input_shape[1:] if n is not None), prod(n for n in self.target_shape if n != -1)
+        if (
+            self.target_shape.count(-1) > 1
+            or known < 1
+            or size % known
+            or (-1 not in self.target_shape and size != known)
+        ):
+            raise ValueError(
+                f"layer {self.name}: an input of shape {input_shape} cannot be reshaped to {self.target_shape}"
+            )
+        return input_shape[0], *(size // known if n == -1 else n for n in self.target_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"target_shape": self.target_shape}
+
+
+class ZeroPadding2D(Layer):
+    """Rows and columns of zeros around an image: padding is one number, (rows, columns), or ((top, bottom), (left,
+    right))
+    """
+
+    input_rank = 4
+
+    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        channels_last(data_format)
+        both = (padding, padding) if isinstance(padding, int) else tuple(padding)
+        sides = tuple((side, side) if isinstance(side, int) else tuple(side) for side in both)
+        if len(sides) != 2 or not all(
+            len(side) == 2 and all(isinstance(n, int) and n >= 0 for n in side) for side in sides
+        ):
+            raise ValueError(
+                f"layer {self.name}: padding must be a number, (rows, columns) or ((top, bottom), (left, right)), not {padding!r}"
+            )
+        self.padding: Pads = sides
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self.ops.pad2d(self.check_input(x), self.padding)
+
+    def backward(self, dy: Array) -> Array:
+        return self.ops.pad2d_backward(dy, self.padding)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        (top, bottom), (left, right) = self.padding
+        N, H, W, C = input_shape
+        return N, top + H + bottom, left + W + right, C
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"padding": self.padding}

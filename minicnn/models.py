@@ -1,0 +1,329 @@
+"""The model: a chain of layers that is built, trained, asked and saved as one.
+
+All trainable parameters lie in one flat buffer, of which the layers hold views, and so do their gradients: an optimizer
+step is one call.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import losses, optimizers, saving, training
+from . import metrics as all_metrics
+from .callbacks import Callback, History
+from .layers.activation import Activation, Softmax
+from .layers.base import ActivatedLayer, Layer, Parameter
+from .layers.dropout import Dropout
+from .layers.reshaping import Input
+from .ops import Ops, get_ops
+from .ops.reference import Array
+from .seeding import new_seed
+
+ALIGNMENT = 16  # every parameter begins at a multiple of so many numbers: 64 bytes in float32
+
+
+class Sequential:
+    """Layers one after the other.
+
+    With an `Input` first, every layer is built when it is added, and one that does not fit its input is reported at
+    once; otherwise the model is built when it first sees data.
+    """
+
+    def __init__(self, layers: Iterable[Layer] | None = None, name: str = "sequential") -> None:
+        self.name = name
+        self.layers: list[Layer] = []
+        self.ops: Ops = get_ops("cpu")
+        self.seed = new_seed()
+        self.history: History | None = None
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | None = None
+        self.metrics: list[str] = []
+        self.stop_training = False
+        self._flat: tuple[Array, Array] | None = None
+        for layer in layers or []:
+            self.add(layer)
+
+    # ------------------------------------------------------------------ building
+
+    def add(self, layer: Layer) -> None:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"a model is made of layers, not of {layer!r}")
+        if any(layer.name == other.name for other in self.layers):
+            raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
+        if isinstance(layer, Input):
+            if self.layers:
+                raise ValueError("an Input can only be the first layer of a model")
+            layer.build()
+        elif self.layers and self.layers[-1].built:
+            layer.build(self.layers[-1].output_shape)
+        self.layers.append(layer.to(self.ops))
+        self._flat = None
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Builds all layers for inputs of this shape (batch first), unless that has happened; ValueError if it was for
+        another shape.
+        """
+        if not self.layers:
+            raise ValueError("a model without layers cannot be built: add some")
+        if not self.layers[0].built:
+            if input_shape is None:
+                raise ValueError(
+                    "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
+                )
+            for layer, previous in zip(self.layers, [None, *self.layers], strict=False):
+                layer.build(input_shape if previous is None else previous.output_shape)
+                layer.to(self.ops)
+        elif input_shape is not None and tuple(input_shape)[1:] != self.layers[0].input_shape[1:]:
+            raise ValueError(
+                f"layer {self.layers[0].name}: expected an input of shape {self.layers[0].input_shape}, received {tuple(input_shape)}"
+            )
+        if self._flat is None:
+            self._flat = self._gather()
+
+    def _gather(self) -> tuple[Array, Array]:
+        """Moves all trainable parameters into one buffer and their gradients into another."""
+        parameters = self.trainable_parameters
+        starts = np.cumsum([0, *(-(-prod(p.shape) // ALIGNMENT) * ALIGNMENT for p in parameters)])
+        dtype = parameters[0].value.dtype if parameters else np.dtype("float32")
+        values, gradients = self.ops.zeros((int(starts[-1]),), dtype), self.ops.zeros((int(starts[-1]),), dtype)
+        for parameter, start in zip(parameters, starts, strict=False):
+            part = slice(start, start + prod(parameter.shape))
+            values[part] = parameter.value.reshape(-1)
+            parameter.bind(values[part].reshape(parameter.shape), gradients[part].reshape(parameter.shape))
+        return values, gradients
+
+    def to(self, device: str) -> "Sequential":
+        """Moves the model to a device: "cpu", "gpu" or "reference"."""
+        self.ops = get_ops(device)
+        for layer in self.layers:
+            layer.to(self.ops)
+        self._flat = None
+        if self.optimizer is not None:
+            state = {name: self.ops.array(moment) for name, moment in self.optimizer.state.items()}
+            self.optimizer.ops, self.optimizer.state = self.ops, state
+        return self
+
+    def astype(self, dtype: str) -> "Sequential":
+        """Changes the type of all arithmetic to "float32" or "float64"; moments of the optimizer start anew."""
+        for layer in self.layers:
+            layer.astype(dtype)
+        self._flat = None
+        if self.optimizer is not None:
+            self.optimizer.state = {}
+        return self
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [parameter for layer in self.layers for parameter in layer.parameters]
+
+    @property
+    def trainable_parameters(self) -> list[Parameter]:
+        return [parameter for layer in self.layers for parameter in layer.trainable_parameters]
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        self.build()
+        return self.layers[0].input_shape
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        self.build()
+        return self.layers[-1].output_shape
+
+    def count_params(self) -> int:
+        self.build()
+        return sum(layer.count_params() for layer in self.layers)
+
+    def summary(self, print_fn: Any = print) -> None:
+        """Prints a line per layer: output shape, parameters, multiply-adds of one image, and the memory of its output."""
+        self.build()
+        size = self.layers[0].dtype.itemsize
+        rows = [("layer", "output shape", "parameters", "multiply-adds", "memory")]
+        memory = 0
+        for layer in self.layers:
+            bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * size
+            memory += bytes_
+            shape = str(layer.output_shape).replace("None", "batch")
+            label = f"{layer.name} ({type(layer).__name__})"
+            rows.append(
+                (label, shape, f"{layer.count_params():,}", f"{layer.multiply_adds():,}", f"{bytes_ / 1024:,.1f} KiB")
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines = [
+            "  ".join((str.ljust if c < 2 else str.rjust)(cell, widths[c]) for c, cell in enumerate(row))
+            for row in rows
+        ]
+        trained = sum(prod(parameter.shape) for parameter in self.trainable_parameters)
+        rule = "─" * len(lines[0])
+        print_fn("\n".join([f"Model: {self.name}", rule, lines[0], rule, *lines[1:], rule]))
+        print_fn(
+            f"parameters: {self.count_params():,} ({trained:,} trainable), {self.count_params() * size / 2**20:.2f} MiB"
+        )
+        print_fn(
+            f"one image: {sum(layer.multiply_adds() for layer in self.layers):,} multiply-adds, {memory / 2**10:,.1f} KiB of activations"
+        )
+
+    # ------------------------------------------------------------------ forward and backward
+
+    def as_input(self, x: Any) -> Array:
+        """A batch on the model's device, in its number type."""
+        dtype = self.layers[0].dtype
+        return self.ops.array(x, dtype)
+
+    @property
+    def ends_with_softmax(self) -> bool:
+        last = self.layers[-1]
+        return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
+
+    def forward(self, x: Array, training: bool = False, scores: bool = False) -> Array:
+        """The output for a batch; with `scores`, what a final softmax would have received."""
+        if not self.layers or not self.layers[0].built or self._flat is None:
+            self.build((None, *x.shape[1:]))
+        for layer in self.layers[:-1]:
+            x = layer.forward(x, training=training)
+        last = self.layers[-1]
+        if not (scores and self.ends_with_softmax):
+            return last.forward(x, training=training)
+        return last.linear(x) if isinstance(last, ActivatedLayer) else x
+
+    __call__ = forward
+
+    def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
+        """The gradient for the last input, given that for its output (or scores); gradients of parameters are
+        overwritten.
+
+        Without `input_gradient` it ends at the first layer that has parameters, and returns None.
+        """
+        skip_softmax = scores and self.ends_with_softmax
+        trainable = [number for number, layer in enumerate(self.layers) if layer.trainable_parameters]
+        first = 0 if input_gradient else min(trainable, default=len(self.layers))
+        for number in reversed(range(first, len(self.layers))):
+            layer = self.layers[number]
+            if not isinstance(layer, ActivatedLayer):
+                if not (skip_softmax and number == len(self.layers) - 1 and isinstance(layer, Softmax | Activation)):
+                    dy = layer.backward(dy)
+                continue
+            if not (skip_softmax and number == len(self.layers) - 1):
+                dy = layer.activation.backward(dy)
+            dy = layer.linear_backward(dy, input_gradient or number > first)
+        return dy if input_gradient else None
+
+    # ------------------------------------------------------------------ training
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Iterable[str] | None = None) -> None:
+        """Chooses how to train: an optimizer, a loss and metrics, as objects or by name."""
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = None if loss is None else losses.get(loss)
+        self.metrics = list(metrics or [])
+        for name in self.metrics:
+            all_metrics.get(name)
+        self._flat = None
+
+    def loss_of(self, y_true: Any, scores: Array, sample_weight: Any = None) -> tuple[float, Array]:
+        """The compiled loss of scores (see `forward`) and its gradient."""
+        if self.loss is None:
+            raise ValueError("the model has no loss: call compile(optimizer, loss) first")
+        from_logits = self.loss.from_logits or self.ends_with_softmax
+        return self.loss.value_and_gradient(y_true, scores, sample_weight, from_logits=from_logits, ops=self.ops)
+
+    def gradients_of_batch(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, Array]:
+        """(loss, scores) of a batch in training; its gradients are in the parameters afterwards."""
+        scores = self.forward(self.as_input(x), training=True, scores=True)
+        loss, dscores = self.loss_of(y, scores, sample_weight)
+        self.backward(dscores, scores=True, input_gradient=False)
+        return loss, scores
+
+    def train_step(
+        self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
+        """One step of the optimizer on a batch; returns the loss and the scores from before it."""
+        if self.optimizer is None:
+            raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
+        self.build((None, *x.shape[1:]))
+        for layer in self.layers:
+            if isinstance(layer, Dropout):
+                layer.step = self.optimizer.iterations
+        loss, scores = self.gradients_of_batch(x, y, sample_weight)
+        assert self._flat is not None
+        if not self.optimizer.state or next(iter(self.optimizer.state.values())).shape != self._flat[0].shape:
+            self.optimizer.build(self._flat[0], self.ops)
+        self.optimizer.update(*self._flat)
+        return loss, self.ops.numpy(scores)
+
+    def train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, class_weight: Mapping[int, float] | None = None
+    ) -> Any:
+        """One step on one batch; returns the loss, or [loss, metrics …] if there are metrics."""
+        x, y, sample_weight = training.checked(x, y, sample_weight)
+        loss, scores = self.train_step(x, y, training.weights_of(y, sample_weight, class_weight))
+        values = [float(all_metrics.get(name)(y, scores).mean()) for name in self.metrics]
+        return [loss, *values] if values else loss
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Iterable[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: tuple[Any, ...] | None = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+    ) -> History:
+        """Trains for `epochs` passes over x (N, …) and y in batches (32 unless told), and returns the history of loss
+        and metrics.
+
+        `validation_split` keeps the last share of the samples, before shuffling, for validation. `verbose`: 1 a
+        progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError for data that do not
+        fit the model, each other or the batch.
+        """
+        return training.fit(
+            self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
+            initial_epoch,
+        )  # fmt: skip
+
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int | None = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them."""
+        logs = training.evaluate(self, x, y, sample_weight, batch_size)
+        if return_dict:
+            return logs
+        return list(logs.values()) if len(logs) > 1 else logs["loss"]
+
+    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
+        """The output for all samples, as a NumPy array."""
+        return training.predict(self, x, batch_size)
+
+    # ------------------------------------------------------------------ weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameters, layer by layer, in Keras' order."""
+        return [weight for layer in self.layers for weight in layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        expected = len(self.parameters)
+        if len(weights) != expected:
+            raise ValueError(f"expected {expected} arrays, one per parameter, got {len(weights)}")
+        rest = iter(weights)
+        for layer in self.layers:
+            layer.set_weights([next(rest) for _ in layer.parameters])
+
+    def save(self, path: str | Path) -> None:
+        """Writes weights, architecture, optimizer and its state into one safetensors file; `load_model` brings all of
+        it back.
+        """
+        self.build()
+        saving.save_model(self, path)
+
+
+def load_model(path: str | Path, custom_objects: Mapping[str, type[Layer]] | None = None) -> Sequential:
+    """The model that `save` wrote; `custom_objects` maps the class names of layers of your own to their classes."""
+    return saving.load_model(path, custom_objects)

@@ -1,0 +1,394 @@
+"""The definition of every operation a layer may ask of a device: plain array code, each forward with its backward
+directly below it.
+
+`Ops` runs on whatever `xp` is: NumPy here, CuPy in `gpu.py`. `cpu.py` overrides the pairs for which a kernel is faster,
+and the tests hold every override to what is written in this file.
+
+Shapes: N batch, H W input height and width, C input channels, F filters (output channels), KH KW kernel, OH OW output.
+Arrays are NHWC, kernels HWIO. Every forward returns its result and `saved`, which only its own backward looks into.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # a NumPy or a CuPy array
+Saved: TypeAlias = Any  # what a backward needs of its forward
+Pair: TypeAlias = tuple[int, int]
+Pads: TypeAlias = tuple[Pair, Pair]  # zeros added to an image: ((top, bottom), (left, right))
+Key: TypeAlias = tuple[int, int, int]  # what randomness is a function of: (seed, step, layer)
+
+
+class Ops:
+    name = "reference"
+    xp: ModuleType = np
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
+        return self  # a device, not data: copies of a layer share it
+
+    # ------------------------------------------------------------------ arrays
+
+    def array(self, values: Array, dtype: Any = None) -> Array:
+        """`values` on this device, C-contiguous."""
+        return self.xp.ascontiguousarray(self.xp.asarray(values, dtype=dtype))
+
+    def numpy(self, values: Array) -> np.ndarray:
+        """`values` in the host's memory."""
+        return np.asarray(values)
+
+    def zeros(self, shape: Sequence[int], dtype: Any) -> Array:
+        return self.xp.zeros(tuple(shape), dtype)
+
+    # ------------------------------------------------------------------ padding and columns
+
+    def pad2d(self, x: Array, pads: Pads, value: float = 0.0) -> Array:
+        return self.xp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)  # (N, top+H+bottom, left+W+right, C)
+
+    def pad2d_backward(self, dy: Array, pads: Pads) -> Array:
+        (top, bottom), (left, right) = pads
+        return dy[:, top : dy.shape[1] - bottom, left : dy.shape[2] - right]  # (N, H, W, C)
+
+    def windows(self, x: Array, size: Pair, strides: Pair, dilation: Pair = (1, 1)) -> Array:
+        """The window under the kernel at each output position, as a view of x: (N, OH, OW, KH, KW, C)."""
+        reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
+        views = self.xp.lib.stride_tricks.sliding_window_view(x, reach, axis=(1, 2))  # (N, H', W', C, reach, reach)
+        views = views[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
+        return views.transpose(0, 1, 2, 4, 5, 3)
+
+    def im2col(self, x: Array, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+        windows = self.windows(self.pad2d(x, pads), size, strides, dilation)
+        return windows.reshape(*windows.shape[:3], -1)  # (N, OH, OW, KH*KW*C)
+
+    def col2im(
+        self, columns: Array, x_shape: Sequence[int], size: Pair, strides: Pair, pads: Pads, dilation: Pair
+    ) -> Array:
+        """The adjoint of `im2col`: every number of the columns is added to the pixel it was copied from."""
+        N, H, W, C = x_shape
+        OH, OW = columns.shape[1:3]
+        columns = columns.reshape(N, OH, OW, *size, C)
+        (top, bottom), (left, right) = pads
+        dx = self.xp.zeros((N, top + H + bottom, left + W + right, C), columns.dtype)
+        for a in range(size[0]):
+            for b in range(size[1]):
+                i, j = a * dilation[0], b * dilation[1]
+                dx[:, i : i + OH * strides[0] : strides[0], j : j + OW * strides[1] : strides[1]] += columns[
+                    :, :, :, a, b
+                ]
+        return self.pad2d_backward(dx, pads)  # (N, H, W, C)
+
+    # ------------------------------------------------------------------ convolution
+
+    def conv2d(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
+    ) -> tuple[Array, Saved]:
+        """y[n,i,j,f] = Σ_abc x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,f] + bias[f], x padded with zeros."""
+        KH, KW, C, F = kernel.shape
+        columns = self.im2col(x, (KH, KW), strides, pads, dilation)  # (N, OH, OW, KH*KW*C)
+        y = columns @ kernel.reshape(-1, F)  # (N, OH, OW, F)
+        if bias is not None:
+            y += bias
+        return y, (columns, x.shape, strides, pads, dilation)
+
+    def conv2d_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        columns, x_shape, strides, pads, dilation = saved
+        KH, KW, C, F = kernel.shape
+        # y = columns @ kernel + bias
+        dbias = dy.sum(axis=(0, 1, 2))  # (F,)
+        dkernel = columns.reshape(-1, KH * KW * C).T @ dy.reshape(-1, F)  # (KH*KW*C, F)
+        dkernel = dkernel.reshape(kernel.shape)
+        if not input_gradient:
+            return None, dkernel, dbias
+        dcolumns = dy @ kernel.reshape(-1, F).T  # (N, OH, OW, KH*KW*C)
+        # columns = im2col(x)
+        return self.col2im(dcolumns, x_shape, (KH, KW), strides, pads, dilation), dkernel, dbias
+
+    def conv2d_relu(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
+    ) -> tuple[Array, Saved]:
+        """relu(conv2d(x)) as one operation."""
+        y, conv = self.conv2d(x, kernel, bias, strides, pads, dilation)
+        y, relu = self.relu(y)
+        return y, (conv, relu)
+
+    def conv2d_relu_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        conv, relu = saved
+        return self.conv2d_backward(self.relu_backward(dy, relu), kernel, conv, input_gradient)
+
+    # ------------------------------------------------------------------ dense
+
+    def dense(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
+        """y = x · kernel + bias over the last axis; x (…, C), kernel (C, F)."""
+        y = x @ kernel  # (…, F)
+        if bias is not None:
+            y += bias
+        return y, x
+
+    def dense_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        x = saved
+        C, F = kernel.shape
+        # y = x @ kernel + bias
+        rows = dy.reshape(-1, F)
+        dbias = rows.sum(axis=0)  # (F,)
+        dkernel = x.reshape(-1, C).T @ rows  # (C, F)
+        return dy @ kernel.T if input_gradient else None, dkernel, dbias
+
+    def dense_relu(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
+        """relu(dense(x)) as one operation."""
+        y, dense = self.dense(x, kernel, bias)
+        y, relu = self.relu(y)
+        return y, (dense, relu)
+
+    def dense_relu_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        dense, relu = saved
+        return self.dense_backward(self.relu_backward(dy, relu), kernel, dense, input_gradient)
+
+    # ------------------------------------------------------------------ pooling
+
+    def max_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
+        """The largest number of each window; padding never wins, and of equal numbers the first does."""
+        windows = self.windows(self.pad2d(x, pads, -self.xp.inf), size, strides)  # (N, OH, OW, KH, KW, C)
+        windows = windows.reshape(*windows.shape[:3], -1, x.shape[3])
+        winner = windows.argmax(axis=3)  # (N, OH, OW, C)
+        return windows.max(axis=3), (winner, x.shape, size, strides, pads)
+
+    def max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        winner, x_shape, size, strides, pads = saved
+        taps = self.xp.arange(size[0] * size[1])[:, None]  # (KH*KW, 1)
+        columns = (winner[:, :, :, None] == taps) * dy[:, :, :, None]  # (N, OH, OW, KH*KW, C)
+        return self.col2im(columns, x_shape, size, strides, pads, (1, 1))
+
+    def avg_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
+        """The mean of each window, taken over its pixels inside the image."""
+        sums = self.windows(self.pad2d(x, pads), size, strides).sum(axis=(3, 4))  # (N, OH, OW, C)
+        inside = self.pad2d(self.xp.ones((1, *x.shape[1:3], 1), x.dtype), pads)
+        count = self.windows(inside, size, strides).sum(axis=(3, 4))  # (1, OH, OW, 1)
+        return sums / count, (count, x.shape, size, strides, pads)
+
+    def avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        count, x_shape, size, strides, pads = saved
+        taps = self.xp.ones((size[0] * size[1], 1), dy.dtype)
+        columns = (dy / count)[:, :, :, None] * taps  # (N, OH, OW, KH*KW, C)
+        return self.col2im(columns, x_shape, size, strides, pads, (1, 1))
+
+    def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
+        return x.mean(axis=(1, 2)), x.shape  # (N, C)
+
+    def global_avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        N, H, W, C = saved
+        return self.array(self.xp.broadcast_to((dy / (H * W))[:, None, None], saved))
+
+    def global_max_pool2d(self, x: Array) -> tuple[Array, Saved]:
+        pixels = x.reshape(len(x), -1, x.shape[3])  # (N, H*W, C)
+        return pixels.max(axis=1), (pixels.argmax(axis=1), x.shape)  # (N, C)
+
+    def global_max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        winner, (N, H, W, C) = saved
+        dx = (self.xp.arange(H * W)[:, None] == winner[:, None]) * dy[:, None]  # (N, H*W, C)
+        return dx.reshape(N, H, W, C)
+
+    # ------------------------------------------------------------------ activations
+
+    def relu(
+        self, x: Array, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+    ) -> tuple[Array, Saved]:
+        """x above the threshold, cut off at max_value; below it negative_slope · (x - threshold)."""
+        y = self.xp.where(x > threshold, x, negative_slope * (x - threshold)).astype(x.dtype)
+        slope = self.xp.where(x > threshold, 1.0, negative_slope).astype(x.dtype)
+        if max_value is not None:
+            slope[y >= max_value] = 0.0
+            y = self.xp.minimum(y, x.dtype.type(max_value))
+        return y, slope
+
+    def relu_backward(self, dy: Array, saved: Saved) -> Array:
+        return dy * saved
+
+    def elu(self, x: Array, alpha: float) -> tuple[Array, Saved]:
+        """x where positive, α (eˣ - 1) elsewhere (Clevert et al., 2015)."""
+        y = self.xp.where(x > 0, x, alpha * self.xp.expm1(self.xp.minimum(x, 0))).astype(x.dtype)
+        return y, (x, alpha)
+
+    def elu_backward(self, dy: Array, saved: Saved) -> Array:
+        x, alpha = saved
+        return (dy * self.xp.where(x > 0, 1.0, alpha * self.xp.exp(self.xp.minimum(x, 0)))).astype(dy.dtype)
+
+    def sigmoid(self, x: Array) -> tuple[Array, Saved]:
+        y = 0.5 * (1.0 + self.xp.tanh(0.5 * x))  # 1 / (1 + e⁻ˣ), without overflow
+        return y, y
+
+    def sigmoid_backward(self, dy: Array, saved: Saved) -> Array:
+        y = saved
+        return dy * y * (1.0 - y)
+
+    def tanh(self, x: Array) -> tuple[Array, Saved]:
+        y = self.xp.tanh(x)
+        return y, y
+
+    def tanh_backward(self, dy: Array, saved: Saved) -> Array:
+        y = saved
+        return dy * (1.0 - y * y)
+
+    def softmax(self, x: Array, axis: int = -1) -> tuple[Array, Saved]:
+        """eˣ / Σ eˣ along one axis; the maximum is subtracted first, so nothing overflows."""
+        e = self.xp.exp(x - x.max(axis=axis, keepdims=True))
+        y = e / e.sum(axis=axis, keepdims=True)
+        return y, (y, axis)
+
+    def softmax_backward(self, dy: Array, saved: Saved) -> Array:
+        y, axis = saved
+        return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+    # ------------------------------------------------------------------ cross-entropy
+
+    def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Saved]:
+        """-Σ_k t_k log softmax(logits)_k for every sample; logits and targets (N, K), result (N,)."""
+        shifted = logits - logits.max(axis=1, keepdims=True)  # (N, K)
+        log_sum = self.xp.log(self.xp.exp(shifted).sum(axis=1))  # (N,)
+        losses = targets.sum(axis=1) * log_sum - (targets * shifted).sum(axis=1)
+        return losses, (self.xp.exp(shifted - log_sum[:, None]), targets)
+
+    def softmax_cross_entropy_backward(self, dlosses: Array, saved: Saved) -> Array:
+        probabilities, targets = saved
+        return dlosses[:, None] * (probabilities * targets.sum(axis=1, keepdims=True) - targets)  # (N, K)
+
+    def cross_entropy(self, probabilities: Array, targets: Array) -> tuple[Array, Saved]:
+        """-Σ_k t_k log(p_k / Σp) for every sample, p kept within [1e-7, 1 - 1e-7] as in Keras; (N, K) to (N,)."""
+        total = probabilities.sum(axis=1, keepdims=True)  # (N, 1)
+        p = probabilities / total
+        clipped = self.xp.clip(p, 1e-7, 1.0 - 1e-7)
+        return -(targets * self.xp.log(clipped)).sum(axis=1), (p, clipped, total, targets)
+
+    def cross_entropy_backward(self, dlosses: Array, saved: Saved) -> Array:
+        p, clipped, total, targets = saved
+        dp = self.xp.where(p == clipped, -targets / clipped, 0.0) * dlosses[:, None]  # (N, K)
+        # p = probabilities / total
+        return (dp - (dp * p).sum(axis=1, keepdims=True)) / total
+
+    # ------------------------------------------------------------------ dropout
+
+    def random_bits(self, key: Key, count: int) -> Array:
+        """`count` random uint32, a function of the key and the index alone.
+
+        Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+        (2011): the seed is its key; block index, step and layer are its counter; every block gives four numbers.
+        """
+        seed, step, layer = key
+        low = 0xFFFFFFFF
+        block = self.xp.arange(-(-count // 4), dtype=np.uint64)
+        c0, c1 = block & low, block >> 32
+        c2, c3 = self.xp.full_like(block, step & low), self.xp.full_like(block, layer & low)
+        k0, k1 = seed & low, seed >> 32 & low
+        for _ in range(10):
+            product0, product1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+            c0, c1, c2, c3 = (product1 >> 32) ^ c1 ^ k0, product1 & low, (product0 >> 32) ^ c3 ^ k1, product0 & low
+            k0, k1 = (k0 + 0x9E3779B9) & low, (k1 + 0xBB67AE85) & low
+        return self.xp.stack([c0, c1, c2, c3], axis=1).reshape(-1)[:count].astype(np.uint32)
+
+    def dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        """Each number is zero with probability `rate`, else divided by 1 - rate (Srivastava et al., 2014, inverted)."""
+        kept = self.random_bits(key, x.size).reshape(x.shape) >= drop_threshold(rate)
+        scale = x.dtype.type(1.0 / (1.0 - rate))
+        return x * kept * scale, (kept, scale)
+
+    def dropout_backward(self, dy: Array, saved: Saved) -> Array:
+        kept, scale = saved
+        return dy * kept * scale
+
+    # ------------------------------------------------------------------ batch normalisation
+
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:
+        """y = γ (x - mean) / √(variance + ε) + β, both statistics over all axes but the last (Ioffe and Szegedy, 2015).
+
+        Returns y, mean (C,), variance (C,) (the biased one, as in Keras) and saved.
+        """
+        rows = x.reshape(-1, x.shape[-1])  # (M, C)
+        mean = rows.mean(axis=0)
+        variance = ((rows - mean) ** 2).mean(axis=0)
+        inverse = 1.0 / self.xp.sqrt(variance + x.dtype.type(epsilon))  # (C,)
+        normalized = (x - mean) * inverse
+        return gamma * normalized + beta, mean, variance, (normalized, inverse, gamma)
+
+    def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+        normalized, inverse, gamma = saved
+        axes = tuple(range(dy.ndim - 1))
+        # y = gamma * normalized + beta
+        dbeta = dy.sum(axis=axes)  # (C,)
+        dgamma = (dy * normalized).sum(axis=axes)  # (C,)
+        # normalized = (x - mean) / sqrt(variance + epsilon): its part along 1 and along itself is projected out
+        M = dy.size // dy.shape[-1]
+        dx = gamma * inverse * (dy - dbeta / M - normalized * (dgamma / M))
+        return dx, dgamma, dbeta
+
+    def normalize(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
+    ) -> tuple[Array, Saved]:
+        """Batch normalisation with given statistics: what inference does with the moving averages."""
+        inverse = 1.0 / self.xp.sqrt(variance + x.dtype.type(epsilon))  # (C,)
+        normalized = (x - mean) * inverse
+        return gamma * normalized + beta, (normalized, inverse, gamma)
+
+    def normalize_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+        normalized, inverse, gamma = saved
+        axes = tuple(range(dy.ndim - 1))
+        return dy * (gamma * inverse), (dy * normalized).sum(axis=axes), dy.sum(axis=axes)
+
+    # ------------------------------------------------------------------ optimizers: w and the moments change in place
+
+    def sgd(self, w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float, nesterov: bool) -> None:
+        """v = μ v - η g;  w += v, or with Nesterov's look-ahead w += μ v - η g."""
+        velocity *= momentum
+        velocity -= learning_rate * g
+        w += momentum * velocity - learning_rate * g if nesterov else velocity
+
+    def rmsprop(self, w: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None,
+                learning_rate: float, rho: float, momentum: float, epsilon: float) -> None:  # fmt: skip
+        """s = ρ s + (1-ρ) g²;  w -= η g / √(s + ε), s less the squared mean when that is kept ("centered")."""
+        square += (1.0 - rho) * (g * g - square)
+        variance = square
+        if mean is not None:
+            mean += (1.0 - rho) * (g - mean)
+            variance = square - mean * mean
+        step = learning_rate * g / self.xp.sqrt(variance + epsilon)
+        if velocity is not None:
+            velocity *= momentum
+            velocity += step
+            step = velocity
+        w -= step
+
+    def adam(
+        self,
+        w: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        step: int,
+        learning_rate: float,
+        beta_1: float,
+        beta_2: float,
+        epsilon: float,
+    ) -> None:
+        """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w -= η √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)  (Kingma and Ba, 2014,
+        section 2).
+        """
+        m += (1.0 - beta_1) * (g - m)
+        v += (1.0 - beta_2) * (g * g - v)
+        w -= adam_rate(step, learning_rate, beta_1, beta_2) * m / (self.xp.sqrt(v) + epsilon)
+
+
+def drop_threshold(rate: float) -> int:
+    """Random bits below this number mean "dropped"."""
+    return min(int(rate * 2**32), 2**32 - 1)
+
+
+def adam_rate(step: int, learning_rate: float, beta_1: float, beta_2: float) -> float:
+    """The learning rate with Adam's bias correction at step 1, 2, …"""
+    return float(learning_rate * np.sqrt(1.0 - beta_2**step) / (1.0 - beta_1**step))

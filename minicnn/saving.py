@@ -1,0 +1,83 @@
+"""Models on disk: one safetensors file with all weights and moments, and the architecture as JSON in its header.
+
+The file appears whole or not at all, and what was there before stays until then.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import losses, optimizers
+from .data.files import write_bytes
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
+    from .models import Sequential
+
+
+def save_model(model: "Sequential", path: str | Path) -> None:
+    """See `Sequential.save`. Raises DataError (a ValueError) where the file cannot be written."""
+    from safetensors.numpy import save
+
+    tensors = {parameter.name: model.ops.numpy(parameter.value) for parameter in model.parameters}
+    header: dict[str, Any] = {
+        "name": model.name,
+        "seed": model.seed,
+        "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model.layers],
+        "input_shape": model.input_shape,
+        "metrics": model.metrics,
+        "loss": None if model.loss is None else losses.serialize(model.loss),
+        "optimizer": None,
+    }
+    if model.optimizer is not None:
+        header["optimizer"] = optimizers.serialize(model.optimizer) | {"iterations": model.optimizer.iterations}
+        tensors |= {f"optimizer/{name}": model.ops.numpy(moment) for name, moment in model.optimizer.state.items()}
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
+
+
+def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
+    """See `minicnn.load_model`. Raises ValueError for a file that is not a saved model."""
+    from safetensors import SafetensorError, safe_open
+
+    from . import layers
+    from .models import Sequential
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from None
+    if "minicnn" not in metadata:
+        raise ValueError(f"{path}: a safetensors file, but not one of a minicnn model")
+    header = json.loads(metadata["minicnn"])
+
+    model = Sequential(name=header["name"])
+    for entry in header["layers"]:
+        cls = (custom_objects or {}).get(entry["class"]) or getattr(layers, entry["class"], None)
+        if cls is None:
+            raise ValueError(f"{path}: unknown layer class {entry['class']}; pass it in custom_objects")
+        model.add(cls.from_config(entry["config"]))
+    model.seed = header["seed"]
+    model.build(header["input_shape"])
+    for parameter in model.parameters:
+        if parameter.name not in tensors:
+            raise ValueError(f"{path}: the file holds no values for {parameter.name}")
+        parameter.value = model.ops.array(tensors[parameter.name], parameter.value.dtype)
+    if header["optimizer"] is not None:
+        model.compile(optimizers.get(header["optimizer"]), header["loss"], header["metrics"])
+        assert model.optimizer is not None
+        model.optimizer.iterations = header["optimizer"]["iterations"]
+        model.optimizer.ops = model.ops
+        model.optimizer.state = {
+            name.removeprefix("optimizer/"): model.ops.array(tensor)
+            for name, tensor in tensors.items()
+            if name.startswith("optimizer/")
+        }
+    return model

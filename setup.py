@@ -1,0 +1,26 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="minicnn",
+    version="0.1.0",
+    description="Convolutional networks written from scratch, on NumPy and Numba",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["minicnn", "minicnn.*"]),
+    package_data={"minicnn": ["py.typed"]},
+    install_requires=["numpy>=2", "numba>=0.61", "pandas>=2.2", "tqdm>=4.60", "safetensors>=0.4"],
+    extras_require={
+        "gpu": ["cupy-cuda13x"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5"],
+        "dev": ["ruff", "mypy", "pandas-stubs", "types-tqdm"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
