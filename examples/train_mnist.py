@@ -14,19 +14,25 @@ import minicnn
 from minicnn import data, metrics, recipes
 
 
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", help="labelled images, a CSV file as Kaggle's train.csv")
     parser.add_argument("--test", help="images to label, a CSV file as Kaggle's test.csv")
     parser.add_argument("--out", default="submission.csv", help="the submission to write (default: %(default)s)")
     parser.add_argument("--recipe", choices=list(recipes.RECIPES), default="default", help="network and training")
-    parser.add_argument("--epochs", type=int, help="passes over the training images (default: the recipe's)")
-    parser.add_argument("--batch-size", type=int, help="images per step (default: the recipe's)")
+    parser.add_argument("--epochs", type=positive, help="passes over the training images (default: the recipe's)")
+    parser.add_argument("--batch-size", type=positive, help="images per step (default: the recipe's)")
     parser.add_argument(
         "--validation", type=float, default=0.05, help="share held out to measure accuracy (0 for none)"
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same network, to the bit")
-    parser.add_argument("--threads", type=int, help="processor cores to use (default: all)")
+    parser.add_argument("--threads", type=positive, help="processor cores to use (default: all)")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--save", help="also write the trained network to this file")
     return parser.parse_args()
@@ -77,7 +83,8 @@ def main() -> None:
     minicnn.set_random_seed(args.seed)
     if args.threads is not None:
         minicnn.set_threads(args.threads)
-    data.check_writable(args.out)  # before the training, not after it
+    for path in filter(None, (args.out, args.save)):
+        data.check_writable(path)  # before the training, not after it
     images, labels, unknown = load(args)
 
     # The last images are kept out of training, to measure on.
@@ -107,3 +114,6 @@ if __name__ == "__main__":
     except (ValueError, RuntimeError, OSError) as error:
         print(f"train_mnist: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ntrain_mnist: interrupted; no file was written", file=sys.stderr)
+        sys.exit(130)

@@ -7,9 +7,7 @@ Logs = dict[str, float]
 
 
 class Callback:
-    """Base class with a hook for every event; `self.model` is the model and `self.params` holds epochs, steps, samples
-    and verbose.
-    """
+    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps, samples, verbose."""
 
     model: Any = None
     params: dict[str, Any] = {}

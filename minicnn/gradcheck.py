@@ -30,9 +30,7 @@ class GradientError(AssertionError):
 
 
 def smooth_input(shape: Sequence[int], seed: int = 0) -> np.ndarray:
-    """Numbers between -1 and 1 in random order, any two at least 1 / size apart and none nearer to zero than half of
-    that.
-    """
+    """Numbers from -1 to 1 in random order, any two at least 1 / size apart, none nearer to 0 than half of that."""
     size = int(np.prod(shape))
     values = (np.arange(size) + 0.5) * 2 / size - 1
     values[np.abs(values) < 0.5 / size] += 1 / size  # the middle one of an odd number
@@ -40,11 +38,11 @@ def smooth_input(shape: Sequence[int], seed: int = 0) -> np.ndarray:
 
 
 def check_layer(layer: Layer, x: Any, training: bool = True, tolerance: float = 1e-6, seed: int = 0) -> float:
-    """Checks the gradients of a layer for its input and all parameters at x: an array, or the shape of one to draw with
-    `smooth_input`.
+    """Checks a layer's gradients for its input and parameters at x, an array or the shape of one to draw.
 
-    The layer itself is left as it is. Returns the largest relative error found; raises GradientError, naming layer,
-    tensor and index, if it is above the tolerance. Errors are relative to the largest gradient of the tensor.
+    A shape is filled by `smooth_input`. The layer itself is left as it is. Returns the largest relative error found;
+    raises GradientError, naming layer, tensor and index, if it is above the tolerance. Errors are relative to the
+    largest gradient of the tensor.
     """
     x = smooth_input(x, seed) if isinstance(x, tuple) else np.array(x, np.float64)
     layer = copy.deepcopy(layer)
@@ -72,11 +70,10 @@ def check_layer(layer: Layer, x: Any, training: bool = True, tolerance: float = 
 
 
 def check_model(model: Sequential, x: Any, y: Any, tolerance: float = 1e-6, seed: int = 0) -> float:
-    """Checks the gradients of a compiled model's loss for the input and all parameters, on a batch x, y; dropout keeps
-    its mask.
+    """Checks the gradients of a compiled model's loss for the input and all parameters, on a batch x, y.
 
-    The model itself is left as it is. Returns the largest relative error; raises GradientError, naming layer, tensor
-    and index, if it is too large.
+    Dropout keeps its mask. The model itself is left as it is. Returns the largest relative error; raises GradientError,
+    naming layer, tensor and index, if it is too large.
     """
     x = np.array(x, np.float64)
     model.build((None, *x.shape[1:]))

@@ -63,9 +63,7 @@ class Sequential:
         self._flat = None
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Builds all layers for inputs of this shape (batch first), unless that has happened; ValueError if it was for
-        another shape.
-        """
+        """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
         if not self.layers:
             raise ValueError("a model without layers cannot be built: add some")
         if not self.layers[0].built:
@@ -97,12 +95,12 @@ class Sequential:
 
     def to(self, device: str) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference"."""
-        self.ops = get_ops(device)
+        left, self.ops = self.ops, get_ops(device)
         for layer in self.layers:
             layer.to(self.ops)
         self._flat = None
         if self.optimizer is not None:
-            state = {name: self.ops.array(moment) for name, moment in self.optimizer.state.items()}
+            state = {name: self.ops.array(left.numpy(moment)) for name, moment in self.optimizer.state.items()}
             self.optimizer.ops, self.optimizer.state = self.ops, state
         return self
 
@@ -192,10 +190,10 @@ class Sequential:
     __call__ = forward
 
     def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
-        """The gradient for the last input, given that for its output (or scores); gradients of parameters are
-        overwritten.
+        """The gradient for the last input, given that for its output (or scores).
 
-        Without `input_gradient` it ends at the first layer that has parameters, and returns None.
+        The gradients of the parameters are overwritten. Without `input_gradient` it ends at the first layer that has
+        parameters, and returns None.
         """
         skip_softmax = scores and self.ends_with_softmax
         trainable = [number for number, layer in enumerate(self.layers) if layer.trainable_parameters]
@@ -277,12 +275,11 @@ class Sequential:
         sample_weight: Any = None,
         initial_epoch: int = 0,
     ) -> History:
-        """Trains for `epochs` passes over x (N, …) and y in batches (32 unless told), and returns the history of loss
-        and metrics.
+        """Trains for `epochs` passes over x (N, …) and y, and returns the history of loss and metrics.
 
-        `validation_split` keeps the last share of the samples, before shuffling, for validation. `verbose`: 1 a
-        progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError for data that do not
-        fit the model, each other or the batch.
+        A batch has 32 samples unless told. `validation_split` keeps the last share of the samples, before shuffling,
+        for validation. `verbose`: 1 a progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2.
+        ValueError for data that do not fit the model, each other or the batch.
         """
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
@@ -317,9 +314,7 @@ class Sequential:
             layer.set_weights([next(rest) for _ in layer.parameters])
 
     def save(self, path: str | Path) -> None:
-        """Writes weights, architecture, optimizer and its state into one safetensors file; `load_model` brings all of
-        it back.
-        """
+        """Writes weights, architecture, optimizer and its state into one file, for `load_model`."""
         self.build()
         saving.save_model(self, path)
 

@@ -1,7 +1,7 @@
 """The networks and schedules behind `examples/train_mnist.py --recipe`.
 
-A recipe is a network for 28×28 digits with pixels of 0 to 255, and how long and how fast to train it. Both numbers of
-epochs end a one-cycle schedule.
+A recipe is a network for 28×28 digits with pixels of 0 to 255, and how long and how fast to train it. The learning rate
+follows a one-cycle schedule to its end.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,7 @@ from .schedules import OneCycle
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network with its training: `layers()` makes new layers, `peak` is the highest learning rate of the one-cycle
-    schedule.
-    """
+    """A network with its training; `peak` is the highest learning rate of the one-cycle schedule."""
 
     layers: Callable[[], list[Layer]]
     epochs: int

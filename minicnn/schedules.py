@@ -15,10 +15,9 @@ class LearningRateSchedule:
 
 
 class OneCycle(LearningRateSchedule):
-    """Up from `peak` / 25 to `peak` over the first `warmup` share of the steps, then down to nearly zero, both along
-    half a cosine.
+    """Up to `peak` over the first `warmup` share of the steps, then down to nearly 0, both along half a cosine.
 
-    Smith, "Super-convergence" (2017), in the form in which it is mostly used today.
+    It starts at a 25th of the peak. Smith, "Super-convergence" (2017), in the form in which it is mostly used today.
     """
 
     def __init__(self, peak: float, steps: int, warmup: float = 0.3) -> None:

@@ -11,9 +11,7 @@ from itertools import count
 
 
 class _Pool:
-    """The helpers beside the calling thread; made anew after a fork, which leaves a child with none of its parent's
-    threads.
-    """
+    """The helpers beside the calling thread; made anew after a fork, which leaves a child without threads."""
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor: ThreadPoolExecutor | None = None

@@ -60,9 +60,7 @@ def kernel_gradient_plan(
     dilation: Pair,
     dy_width: int,
 ) -> np.ndarray:
-    """One image: a is the padded image, b is dy, in lines of `dy_width` pixels, c the kernel gradient, to which is
-    added.
-    """
+    """One image: a is the padded image, b is dy in lines of `dy_width` pixels, and c, which is added to, dkernel."""
     _, W = image
     KW, C, F = size[1], channels, filters
     contiguous = dilation[1] == 1
@@ -142,9 +140,7 @@ def input_gradient_plan(
 
 
 def flipped_kernel(weights: np.ndarray, order: tuple[tuple[int, int, int, int], ...]) -> np.ndarray:
-    """The kernel as the input gradient multiplies by it: parts (taps, taps, F, C), each reversed in both directions,
-    one after the other.
-    """
+    """The kernel as the input gradient multiplies by it: its parts (taps, taps, F, C), reversed both ways, in order."""
     parts = [weights[a::down, b::right][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1) for a, b, down, right in order]
     return np.concatenate(parts)
 
@@ -209,9 +205,7 @@ def convolve_backward(
     x: Any, first: int, last: int, top: int, left: int, padded: Any, dy: Any, y: Any, dy_top: int, dy_left: int, padded_dy: Any,
     kernel_plan: Any, dkernel: Any, dbias: Any, input_plan: Any, flipped: Any, dx: Any,
 ) -> None:  # fmt: skip
-    """Both gradients, for the images first … last-1; `y` is empty where no ReLU follows, `flipped` where dx is not
-    wanted.
-    """
+    """Both gradients, for the images first … last-1; `y` is empty without a ReLU, `flipped` if dx is not wanted."""
     clear(padded)
     clear(padded_dy)
     clear(dkernel)

@@ -66,8 +66,9 @@ class _Cache(caching.FunctionCache):
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `function` at its first call: no interpreter lock, IEEE division (a Python division check would stop
-    vectorisation), cached on disk.
+    """Compiles `function` at its first call, to code that needs no interpreter lock and is cached on disk.
+
+    Division follows IEEE 754: Python's check for a zero divisor would stop vectorisation.
     """
     compiled = numba.njit(nogil=True, error_model="numpy")(function)
     if not config.DISABLE_JIT:
@@ -76,9 +77,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def native(signature: Any, function: Callable[..., Any], name: str) -> int:
-    """The address of `function`, compiled under a name of its own (two functions of one name would share a symbol) and
-    cached on disk.
-    """
+    """The address of `function`, compiled under a name of its own: two functions of one name would share a symbol."""
     function.__name__ = function.__qualname__ = name
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={"error_model": "numpy"})
     compiled._cache = _Cache(function)

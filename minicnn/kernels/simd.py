@@ -105,9 +105,7 @@ def tile_shape(rows: int, channels: int, dtype: np.dtype[Any]) -> tuple[int, int
 
 def _tile(builder: ir.IRBuilder, number: ir.Type, width: int, rows: int, vectors: int, masked: bool,
           field: Callable[[str], ir.Value], a: ir.Value, b: ir.Value, bias: ir.Value, c: ir.Value) -> None:  # fmt: skip
-    """Emits one tile: `a`, `b`, `bias`, `c` are byte addresses, `field(name)` a number of the geometry; strides become
-    bytes here.
-    """
+    """Emits one tile; a, b, bias and c are byte addresses, `field(name)` is a number of the geometry."""
     size = {"float": 4, "double": 8}[str(number)]
     vector = ir.VectorType(number, width)
     zero = ir.Constant(vector, [0.0] * width)

@@ -167,16 +167,16 @@ class Layer:
 
     def to(self, device: str | Ops) -> "Layer":
         """Moves the layer and its parameters to a device: "cpu", "gpu" or "reference"."""
-        self.ops = device if isinstance(device, Ops) else get_ops(device)
+        left, self.ops = self.ops, device if isinstance(device, Ops) else get_ops(device)
         for parameter in self.parameters:
-            _convert(parameter, self.ops, parameter.value.dtype)
+            _convert(parameter, left, self.ops, parameter.value.dtype)
         return self
 
     def astype(self, dtype: str) -> "Layer":
         """Changes the type of the parameters, and so of all arithmetic, to "float32" or "float64"."""
         self.dtype = np.dtype(dtype)
         for parameter in self.parameters:
-            _convert(parameter, self.ops, self.dtype)
+            _convert(parameter, self.ops, self.ops, self.dtype)
         return self
 
     @property
@@ -204,9 +204,10 @@ class Layer:
         return f"<{type(self).__name__} {self.name}>"
 
 
-def _convert(parameter: Parameter, ops: Ops, dtype: Any) -> None:
-    gradient = None if parameter.gradient is None else ops.array(parameter.gradient, dtype)
-    parameter.bind(ops.array(parameter.value, dtype), gradient)
+def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
+    """Moves a parameter from one device to another and to a number type."""
+    gradient = None if parameter.gradient is None else entered.array(left.numpy(parameter.gradient), dtype)
+    parameter.bind(entered.array(left.numpy(parameter.value), dtype), gradient)
 
 
 class ActivatedLayer(Layer):

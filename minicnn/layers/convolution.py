@@ -28,9 +28,7 @@ def channels_last(data_format: str | None) -> None:
 
 
 def window_pads(image: Sequence[int], size: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)) -> Pads:
-    """The zeros that padding="same" adds to an image (height, width): as few as give ⌈size / stride⌉ outputs, an odd
-    one below and to the right.
-    """
+    """The zeros around an image (height, width): for "same" as few as give ⌈size / stride⌉ outputs, an odd one last."""
     pads = []
     for length, k, s, d in zip(image, size, strides, dilation, strict=True):
         total = 0 if padding == "valid" else max(0, (-(-length // s) - 1) * s + (k - 1) * d + 1 - length)

@@ -8,11 +8,10 @@ from .base import Layer
 
 
 class Dropout(Layer):
-    """In training every number is zero with probability `rate`, the others are divided by 1 - rate (Srivastava et al.,
-    2014); else y = x
+    """In training a number is zero with probability `rate`, else divided by 1 - rate; otherwise y = x
 
-    The mask is a function of the layer's seed and of `step` alone. A model sets `step` to its training step; used
-    alone, the layer counts its own training forwards.
+    Srivastava et al., "Dropout" (2014). The mask is a function of the layer's seed and of `step` alone. A model sets
+    `step` to its training step; used alone, the layer counts its own training forwards.
     """
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:

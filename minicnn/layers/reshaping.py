@@ -79,9 +79,7 @@ class Reshape(Layer):
 
 
 class ZeroPadding2D(Layer):
-    """Rows and columns of zeros around an image: padding is one number, (rows, columns), or ((top, bottom), (left,
-    right))
-    """
+    """Zeros around an image: padding is one number, (rows, columns), or ((top, bottom), (left, right))"""
 
     input_rank = 4
 

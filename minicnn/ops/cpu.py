@@ -15,14 +15,12 @@ from ..threads import parallel
 from .memory import Pool
 from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, drop_threshold
 
-GROUPS = 16  # parts into which a batch is cut; a constant, so that sums over the batch have one order
+GROUPS = 8  # parts into which a batch is cut; a constant, so that sums over the batch have one order
 ELEMENTS = 1 << 16  # fewest elements that are worth a task of an elementwise kernel
 
 
 def groups(items: int, least: int = 1, unit: int = 1) -> list[tuple[int, int]]:
-    """(first, last) of at most `GROUPS` parts of nearly equal size, of at least `least` items, beginning at multiples
-    of `unit`.
-    """
+    """(first, last) of at most `GROUPS` equal parts of at least `least` items, which begin at multiples of `unit`."""
     parts = max(1, min(GROUPS, items // least))
     cuts = [items * part // parts // unit * unit for part in range(parts)] + [items]
     return list(zip(cuts[:-1], cuts[1:], strict=True))

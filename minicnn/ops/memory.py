@@ -15,43 +15,55 @@ import numpy as np
 ALIGNMENT = 64  # bytes: a cache line and a full vector register
 
 
-class _Block:
-    """Hands a piece of memory to NumPy, and back to its pool at the end."""
+class _Memory:
+    """So many bytes, and the address of the first aligned one."""
 
-    def __init__(self, pool: "Pool", memory: np.ndarray, size: int) -> None:
-        self.pool, self.memory, self.size = pool, memory, size
-        start = memory.ctypes.data + -memory.ctypes.data % ALIGNMENT
-        self.__array_interface__ = {"version": 3, "shape": (size,), "typestr": "|u1", "data": (start, False)}
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.bytes = np.empty(size + ALIGNMENT, np.uint8)
+        self.start = -(-self.bytes.ctypes.data // ALIGNMENT) * ALIGNMENT
+
+
+class _Loan:
+    """Shows memory to NumPy as an array, and returns it to its pool when no array uses it any more."""
+
+    def __init__(self, pool: "Pool", memory: _Memory, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.pool, self.memory = pool, memory
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (memory.start, False),
+        }
 
     def __del__(self) -> None:
-        self.pool.give_back(self.memory, self.size)
+        self.pool.give_back(self.memory)
 
 
 class Pool:
     """Arrays of uninitialised memory; free memory never exceeds what was in use at the peak."""
 
     def __init__(self) -> None:
-        self.free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+        self.free: defaultdict[int, list[_Memory]] = defaultdict(list)
         self.free_bytes = self.used_bytes = self.peak_bytes = 0
         self.lock = threading.RLock()
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
-        dtype = np.dtype(dtype)
+        shape, dtype = tuple(shape), np.dtype(dtype)
         size = max(1, math.prod(shape) * dtype.itemsize)
         with self.lock:
-            blocks = self.free[size]
-            if blocks:
-                memory = blocks.pop()
+            if self.free[size]:
+                memory = self.free[size].pop()
                 self.free_bytes -= size
             else:
-                memory = np.empty(size + ALIGNMENT, np.uint8)
+                memory = _Memory(size)
             self.used_bytes += size
             self.peak_bytes = max(self.peak_bytes, self.used_bytes)
-        return np.asarray(_Block(self, memory, size))[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        return np.asarray(_Loan(self, memory, shape, dtype))
 
-    def give_back(self, memory: np.ndarray, size: int) -> None:
+    def give_back(self, memory: _Memory) -> None:
         with self.lock:
-            self.used_bytes -= size
-            if self.free_bytes + size <= self.peak_bytes:
-                self.free[size].append(memory)
-                self.free_bytes += size
+            self.used_bytes -= memory.size
+            if self.free_bytes + memory.size <= self.peak_bytes:
+                self.free[memory.size].append(memory)
+                self.free_bytes += memory.size

@@ -52,7 +52,7 @@ class Ops:
 
     def windows(self, x: Array, size: Pair, strides: Pair, dilation: Pair = (1, 1)) -> Array:
         """The window under the kernel at each output position, as a view of x: (N, OH, OW, KH, KW, C)."""
-        reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
+        reach = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
         views = self.xp.lib.stride_tricks.sliding_window_view(x, reach, axis=(1, 2))  # (N, H', W', C, reach, reach)
         views = views[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
         return views.transpose(0, 1, 2, 4, 5, 3)
@@ -376,9 +376,7 @@ class Ops:
         beta_2: float,
         epsilon: float,
     ) -> None:
-        """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w -= η √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)  (Kingma and Ba, 2014,
-        section 2).
-        """
+        """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w -= η √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)."""
         m += (1.0 - beta_1) * (g - m)
         v += (1.0 - beta_2) * (g * g - v)
         w -= adam_rate(step, learning_rate, beta_1, beta_2) * m / (self.xp.sqrt(v) + epsilon)
