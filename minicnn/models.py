@@ -15,8 +15,7 @@ from . import losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .callbacks import Callback, History
 from .layers.activation import Activation, Softmax
-from .layers.base import ActivatedLayer, Layer, Parameter
-from .layers.dropout import Dropout
+from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .ops import Ops, get_ops
 from .ops.reference import Array
@@ -242,7 +241,7 @@ class Sequential:
             raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
         self.build((None, *x.shape[1:]))
         for layer in self.layers:
-            if isinstance(layer, Dropout):
+            if isinstance(layer, RandomLayer):
                 layer.step = self.optimizer.iterations
         loss, scores = self.gradients_of_batch(x, y, sample_weight)
         assert self._flat is not None

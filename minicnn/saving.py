@@ -33,18 +33,18 @@ def save_model(model: "Sequential", path: str | Path) -> None:
         "optimizer": None,
     }
     if model.optimizer is not None:
-        header["optimizer"] = optimizers.serialize(model.optimizer) | {"iterations": model.optimizer.iterations}
+        header["optimizer"] = optimizers.serialize(model.optimizer) | {
+            "iterations": model.optimizer.iterations,
+            "moments": list(model.optimizer.state),
+        }
         tensors |= {f"optimizer/{name}": model.ops.numpy(moment) for name, moment in model.optimizer.state.items()}
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
 
 
 def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
-    """See `minicnn.load_model`. Raises ValueError for a file that is not a saved model."""
+    """See `minicnn.load_model`. Raises ValueError, naming the file, for one that is not a whole saved model."""
     from safetensors import SafetensorError, safe_open
-
-    from . import layers
-    from .models import Sequential
 
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -52,32 +52,42 @@ def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | No
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: the file cannot be read ({error})") from None
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from None
     if "minicnn" not in metadata:
         raise ValueError(f"{path}: a safetensors file, but not one of a minicnn model")
-    header = json.loads(metadata["minicnn"])
+    try:
+        return _restore(json.loads(metadata["minicnn"]), tensors, custom_objects or {})
+    except KeyError as error:
+        raise ValueError(f"{path}: the file is damaged: {error} is missing or unknown") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: the model cannot be restored: {error}") from error
+
+
+def _restore(
+    header: dict[str, Any], tensors: dict[str, np.ndarray], custom_objects: "Mapping[str, type[Layer]]"
+) -> "Sequential":
+    """The model that the header describes, with the tensors as its weights and moments."""
+    from . import layers
+    from .models import Sequential
 
     model = Sequential(name=header["name"])
     for entry in header["layers"]:
-        cls = (custom_objects or {}).get(entry["class"]) or getattr(layers, entry["class"], None)
+        cls = custom_objects.get(entry["class"]) or getattr(layers, entry["class"], None)
         if cls is None:
-            raise ValueError(f"{path}: unknown layer class {entry['class']}; pass it in custom_objects")
+            raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
         model.add(cls.from_config(entry["config"]))
     model.seed = header["seed"]
     model.build(header["input_shape"])
     for parameter in model.parameters:
-        if parameter.name not in tensors:
-            raise ValueError(f"{path}: the file holds no values for {parameter.name}")
         parameter.value = model.ops.array(tensors[parameter.name], parameter.value.dtype)
     if header["optimizer"] is not None:
         model.compile(optimizers.get(header["optimizer"]), header["loss"], header["metrics"])
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         model.optimizer.ops = model.ops
-        model.optimizer.state = {
-            name.removeprefix("optimizer/"): model.ops.array(tensor)
-            for name, tensor in tensors.items()
-            if name.startswith("optimizer/")
-        }
+        moments = header["optimizer"]["moments"]
+        model.optimizer.state = {name: model.ops.array(tensors[f"optimizer/{name}"]) for name in moments}
     return model

@@ -8,17 +8,20 @@ the windows, and the three products of a convolution differ only in their plans:
     kernel gradient  dkernel[a,b,c,f] = Σ_ij x[i·s + a·d, j·s + b·d, c] · dy[i,j,f]          rows: taps and channels (b, c)
     input gradient   dx[i,j,c]      = Σ_abf dy[(i - a·d)/s, (j - b·d)/s, f] · kernel[a,b,c,f]  rows: pixels of a line of dx
 
-A strided input gradient reaches a pixel only through the taps a ≡ i (mod s): pixels of equal remainder form a plain
-convolution with every s-th tap of the kernel, so there are s·s small plans and no multiplication by an inserted zero.
+A strided input gradient reaches a pixel only through the taps a with a·d ≡ i (mod s): pixels of equal remainder (a
+phase) form a plain convolution with some of the taps, so there are s·s small plans and no multiplication by a zero that
+was put in between.
 """
 
 from functools import lru_cache
-from typing import Any
+from math import gcd
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .jit import kernel
-from .product import plan, run_plan
+from .product import HEAD, plan, run_plan
+from .simd import FIELDS
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -75,6 +78,39 @@ def kernel_gradient_plan(
     return np.concatenate(parts)
 
 
+class Phase(NamedTuple):
+    """The pixels of dx, along one axis, that lie s apart and are reached by the same taps of the kernel."""
+
+    pixel: int  # the first of them
+    pixels: int
+    tap: int  # the first tap that reaches them
+    step: int  # between these taps
+    taps: int
+    line: int  # of dy, where the last tap reaches the first pixel from; before 0 there are zeros
+    spacing: int  # of the lines of dy that two neighbouring taps reach a pixel from
+
+
+def phases(length: int, before: int, size: int, outputs: int, s: int, d: int) -> tuple[list[Phase], Pair]:
+    """The phases of one axis of an input gradient, and the zeros to put before and after dy.
+
+    Pixel i of dx and line o of dy meet in tap a where i + before = o·s + a·d.
+    """
+    common = gcd(s, d)
+    step, spacing = s // common, d // common
+    found = []
+    for remainder in range(s):
+        tap = next((a for a in range(min(size, s)) if (remainder - a * d) % s == 0), size)
+        taps = len(range(tap, size, step))
+        pixel = (remainder - before) % s
+        pixels = len(range(pixel, length, s))
+        if taps and pixels:
+            line = (pixel + before - tap * d) // s - (taps - 1) * spacing
+            found.append(Phase(pixel, pixels, tap, step, taps, line, spacing))
+    zeros_before = max([0, *(-phase.line for phase in found)])
+    lines = [phase.line + (phase.taps - 1) * phase.spacing + phase.pixels for phase in found]
+    return found, (zeros_before, max([0, *(line - outputs for line in lines)]))
+
+
 @lru_cache(maxsize=256)
 def input_gradient_plan(
     dtype: str,
@@ -86,63 +122,41 @@ def input_gradient_plan(
     outputs: Pair,
     strides: Pair,
     dilation: Pair,
-) -> tuple[np.ndarray, tuple[tuple[int, int, int, int], ...], Pads]:
+) -> tuple[np.ndarray, list[tuple[Phase, Phase]], Pads]:
     """One image: a is dy between zeros, b the flipped kernel, c the input gradient of height and width `image`.
 
-    Returns the plan; the taps (first row, first column, step down, step right) of the kernel's parts in the order in
-    which the plan expects them, each part flipped; and the zeros to put around dy.
+    Returns the plan, the phases of its parts in order, and the zeros to put around dy.
     """
     C, F = channels, filters
-    phases: list[
-        list[tuple[int, int, int, int, int]]
-    ] = []  # for each axis: (remainder, taps, first pixel, pixels, dy line of the first)
-    around = []
-    for axis in (0, 1):
-        s, d, K, length, before, out = (
-            strides[axis],
-            dilation[axis],
-            size[axis],
-            image[axis],
-            pads[axis][0],
-            outputs[axis],
-        )
-        found = []
-        for remainder in range(s):
-            taps = len(range(remainder, K, s))
-            first = (remainder - before) % s  # the first pixel i of dx with (i + before) ≡ remainder
-            pixels = len(range(first, length, s))
-            if pixels and taps:
-                found.append((remainder, taps, first, pixels, (first + before) // s - (taps - 1) * d))
-        phases.append(found)
-        zeros_before = max(0, *(-line for *_, line in found)) if found else 0
-        zeros_after = max(
-            (line + pixels - 1 + (taps - 1) * d - (out - 1) for _, taps, _, pixels, line in found), default=0
-        )
-        around.append((zeros_before, max(0, zeros_after)))
-    (top, _), (left, right) = around
+    (down, (top, bottom)), (across, (left, right)) = (
+        phases(image[k], pads[k][0], size[k], outputs[k], strides[k], dilation[k]) for k in (0, 1)
+    )
     width = left + outputs[1] + right
-    parts, order, b_offset = [], [], 0
-    for row_phase, row_taps, i, lines, dy_line in phases[0]:
-        for column_phase, column_taps, j, pixels, dy_pixel in phases[1]:
-            inner = {"Q": 1, "K": column_taps * F}
-            if dilation[1] != 1:
-                inner = {"Q": column_taps, "K": F, "a_q": dilation[1] * F, "b_q": F * C}
+    parts, order, b_offset = [np.empty((0, HEAD + len(FIELDS)), np.int64)], [], 0
+    for i in down:
+        for j in across:
+            inner = {"Q": 1, "K": j.taps * F}
+            if j.spacing != 1:
+                inner = {"Q": j.taps, "K": F, "a_q": j.spacing * F, "b_q": F * C}
             parts.append(
                 plan(
-                    dtype, pixels, C, a_offset=((top + dy_line) * width + left + dy_pixel) * F, b_offset=b_offset,
-                    c_offset=(i * image[1] + j) * C, I=lines, a_i=width * F, c_i=strides[0] * image[1] * C, a_row=F, c_row=strides[1] * C,
-                    P=row_taps, a_p=dilation[0] * width * F, b_p=column_taps * F * C, a_k=1, b_k=C, **inner,
+                    dtype, j.pixels, C,
+                    a_offset=((top + i.line) * width + left + j.line) * F,
+                    b_offset=b_offset,
+                    c_offset=(i.pixel * image[1] + j.pixel) * C,
+                    I=i.pixels, a_i=width * F, c_i=strides[0] * image[1] * C, a_row=F, c_row=strides[1] * C,
+                    P=i.taps, a_p=i.spacing * width * F, b_p=j.taps * F * C, a_k=1, b_k=C, **inner,
                 )
             )  # fmt: skip
-            order.append((row_phase, column_phase, strides[0], strides[1]))
-            b_offset += row_taps * column_taps * F * C
-    return np.concatenate(parts), tuple(order), (around[0], around[1])
+            order.append((i, j))
+            b_offset += i.taps * j.taps * F * C
+    return np.concatenate(parts), order, ((top, bottom), (left, right))
 
 
-def flipped_kernel(weights: np.ndarray, order: tuple[tuple[int, int, int, int], ...]) -> np.ndarray:
-    """The kernel as the input gradient multiplies by it: its parts (taps, taps, F, C), reversed both ways, in order."""
-    parts = [weights[a::down, b::right][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1) for a, b, down, right in order]
-    return np.concatenate(parts)
+def flipped_kernel(weights: np.ndarray, order: list[tuple[Phase, Phase]]) -> np.ndarray:
+    """The kernel as the input gradient multiplies by it: the taps of each phase as (taps, taps, F, C), last ones first."""
+    parts = [weights[i.tap :: i.step, j.tap :: j.step][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1) for i, j in order]
+    return np.concatenate([np.empty(0, weights.dtype), *parts])
 
 
 @kernel
@@ -164,26 +178,22 @@ def copy_inside(image: Any, top: int, left: int, padded: Any) -> None:
 
 
 @kernel
-def copy_masked(dy: Any, y: Any, top: int, left: int, padded: Any) -> None:
-    """As `copy_inside`, with zeros where y, the result of a ReLU, is zero."""
-    H, W, C = dy.shape
+def copy_gradient(dy: Any, y: Any, n: int, top: int, left: int, padded: Any, total: Any) -> None:
+    """As `copy_inside` for dy[n], with zeros where y, the result of a ReLU, is zero; adds all pixels to total (F,)."""
+    H, W, F = dy.shape[1:]
     for i in range(H):
-        source = dy[i].reshape(-1)
-        result = y[i].reshape(-1)
-        target = padded[top + i].reshape(-1)
-        for k in range(W * C):
-            target[left * C + k] = source[k] if result[k] > 0 else 0
-
-
-@kernel
-def add_pixels(padded: Any, top: int, left: int, H: int, W: int, total: Any) -> None:
-    """Adds all pixels inside a padded image to total (C,)."""
-    C = total.size
-    for i in range(H):
-        line = padded[top + i].reshape(-1)
+        target = padded[top + i].reshape(-1)[left * F :]
+        gradient = dy[n, i].reshape(-1)
+        if y.size:
+            result = y[n, i].reshape(-1)
+            for k in range(W * F):
+                target[k] = gradient[k] if result[k] > 0 else 0
+        else:
+            for k in range(W * F):
+                target[k] = gradient[k]
         for j in range(W):
-            for c in range(C):
-                total[c] += line[(left + j) * C + c]
+            for f in range(F):
+                total[f] += target[j * F + f]
 
 
 @kernel
@@ -210,14 +220,10 @@ def convolve_backward(
     clear(padded_dy)
     clear(dkernel)
     clear(dbias)
-    OH, OW, F = dy.shape[1:]
+    F = dy.shape[3]
     dy_inside = padded_dy.itemsize * (dy_top * padded_dy.shape[1] + dy_left) * F
     for n in range(first, last):
-        if y.size:
-            copy_masked(dy[n], y[n], dy_top, dy_left, padded_dy)
-        else:
-            copy_inside(dy[n], dy_top, dy_left, padded_dy)
-        add_pixels(padded_dy, dy_top, dy_left, OH, OW, dbias)
+        copy_gradient(dy, y, n, dy_top, dy_left, padded_dy, dbias)
         source = x[n].ctypes.data
         if padded.size:
             copy_inside(x[n], top, left, padded)

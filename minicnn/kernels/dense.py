@@ -15,6 +15,7 @@ from .product import plan, run_plan
 DEPTH = 512  # terms summed per pass: so many rows of a block of the kernel stay in the second-level cache
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
 ROWS, COLUMNS = 64, 64  # the most rows and the output channels of one task of the forward pass
+SMALL = 1 << 20  # multiply-adds that are done sooner than handed to a second thread
 BLOCK = 64  # input channels computed together in the backward pass
 
 

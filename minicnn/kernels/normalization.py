@@ -6,30 +6,48 @@ same for any number of threads.
 
 from typing import Any
 
+import numpy as np
+
 from .jit import kernel
 
-
-@kernel
-def row_sums(x: Any, first: int, last: int, total: Any) -> None:
-    """total[c] = Σ x[m,c]"""
-    C = x.shape[1]
-    for c in range(C):
-        total[c] = 0
-    for m in range(first, last):
-        for c in range(C):
-            total[c] += x[m, c]
+BLOCK = 256  # rows measured together
 
 
 @kernel
-def row_square_sums(x: Any, first: int, last: int, mean: Any, total: Any) -> None:
-    """total[c] = Σ (x[m,c] - mean[c])²"""
+def moments(x: Any, first: int, last: int, mean: Any, square: Any) -> None:
+    """The mean (C,) of the rows and the sum (C,) of their squared deviations from it, in one pass over memory.
+
+    Blocks that fit the cache are measured in two passes, and merged: Chan, Golub and LeVeque (1979).
+    """
     C = x.shape[1]
-    for c in range(C):
-        total[c] = 0
-    for m in range(first, last):
+    block_mean = np.empty(C, x.dtype)
+    block_square = np.empty(C, x.dtype)
+    seen = 0
+    for start in range(first, last, BLOCK):
+        stop = min(last, start + BLOCK)
+        count = stop - start
         for c in range(C):
-            deviation = x[m, c] - mean[c]
-            total[c] += deviation * deviation
+            block_mean[c] = 0
+            block_square[c] = 0
+        for m in range(start, stop):
+            for c in range(C):
+                block_mean[c] += x[m, c]
+        for c in range(C):
+            block_mean[c] /= count
+        for m in range(start, stop):
+            for c in range(C):
+                deviation = x[m, c] - block_mean[c]
+                block_square[c] += deviation * deviation
+        share = x.dtype.type(count / (seen + count))
+        for c in range(C):
+            if seen == 0:
+                mean[c] = block_mean[c]
+                square[c] = block_square[c]
+            else:
+                apart = block_mean[c] - mean[c]
+                mean[c] += apart * share
+                square[c] += block_square[c] + apart * apart * share * seen
+        seen += count
 
 
 @kernel

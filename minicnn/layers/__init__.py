@@ -1,6 +1,7 @@
 """The layers, with the names, argument orders and defaults of Keras 3."""
 
 from .activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from .augmentation import RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer, Parameter
 from .convolution import Conv2D
 from .dense import Dense
@@ -25,6 +26,9 @@ __all__ = [
     "LeakyReLU",
     "MaxPooling2D",
     "Parameter",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "Reshape",
     "Rescaling",

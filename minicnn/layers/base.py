@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import initializers
 from ..ops import Ops, get_ops
-from ..ops.reference import Array
+from ..ops.reference import Array, Key
+from ..seeding import new_seed
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
 _instances: Counter[str] = Counter()
@@ -208,6 +209,26 @@ def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
     """Moves a parameter from one device to another and to a number type."""
     gradient = None if parameter.gradient is None else entered.array(left.numpy(parameter.gradient), dtype)
     parameter.bind(entered.array(left.numpy(parameter.value), dtype), gradient)
+
+
+class RandomLayer(Layer):
+    """A layer that draws random numbers in training: they are a function of its seed and of `step` alone.
+
+    A model sets `step` to its training step; used alone, the layer counts its own training forwards.
+    """
+
+    def __init__(self, seed: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.seed = new_seed() if seed is None else seed
+        self.step = 0
+
+    def next_key(self) -> Key:
+        """What the numbers of this forward are a function of."""
+        self.step += 1
+        return self.seed, self.step - 1, 0
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"seed": self.seed}
 
 
 class ActivatedLayer(Layer):

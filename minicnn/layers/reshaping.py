@@ -37,7 +37,7 @@ class Flatten(Layer):
         channels_last(data_format)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self.shape = x.shape
+        self.shape = self.check_input(x).shape
         return x.reshape(len(x), -1)
 
     def backward(self, dy: Array) -> Array:

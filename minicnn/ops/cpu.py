@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import activation, convolution, dense, normalization, optimizers, pooling, random, softmax
+from ..kernels import activation, augment, convolution, dense, normalization, optimizers, pooling, random, softmax
 from ..threads import parallel
 from .memory import Pool
 from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, drop_threshold
 
 GROUPS = 8  # parts into which a batch is cut; a constant, so that sums over the batch have one order
+NO_PADS: Pads = ((0, 0), (0, 0))
 ELEMENTS = 1 << 16  # fewest elements that are worth a task of an elementwise kernel
 
 
@@ -84,6 +85,9 @@ class CpuOps(Ops):
         x, kernel, bias_ = self.alike(x, kernel, x.dtype.type(0) if bias is None else bias)
         N, H, W, C = x.shape
         KH, KW, _, F = kernel.shape
+        if (H, W) == (KH, KW) and pads == NO_PADS and dilation == (1, 1):  # one window: a dense layer
+            y, _ = self._dense(x.reshape(N, -1), kernel.reshape(-1, F), bias, relu)
+            return y.reshape(N, 1, 1, F), (x, y.reshape(N, 1, 1, F) if relu else None, strides, pads, dilation)
         (top, bottom), (left, right) = pads
         image = top + H + bottom, left + W + right
         OH, OW = ((n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(image, (KH, KW), dilation, strides, strict=True))
@@ -108,18 +112,24 @@ class CpuOps(Ops):
         N, H, W, C = x.shape
         KH, KW, _, F = kernel.shape
         _, OH, OW, _ = dy.shape
+        if (H, W) == (KH, KW) and pads == NO_PADS and dilation == (1, 1):
+            dy = dy if y is None else self.relu_backward(dy, (y, None))
+            dx, dkernel, dbias = self.dense_backward(
+                dy.reshape(N, F), kernel.reshape(-1, F), x.reshape(N, -1), input_gradient
+            )
+            return None if dx is None else dx.reshape(x.shape), dkernel.reshape(kernel.shape), dbias
         (top, bottom), (left, right) = pads
         image = top + H + bottom, left + W + right
         name, nothing = x.dtype.name, np.empty((0, 0, 0, 0), x.dtype)
 
-        dy_pads: Pads = ((0, 0), (0, 0))
+        dy_pads = NO_PADS
         input_plan, flipped, dx = np.empty((0, 0), np.int64), np.empty(0, x.dtype), nothing
         if input_gradient:
-            input_plan, taps, dy_pads = convolution.input_gradient_plan(
+            input_plan, order, dy_pads = convolution.input_gradient_plan(
                 name, (H, W), pads, C, (KH, KW), F, (OH, OW), strides, dilation
             )
-            flipped = convolution.flipped_kernel(kernel, taps)
-            every_pixel = strides[0] <= KH and strides[1] <= KW
+            flipped = convolution.flipped_kernel(kernel, order)
+            every_pixel = len(order) == strides[0] * strides[1]
             dx = self.empty(x.shape, x.dtype) if every_pixel else self.zeros(x.shape, x.dtype)
         (dy_top, dy_bottom), (dy_left, dy_right) = dy_pads
         dy_image = dy_top + OH + dy_bottom, dy_left + OW + dy_right
@@ -163,6 +173,8 @@ class CpuOps(Ops):
         (N, C), F = x.shape, kernel.shape[1]
         y = self.empty((N, F), x.dtype)
         height, width = -(-N // -(-N // dense.ROWS)), dense.COLUMNS
+        if N * C * F < dense.SMALL:
+            height, width = N, F
         blocks = [(row, column) for column in range(0, F, width) for row in range(0, N, height)]
 
         def task(number: int) -> None:
@@ -302,6 +314,23 @@ class CpuOps(Ops):
         over(groups(x.size, ELEMENTS, unit=4), task)
         return y
 
+    # ------------------------------------------------------------------ geometry
+
+    def affine(
+        self, x: Array, matrices: Array, fill_mode: str = "constant", fill_value: float = 0.0
+    ) -> tuple[Array, Saved]:
+        (x,) = self.alike(x)
+        matrices = np.ascontiguousarray(matrices, np.float64)
+        y = self.empty(x.shape, x.dtype)
+        mode, fill = augment.FILL_MODES[fill_mode], x.dtype.type(fill_value)
+        over(groups(len(x)), lambda _, first, last: augment.affine(x, first, last, matrices, mode, fill, y))
+        return y, (x.shape, matrices, fill_mode)
+
+    def affine_backward(self, dy: Array, saved: Saved) -> Array:
+        shape, matrices, fill_mode = saved
+        _, taps = super().affine(np.zeros(shape, dy.dtype), matrices, fill_mode)
+        return super().affine_backward(dy, taps)
+
     # ------------------------------------------------------------------ batch normalisation
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:
@@ -309,11 +338,13 @@ class CpuOps(Ops):
         rows = x.reshape(-1, x.shape[-1])
         M = len(rows)
         parts = groups(M, 1024)
-        totals = np.empty((len(parts), rows.shape[1]), x.dtype)
-        over(parts, lambda part, first, last: normalization.row_sums(rows, first, last, totals[part]))
-        mean = totals.sum(axis=0) / M  # (C,)
-        over(parts, lambda part, first, last: normalization.row_square_sums(rows, first, last, mean, totals[part]))
-        variance = totals.sum(axis=0) / M  # (C,)
+        means, squares = np.empty((2, len(parts), rows.shape[1]), x.dtype)
+        over(parts, lambda part, first, last: normalization.moments(rows, first, last, means[part], squares[part]))
+        shares = np.array([(last - first) / M for first, last in parts], x.dtype)[:, None]
+        mean = (shares * means).sum(axis=0)  # (C,)
+        variance = squares.sum(axis=0) / M + (shares * (means - mean) ** 2).sum(
+            axis=0
+        )  # (C,): within and between parts
         inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))  # (C,)
         y = self._scale_rows(rows, mean, gamma * inverse, beta)
         return y.reshape(x.shape), mean, variance, (x, mean, inverse, gamma)

@@ -303,6 +303,54 @@ class Ops:
         kept, scale = saved
         return dy * kept * scale
 
+    # ------------------------------------------------------------------ geometry
+
+    def affine(
+        self, x: Array, matrices: Array, fill_mode: str = "constant", fill_value: float = 0.0
+    ) -> tuple[Array, Saved]:
+        """y[n,i,j] is x[n] at the point matrices[n] · (i, j, 1), bilinear between the four pixels around it.
+
+        matrices (N, 2, 3). Outside the image lie fill_value ("constant"), its last pixels ("nearest"), its mirror image
+        ("reflect": d c b a | a b c d | d c b a) or its repetition ("wrap").
+        """
+        N, H, W, C = x.shape
+        grid = self.xp.stack([*self.xp.indices((H, W)).reshape(2, -1), self.xp.ones(H * W)])  # (3, H*W): i, j, 1
+        points = matrices @ grid  # (N, 2, H*W)
+        corner = self.xp.floor(points)
+        share = points - corner  # of the pixel below, and to the right
+        sample = self.xp.arange(N)[:, None]  # (N, 1)
+        y = self.xp.zeros((N, H * W, C), x.dtype)
+        taps = []
+        for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            weight = (share[:, 0] if a else 1 - share[:, 0]) * (share[:, 1] if b else 1 - share[:, 1])  # (N, H*W)
+            row, row_inside = self._fill(corner[:, 0] + a, H, fill_mode)
+            column, column_inside = self._fill(corner[:, 1] + b, W, fill_mode)
+            inside = row_inside & column_inside
+            value = self.xp.where(inside[..., None], x[sample, row, column], x.dtype.type(fill_value))  # (N, H*W, C)
+            y += weight[..., None].astype(x.dtype) * value
+            taps.append((row, column, weight * inside))
+        return y.reshape(x.shape), taps
+
+    def affine_backward(self, dy: Array, saved: Saved) -> Array:
+        N, H, W, C = dy.shape
+        dx = self.xp.zeros_like(dy)
+        sample = self.xp.arange(N)[:, None]
+        for row, column, weight in saved:
+            # y += weight * x[sample, row, column]
+            self.xp.add.at(dx, (sample, row, column), weight[..., None].astype(dy.dtype) * dy.reshape(N, H * W, C))
+        return dx
+
+    def _fill(self, index: Array, length: int, mode: str) -> tuple[Array, Array]:
+        """(the pixel that stands for each index, whether it counts)."""
+        inside = (index >= 0) & (index < length)
+        if mode == "wrap":
+            index, inside = index % length, inside | True
+        elif mode == "reflect":
+            index, inside = length - 0.5 - self.xp.abs(index % (2 * length) + 0.5 - length), inside | True
+        elif mode == "nearest":
+            inside = inside | True
+        return self.xp.clip(index, 0, length - 1).astype(np.int64), inside
+
     # ------------------------------------------------------------------ batch normalisation
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:

@@ -1,0 +1,147 @@
+"""One or more calls of every operation, forward and backward, for the tests that hold for all of them alike.
+
+A call takes the operations and `new`, which makes an input of a given shape, and returns every array that came of it.
+"""
+
+import numpy as np
+
+KEY = (0x0123456789ABCDEF, 5, 1)
+NONE = ((0, 0), (0, 0))
+ONE = ((1, 1), (1, 1))
+
+CONVOLUTIONS = [  # image, channels, filters, kernel, strides, pads, dilation
+    ((10, 9), 1, 5, (5, 5), (1, 1), NONE, (1, 1)),
+    ((9, 8), 16, 16, (3, 3), (1, 1), ONE, (1, 1)),
+    ((8, 9), 16, 33, (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1)),
+    ((8, 7), 3, 17, (3, 2), (2, 3), ((0, 1), (2, 0)), (1, 1)),
+    ((7, 7), 2, 3, (1, 1), (3, 3), NONE, (1, 1)),
+    ((9, 9), 4, 20, (3, 3), (1, 1), NONE, (2, 3)),
+]
+POOLINGS = [  # window, strides, pads
+    ((2, 2), (2, 2), NONE),
+    ((3, 2), (2, 1), ((1, 0), (0, 1))),
+    ((1, 2), (3, 3), NONE),
+]
+
+
+def normal(dtype, place=lambda x: x, seed=0):
+    """A `new` that draws normal numbers and passes each array through `place`."""
+    random = np.random.default_rng(seed)
+    return lambda *shape: place(random.standard_normal(shape).astype(dtype))
+
+
+def _convolution(name, image, C, F, size, strides, pads, dilation):
+    def call(ops, new):
+        kernel = new(*size, C, F)
+        y, saved = getattr(ops, name)(new(18, *image, C), kernel, new(F), strides, pads, dilation)
+        return [y, *getattr(ops, name + "_backward")(new(*y.shape), kernel, saved)]
+
+    return call
+
+
+def _dense(name, N, C, F):
+    def call(ops, new):
+        kernel = new(C, F)
+        y, saved = getattr(ops, name)(new(N, C), kernel, new(F))
+        return [y, *getattr(ops, name + "_backward")(new(N, F), kernel, saved)]
+
+    return call
+
+
+def _elementwise(name, shape, *settings):
+    """Also pooling: one array in, one array out."""
+
+    def call(ops, new):
+        y, saved = getattr(ops, name)(new(*shape), *settings)
+        return [y, getattr(ops, name + "_backward")(new(*y.shape), saved)]
+
+    return call
+
+
+def _cross_entropy(name):
+    def call(ops, new):
+        predictions, targets = new(19, 10), new(19, 10)
+        for rows in (predictions, targets):
+            rows *= rows  # positive
+            rows /= rows.sum(axis=1, keepdims=True)
+        losses, saved = getattr(ops, name)(predictions, targets)
+        return [losses, getattr(ops, name + "_backward")(new(19), saved)]
+
+    return call
+
+
+def _batch_norm(ops, new):
+    *found, saved = ops.batch_norm(new(5, 30, 30, 19), new(19), new(19), 1e-3)
+    return [*found, *ops.batch_norm_backward(new(5, 30, 30, 19), saved)]
+
+
+def _normalize(ops, new):
+    y, saved = ops.normalize(new(5, 30, 30, 19), new(19), new(19), new(19), new(19) ** 2, 1e-3)
+    return [y, *ops.normalize_backward(new(5, 30, 30, 19), saved)]
+
+
+def _padding(ops, new):
+    y = ops.pad2d(new(2, 3, 4, 5), ((1, 0), (2, 3)))
+    return [y, ops.pad2d_backward(new(*y.shape), ((1, 0), (2, 3)))]
+
+
+def _columns(ops, new):
+    columns = ops.im2col(new(2, 6, 7, 3), (3, 2), (1, 2), ONE, (1, 1))
+    return [columns, ops.col2im(new(*columns.shape), (2, 6, 7, 3), (3, 2), (1, 2), ONE, (1, 1))]
+
+
+def _affine(mode):
+    def call(ops, new):
+        matrices = ops.array(np.random.default_rng(1).standard_normal((18, 2, 3)))
+        y, saved = ops.affine(new(18, 6, 7, 3), matrices, mode, 0.5)
+        return [y, ops.affine_backward(new(18, 6, 7, 3), saved)]
+
+    return call
+
+
+def _optimizer(name, moments, *settings):
+    def call(ops, new):
+        arrays = [new(140_003) ** 2 for _ in range(2 + moments)]
+        getattr(ops, name)(*arrays, *settings)
+        return [arrays[0], *arrays[2:]]
+
+    return call
+
+
+def _rmsprop(ops, new):
+    w, g, mean, velocity = (new(140_003) for _ in range(4))
+    square = mean**2 + new(140_003) ** 2
+    ops.rmsprop(w, g, square, mean, velocity, 0.1, 0.9, 0.5, 1e-3)
+    return [w, square, mean, velocity]
+
+
+CALLS = {
+    **{f"conv2d {k}": _convolution("conv2d", *case) for k, case in enumerate(CONVOLUTIONS)},
+    **{f"conv2d_relu {k}": _convolution("conv2d_relu", *case) for k, case in enumerate(CONVOLUTIONS)},
+    **{f"dense {N}": _dense("dense", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},
+    **{f"dense_relu {N}": _dense("dense_relu", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},
+    **{f"max_pool2d {k}": _elementwise("max_pool2d", (18, 7, 8, 19), *case) for k, case in enumerate(POOLINGS)},
+    **{f"avg_pool2d {k}": _elementwise("avg_pool2d", (18, 7, 8, 19), *case) for k, case in enumerate(POOLINGS)},
+    "global_max_pool2d": _elementwise("global_max_pool2d", (18, 5, 6, 7)),
+    "global_avg_pool2d": _elementwise("global_avg_pool2d", (18, 5, 6, 7)),
+    "relu": _elementwise("relu", (700, 201)),
+    "relu with settings": _elementwise("relu", (70, 21), 0.1, 1.0, 0.2),
+    "elu": _elementwise("elu", (70, 21), 0.5),
+    "sigmoid": _elementwise("sigmoid", (70, 21)),
+    "tanh": _elementwise("tanh", (70, 21)),
+    "softmax": _elementwise("softmax", (70, 21)),
+    "softmax_cross_entropy": _cross_entropy("softmax_cross_entropy"),
+    "cross_entropy": _cross_entropy("cross_entropy"),
+    "dropout": _elementwise("dropout", (700, 201), 0.4, KEY),
+    "random_bits": lambda ops, new: [ops.random_bits(KEY, 1001)],
+    "batch_norm": _batch_norm,
+    "normalize": _normalize,
+    "padding": _padding,
+    "columns": _columns,
+    "windows": lambda ops, new: [ops.windows(new(2, 6, 7, 3), (3, 2), (1, 2))],
+    **{f"affine {mode}": _affine(mode) for mode in ("constant", "nearest", "reflect", "wrap")},
+    "arrays": lambda ops, new: [ops.array(new(2, 3)), ops.numpy(new(2, 3)), ops.zeros((2, 3), "float32")],
+    "sgd": _optimizer("sgd", 1, 0.1, 0.9, True),
+    "rmsprop": _rmsprop,
+    "adam": _optimizer("adam", 2, 3, 0.1, 0.9, 0.999, 1e-7),
+}

@@ -1,0 +1,100 @@
+"""What all tests share: the op sets, one seed, arrays in awkward memory, and what "close" means.
+
+A difference is measured against the largest number of the expected array, so that sums which cancel are not held to more
+digits than their terms have.
+"""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import minicnn
+
+hypothesis.settings.register_profile(
+    "minicnn",
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("minicnn")
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
+DEVICES = ["reference", "cpu", pytest.param("gpu", marks=pytest.mark.gpu)]
+DTYPES = ["float32", "float64"]
+LAYOUTS = ["contiguous", "transposed", "sliced", "reversed"]
+
+
+@pytest.fixture(scope="session", params=DEVICES)
+def ops(request):
+    """The operations of every device in turn."""
+    try:
+        return minicnn.get_ops(request.param)
+    except RuntimeError as error:
+        if request.param != "gpu":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    minicnn.set_random_seed(7)
+
+
+@pytest.fixture
+def threads():
+    """`set_threads`, undone at the end."""
+    before = minicnn.get_threads()
+    yield minicnn.set_threads
+    minicnn.set_threads(before)
+
+
+def assert_close(actual, expected, tolerance=None):
+    """Equal shapes, and differences that are small beside the largest expected number, as the number type of `actual` allows."""
+    expected = np.asarray(expected, float)
+    assert actual.shape == expected.shape
+    tolerance = TOLERANCE[actual.dtype.name] if tolerance is None else tolerance
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max(initial=1e-30))
+
+
+def arranged(array, layout):
+    """The same numbers in another order of memory."""
+    if layout == "transposed":
+        return np.asfortranarray(array)
+    if layout == "sliced":
+        return np.repeat(array, 2, axis=-1)[..., ::2]
+    if layout == "reversed":
+        return np.flip(np.flip(array).copy())
+    return array
+
+
+@st.composite
+def makers(draw):
+    """A function that makes an array of normal numbers from its shape, in a drawn number type and order of memory."""
+    dtype, layout = draw(st.sampled_from(DTYPES)), draw(st.sampled_from(LAYOUTS))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    def make(*shape):
+        return arranged(random.standard_normal(shape).astype(dtype), layout)
+
+    return make
+
+
+def run(ops, operation, *arguments):
+    """Calls an operation on its device; arrays go there in the memory order they have, and all results come back."""
+    moved = [ops.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    return getattr(ops, operation)(*moved)
+
+
+@pytest.fixture(scope="session")
+def device_layer(ops):
+    """Moves a layer to the device of the test."""
+    return lambda layer: layer.to(ops)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for all that was skipped for one reason; every single one is shown by -rs."""
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])]
+    for reason in sorted(set(reasons)):
+        terminalreporter.write_line(f"skipped {reasons.count(reason)}: {reason}")

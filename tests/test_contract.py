@@ -1,0 +1,160 @@
+"""The contract that all op sets keep: the same operations with the same arguments, and on the same inputs the same results.
+
+No operation changes its inputs or the number type, and its bits do not depend on the number of threads.
+"""
+
+import inspect
+import types
+
+import numpy as np
+import pytest
+from calls import CALLS, CONVOLUTIONS, normal
+from conftest import DTYPES, assert_close
+
+from minicnn import get_ops
+from minicnn.ops import Ops
+from minicnn.ops.cpu import CpuOps
+from minicnn.ops.gpu import GpuOps
+
+REFERENCE = get_ops("reference")
+CHANGED = {
+    "sgd",
+    "rmsprop",
+    "adam",
+    "cross_entropy",
+    "softmax_cross_entropy",
+}  # by the operation, or by the call itself
+
+
+def operations(cls):
+    return {name: member for name, member in inspect.getmembers(cls, inspect.isfunction) if not name.startswith("_")}
+
+
+def arguments(function):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("name", operations(Ops))
+@pytest.mark.parametrize("cls", [CpuOps, GpuOps])
+def test_same_arguments_and_defaults(cls, name):
+    assert arguments(operations(cls)[name]) == arguments(operations(Ops)[name])
+
+
+def test_every_backward_has_its_forward():
+    names = operations(Ops)
+    assert [name for name in names if name.endswith("_backward") and name.removesuffix("_backward") not in names] == []
+
+
+def test_the_calls_cover_every_operation():
+    class Recorder:
+        def __getattribute__(self, name):
+            called.add(name)
+            return getattr(REFERENCE, name)
+
+    called = set()
+    for call in CALLS.values():
+        call(Recorder(), normal("float32"))
+    assert set(operations(Ops)) - called == set()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_results_are_those_of_the_definition(ops, call, dtype):
+    got = call(ops, normal(dtype, ops.array))
+    expected = call(REFERENCE, normal(dtype))
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == other.dtype
+        if one.dtype.kind == "f":
+            assert_close(ops.numpy(one), other)
+        else:
+            np.testing.assert_array_equal(ops.numpy(one), other)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CALLS)
+def test_number_types_stay_and_inputs_are_not_changed(ops, name, dtype):
+    given = []
+
+    def place(x):
+        given.append((ops.array(x.copy()), x))
+        return given[-1][0]
+
+    results = CALLS[name](ops, normal(dtype, place))
+    if name not in {"random_bits", "arrays"}:
+        assert {result.dtype.name for result in results} == {dtype}
+    if name not in CHANGED:
+        for on_device, before in given:
+            np.testing.assert_array_equal(ops.numpy(on_device), before)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_bits_do_not_depend_on_threads(threads, name):
+    found = []
+    for number in (1, 2, 3, 5):
+        threads(number)
+        found.append(CALLS[name](get_ops("cpu"), normal("float32")))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("case", range(len(CONVOLUTIONS)))
+@pytest.mark.parametrize("biased", [False, True])
+def test_conv2d_relu_is_its_parts(ops, case, biased):
+    image, C, F, size, *settings = CONVOLUTIONS[case]
+    new = normal("float64", ops.array)
+    x, kernel, bias = new(3, *image, C), new(*size, C, F), new(F) if biased else None
+    fused, saved = ops.conv2d_relu(x, kernel, bias, *settings)
+    y, conv = ops.conv2d(x, kernel, bias, *settings)
+    y, relu = ops.relu(y)
+    dy = new(*y.shape)
+    parts = ops.conv2d_backward(ops.relu_backward(dy, relu), kernel, conv)
+    assert_close(ops.numpy(fused), ops.numpy(y))
+    for one, other in zip(ops.conv2d_relu_backward(dy, kernel, saved), parts, strict=True):
+        assert_close(ops.numpy(one), ops.numpy(other))
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_dense_relu_is_its_parts(ops, biased):
+    new = normal("float64", ops.array)
+    x, kernel, bias = new(19, 30), new(30, 21), new(21) if biased else None
+    fused, saved = ops.dense_relu(x, kernel, bias)
+    y, dense = ops.dense(x, kernel, bias)
+    y, relu = ops.relu(y)
+    dy = new(*y.shape)
+    parts = ops.dense_backward(ops.relu_backward(dy, relu), kernel, dense)
+    assert_close(ops.numpy(fused), ops.numpy(y))
+    for one, other in zip(ops.dense_relu_backward(dy, kernel, saved), parts, strict=True):
+        assert_close(ops.numpy(one), ops.numpy(other))
+
+
+def test_softmax_cross_entropy_is_its_parts(ops):
+    new = normal("float64", ops.array)
+    scores, targets, dlosses = new(19, 10), ops.softmax(new(19, 10))[0], new(19)
+    fused, saved = ops.softmax_cross_entropy(scores, targets)
+    p, softmax = ops.softmax(scores)
+    losses, entropy = ops.cross_entropy(p, targets)
+    assert_close(ops.numpy(fused), ops.numpy(losses))
+    parts = ops.softmax_backward(ops.cross_entropy_backward(dlosses, entropy), softmax)
+    assert_close(ops.numpy(ops.softmax_cross_entropy_backward(dlosses, saved)), ops.numpy(parts))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_the_array_code_of_the_gpu_with_numpy_in_the_place_of_cupy(call, dtype):
+    gpu = object.__new__(GpuOps)
+    gpu.xp = types.SimpleNamespace(**vars(np), asnumpy=np.asarray)
+    for one, other in zip(call(gpu, normal(dtype)), call(REFERENCE, normal(dtype)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_devices_by_name():
+    assert get_ops("cpu") is get_ops("cpu") and get_ops().name == "cpu" and get_ops("reference").name == "reference"
+    with pytest.raises(ValueError, match="unknown device 'tpu'; expected one of cpu, gpu, reference"):
+        get_ops("tpu")
+
+
+def test_asking_for_a_gpu_where_there_is_no_cupy_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    with pytest.raises(RuntimeError, match=r'^the GPU needs CuPy.*pip install "minicnn\[gpu\]"[^\n]*$'):
+        GpuOps()

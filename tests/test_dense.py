@@ -1,0 +1,63 @@
+"""Dense layers and their gradients against sums of products written out, for shapes drawn at random.
+
+Their results have the same bits for any number of threads.
+"""
+
+import naive
+import numpy as np
+import pytest
+from conftest import assert_close, makers, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn import get_ops
+
+rows = st.sampled_from([(1,), (3,), (17,), (64,), (65,), (130,), (2, 3), (2, 1, 4)])
+channels = st.sampled_from([1, 3, 16, 31, 33, 515])
+units = st.sampled_from([1, 7, 10, 16, 64, 70])
+
+
+@given(make=makers(), rows=rows, C=channels, F=units, biased=st.booleans())
+@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+def test_dense_and_its_gradients(ops, relu, make, rows, C, F, biased):
+    x, kernel, bias = make(*rows, C), make(C, F), make(F) if biased else None
+    expected = naive.dense(x, kernel, bias)
+    dy = make(*expected.shape)
+    passed = dy * (expected > 0) if relu else dy
+    name = "dense_relu" if relu else "dense"
+
+    y, saved = run(ops, name, x, kernel, bias)
+    gradients = run(ops, name + "_backward", dy, kernel, saved)
+    without_dx = run(ops, name + "_backward", dy, kernel, saved, False)
+
+    assert_close(ops.numpy(y), np.maximum(expected, 0) if relu else expected)
+    for got, wanted in zip(gradients, naive.dense_backward(x, passed, kernel), strict=True):
+        assert_close(ops.numpy(got), wanted)
+        assert got.dtype == x.dtype
+    assert without_dx[0] is None
+    for got, same in zip(without_dx[1:], gradients[1:], strict=True):
+        np.testing.assert_array_equal(ops.numpy(got), ops.numpy(same))
+
+
+def test_a_product_worked_out_by_hand(ops):
+    x, kernel, bias = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.array([0.0, 10.0, 100.0])
+    y, saved = run(ops, "dense", x, kernel, bias)
+    np.testing.assert_array_equal(ops.numpy(y), [[9, 22, 115]])
+    dx, dkernel, dbias = run(ops, "dense_backward", np.array([[1.0, 0.0, -1.0]]), kernel, saved)
+    np.testing.assert_array_equal(ops.numpy(dx), [[-2, -2]])
+    np.testing.assert_array_equal(ops.numpy(dkernel), [[1, 0, -1], [2, 0, -2]])
+    np.testing.assert_array_equal(ops.numpy(dbias), [1, 0, -1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_threads(threads, dtype):
+    ops, random = get_ops("cpu"), np.random.default_rng(3)
+    x, kernel = random.standard_normal((131, 600)).astype(dtype), random.standard_normal((600, 150)).astype(dtype)
+    found = []
+    for number in (1, 2, 3, 5):
+        threads(number)
+        y, saved = ops.dense_relu(x, kernel, kernel[0])
+        found.append([y, *ops.dense_relu_backward(y, kernel, saved)])
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -1,0 +1,114 @@
+"""Initializers: limits, spread and cut-off of the numbers they draw, against the formulas of their papers.
+
+One seed decides every number; two parameters of one model never start alike.
+"""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import initializers
+
+KERNEL = (5, 5, 16, 48)
+FAN_IN, FAN_OUT = 5 * 5 * 16, 5 * 5 * 48
+# √ of the variance of a standard normal cut off at ±2: 1 - 2·2·φ(2) / (Φ(2) - Φ(-2))
+CUT = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(2 / math.sqrt(2)))
+
+
+@pytest.mark.parametrize(
+    "name, variance",
+    [
+        ("glorot_uniform", 2 / (FAN_IN + FAN_OUT)),
+        ("glorot_normal", 2 / (FAN_IN + FAN_OUT)),
+        ("he_uniform", 2 / FAN_IN),
+        ("he_normal", 2 / FAN_IN),
+        ("lecun_uniform", 1 / FAN_IN),
+        ("lecun_normal", 1 / FAN_IN),
+        ("variance_scaling", 1 / FAN_IN),
+        ("random_normal", 0.05**2),
+        ("random_uniform", 0.05**2 / 3),
+    ],
+)
+def test_mean_spread_and_limits(name, variance):
+    values = initializers.get(name)(KERNEL)
+    deviation = math.sqrt(variance)
+    assert values.shape == KERNEL and values.dtype == np.float64
+    assert abs(values.mean()) < 4 * deviation / math.sqrt(values.size)
+    assert values.std() == pytest.approx(deviation, rel=4 / math.sqrt(2 * values.size))
+    if "uniform" in name:
+        most = math.sqrt(3) * deviation
+    elif name == "random_normal":
+        most = math.inf
+    else:
+        most = 2 * deviation / CUT
+    assert np.abs(values).max() <= most
+    if most < math.inf:
+        assert np.abs(values).max() > 0.98 * most  # the range is used
+
+
+def test_dense_kernels_and_biases():
+    values = initializers.get("he_uniform")((100, 7))
+    assert np.abs(values).max() <= math.sqrt(6 / 100)
+    np.testing.assert_array_equal(initializers.get("zeros")((3,)), np.zeros(3))
+    np.testing.assert_array_equal(initializers.get("ones")((3,)), np.ones(3))
+    np.testing.assert_array_equal(initializers.Constant(0.25)((2, 1)), [[0.25], [0.25]])
+
+
+@pytest.mark.parametrize(
+    "distribution, most", [("truncated_normal", 2 / CUT), ("untruncated_normal", math.inf), ("uniform", math.sqrt(3))]
+)
+@pytest.mark.parametrize("mode, fan", [("fan_in", FAN_IN), ("fan_out", FAN_OUT), ("fan_avg", (FAN_IN + FAN_OUT) / 2)])
+def test_variance_scaling(mode, fan, distribution, most):
+    values = initializers.VarianceScaling(3.0, mode, distribution)(KERNEL)
+    deviation = math.sqrt(3 / fan)
+    assert values.std() == pytest.approx(deviation, rel=4 / math.sqrt(values.size))
+    assert np.abs(values).max() <= most * deviation
+
+
+def test_seeds():
+    unseeded, seeded = initializers.get("he_normal"), initializers.VarianceScaling(seed=3)
+    first, second = unseeded((4, 5)), unseeded((4, 5))
+    assert (first != second).all()
+    np.testing.assert_array_equal(seeded((4, 5)), seeded((4, 5)))
+    minicnn.set_random_seed(7)
+    np.testing.assert_array_equal(unseeded((4, 5)), first)
+    minicnn.set_random_seed(8)
+    assert (unseeded((4, 5)) != first).all()
+    with pytest.raises(ValueError, match="not -1"):
+        minicnn.set_random_seed(-1)
+
+
+@pytest.mark.parametrize("name", sorted(initializers.BY_NAME))
+def test_the_configuration_comes_back(name):
+    first = initializers.get(name)
+    again = initializers.get(initializers.serialize(first))
+    assert type(again) is type(first) and again.get_config() == first.get_config()
+
+
+@pytest.mark.parametrize(
+    "cls, expected",
+    [
+        (initializers.RandomNormal, {"mean": 0.0, "stddev": 0.05, "seed": None}),
+        (initializers.RandomUniform, {"minval": -0.05, "maxval": 0.05, "seed": None}),
+        (
+            initializers.VarianceScaling,
+            {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal", "seed": None},
+        ),
+    ],
+)
+def test_names_order_and_defaults_of_keras(cls, expected):
+    parameters = inspect.signature(cls).parameters
+    assert list(parameters) == list(expected)
+    assert {name: parameter.default for name, parameter in parameters.items()} == expected
+
+
+def test_bad_names():
+    with pytest.raises(ValueError, match="unknown initializer 'he'; expected one of constant, "):
+        initializers.get("he")
+    with pytest.raises(ValueError, match="unknown mode 'fan'"):
+        initializers.VarianceScaling(mode="fan")
+    with pytest.raises(ValueError, match="unknown distribution 'normal'"):
+        initializers.VarianceScaling(distribution="normal")

@@ -1,0 +1,312 @@
+"""Layers by themselves: Keras' arguments and defaults, shapes, parameters, configurations, and one clear sentence for what cannot be.
+
+A layer of a user's own, written as the docstring of `Layer` shows, trains inside a model.
+"""
+
+import inspect
+import json
+
+import naive
+import numpy as np
+import pytest
+from conftest import assert_close
+
+import minicnn
+from minicnn import layers
+from minicnn.layers import Layer
+
+RANDOM = np.random.default_rng(0)
+ONES = (1, 1)
+NEEDED = inspect.Parameter.empty
+MOTION = {"fill_mode": "reflect", "interpolation": "bilinear", "seed": None, "fill_value": 0.0}
+SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no default there
+    "Conv2D": {
+        "filters": NEEDED, "kernel_size": NEEDED, "strides": ONES, "padding": "valid", "data_format": None, "dilation_rate": ONES,
+        "groups": 1, "activation": None, "use_bias": True, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros",
+    },
+    "Dense": {"units": NEEDED, "activation": None, "use_bias": True, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros"},
+    "MaxPooling2D": {"pool_size": (2, 2), "strides": None, "padding": "valid", "data_format": None},
+    "AveragePooling2D": {"pool_size": (2, 2), "strides": None, "padding": "valid", "data_format": None},
+    "GlobalAveragePooling2D": {"data_format": None, "keepdims": False},
+    "GlobalMaxPooling2D": {"data_format": None, "keepdims": False},
+    "Flatten": {"data_format": None},
+    "Reshape": {"target_shape": NEEDED},
+    "ZeroPadding2D": {"padding": (1, 1), "data_format": None},
+    "Dropout": {"rate": NEEDED, "noise_shape": None, "seed": None},
+    "BatchNormalization": {
+        "axis": -1, "momentum": 0.99, "epsilon": 1e-3, "center": True, "scale": True, "beta_initializer": "zeros",
+        "gamma_initializer": "ones", "moving_mean_initializer": "zeros", "moving_variance_initializer": "ones",
+    },
+    "RandomTranslation": {"height_factor": NEEDED, "width_factor": NEEDED} | MOTION,
+    "RandomRotation": {"factor": NEEDED} | MOTION,
+    "RandomZoom": {"height_factor": NEEDED, "width_factor": None} | MOTION,
+    "Activation": {"activation": NEEDED},
+    "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
+    "LeakyReLU": {"negative_slope": 0.3},
+    "ELU": {"alpha": 1.0},
+    "Softmax": {"axis": -1},
+    "Rescaling": {"scale": NEEDED, "offset": 0.0},
+    "Input": {"shape": NEEDED},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_names_order_and_defaults_of_keras(name):
+    parameters = [p for p in inspect.signature(getattr(layers, name)).parameters.values() if p.kind != p.VAR_KEYWORD]
+    assert [p.name for p in parameters] == list(SIGNATURES[name])
+    assert {p.name: p.default for p in parameters} == SIGNATURES[name]
+
+
+EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, multiply-adds
+    "conv": (lambda **o: layers.Conv2D(6, (3, 2), **o), (9, 8, 4), (7, 7, 6), 3 * 2 * 4 * 6 + 6, 7 * 7 * 6 * 24),
+    "conv, strided": (lambda **o: layers.Conv2D(6, 3, 2, "same", **o), (9, 8, 4), (5, 4, 6), 222, 5 * 4 * 6 * 36),
+    "conv, dilated": (lambda **o: layers.Conv2D(6, 3, dilation_rate=(3, 2), use_bias=False, **o), (9, 8, 4), (3, 4, 6), 216, 12 * 216),
+    "conv, relu": (lambda **o: layers.Conv2D(2, 3, activation="relu", kernel_initializer="he_normal", **o), (3, 3, 1), (1, 1, 2), 20, 18),
+    "dense": (lambda **o: layers.Dense(5, "tanh", **o), (7,), (5,), 40, 35),
+    "dense on more axes": (lambda **o: layers.Dense(5, use_bias=False, **o), (3, 4, 7), (3, 4, 5), 35, 12 * 35),
+    "max pool": (lambda **o: layers.MaxPooling2D(**o), (9, 8, 4), (4, 4, 4), 0, 0),
+    "max pool, same": (lambda **o: layers.MaxPooling2D((3, 2), 2, "same", **o), (9, 8, 4), (5, 4, 4), 0, 0),
+    "average pool": (lambda **o: layers.AveragePooling2D(3, (1, 4), **o), (9, 8, 4), (7, 2, 4), 0, 0),
+    "global average": (lambda **o: layers.GlobalAveragePooling2D(**o), (9, 8, 4), (4,), 0, 0),
+    "global maximum": (lambda **o: layers.GlobalMaxPooling2D(keepdims=True, **o), (9, 8, 4), (1, 1, 4), 0, 0),
+    "flatten": (lambda **o: layers.Flatten(**o), (9, 8, 4), (288,), 0, 0),
+    "reshape": (lambda **o: layers.Reshape((-1, 4), **o), (9, 8, 4), (72, 4), 0, 0),
+    "padding": (lambda **o: layers.ZeroPadding2D(((1, 2), (0, 3)), **o), (9, 8, 4), (12, 11, 4), 0, 0),
+    "dropout": (lambda **o: layers.Dropout(0.3, seed=11, **o), (9, 4), (9, 4), 0, 0),
+    "translation": (lambda **o: layers.RandomTranslation(0.1, (0.0, 0.2), seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
+    "rotation": (lambda **o: layers.RandomRotation(0.1, "constant", seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
+    "zoom": (lambda **o: layers.RandomZoom(0.2, 0.1, seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
+    "batch norm": (lambda **o: layers.BatchNormalization(momentum=0.9, **o), (9, 8, 4), (9, 8, 4), 16, 0),
+    "batch norm, bare": (lambda **o: layers.BatchNormalization(center=False, scale=False, **o), (4,), (4,), 8, 0),
+    "activation": (lambda **o: layers.Activation("sigmoid", **o), (9, 4), (9, 4), 0, 0),
+    "relu": (lambda **o: layers.ReLU(6.0, 0.1, 0.5, **o), (9, 4), (9, 4), 0, 0),
+    "leaky relu": (lambda **o: layers.LeakyReLU(0.2, **o), (9, 4), (9, 4), 0, 0),
+    "elu": (lambda **o: layers.ELU(0.5, **o), (9, 4), (9, 4), 0, 0),
+    "softmax": (lambda **o: layers.Softmax(axis=1, **o), (9, 4), (9, 4), 0, 0),
+    "rescaling": (lambda **o: layers.Rescaling(0.5, -1.0, **o), (9, 4), (9, 4), 0, 0),
+    "input": (lambda **o: layers.Input((9, 4), **o), (9, 4), (9, 4), 0, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make, shape, output, count, multiply_adds", EXAMPLES.values(), ids=EXAMPLES)
+def test_a_layer_alone(ops, make, shape, output, count, multiply_adds):
+    layer = make().to(ops)
+    layer.build((None, *shape))
+    layer.to(ops)
+    assert layer.output_shape == layer.compute_output_shape((None, *shape)) == (None, *output)
+    assert layer.count_params() == count and layer.multiply_adds() == multiply_adds
+    x = RANDOM.standard_normal((3, *shape)).astype("float32")
+    y = layer.forward(ops.array(x), training=True)
+    assert y.shape == (3, *output) and y.dtype == "float32"
+    dx = layer.backward(ops.array(RANDOM.standard_normal(y.shape).astype("float32")))
+    assert dx.shape == x.shape and dx.dtype == "float32"
+    for parameter in layer.trainable_parameters:
+        assert parameter.gradient.shape == parameter.value.shape == parameter.shape
+        assert ops.numpy(parameter.gradient).any(), "the gradient was never written"
+    assert layer(ops.array(x)).shape == (3, *output)
+
+
+@pytest.mark.parametrize("make, shape", [example[:2] for example in EXAMPLES.values()], ids=EXAMPLES)
+def test_the_configuration_makes_the_same_layer(make, shape):
+    layer = make(name="one", trainable=False)
+    config = json.dumps(layer.get_config())
+    again = type(layer).from_config(json.loads(config))
+    assert json.dumps(again.get_config()) == config and again.name == "one" and not again.trainable
+    x = RANDOM.standard_normal((3, *shape)).astype("float32")
+    for copy in (layer, again):
+        copy.build((None, *shape))
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(again.forward(x, training=True), layer.forward(x, training=True))
+
+
+def test_gradients_are_overwritten_not_added():
+    layer = layers.Dense(3)
+    x, dy = RANDOM.standard_normal((4, 5)).astype("float32"), RANDOM.standard_normal((4, 3)).astype("float32")
+    layer(x)
+    layer.backward(dy)
+    first = layer.kernel.gradient.copy()
+    layer.backward(dy)
+    np.testing.assert_array_equal(layer.kernel.gradient, first)
+    assert_close(first, x.T @ dy)
+
+
+def test_an_activation_is_the_layer_after():
+    x, dy = (
+        RANDOM.standard_normal((2, 6, 5, 3)).astype("float32"),
+        RANDOM.standard_normal((2, 4, 3, 7)).astype("float32"),
+    )
+    for name in ("relu", "elu", "softmax", "tanh"):
+        both, plain, after = layers.Conv2D(7, 3, activation=name), layers.Conv2D(7, 3), layers.Activation(name)
+        for layer in (both, plain):
+            layer.build((None, 6, 5, 3))
+        plain.set_weights(both.get_weights())
+        assert_close(both(x), after(plain(x)))
+        assert_close(both.backward(dy), plain.backward(after.backward(dy)))
+
+
+def test_a_layer_computes_what_the_oracle_does(device_layer):
+    """Strides, padding and dilation arrive in the operation as they were given to the layer: (height, width) each."""
+    x = RANDOM.standard_normal((2, 7, 6, 3))
+    for options in ({"strides": (2, 1)}, {"dilation_rate": (1, 2)}):
+        layer = device_layer(
+            layers.Conv2D(4, (3, 2), padding="same", dtype="float64", bias_initializer="ones", **options)
+        )
+        y = layer(layer.ops.array(x))
+        strides, dilation = options.get("strides", ONES), options.get("dilation_rate", ONES)
+        pads = [naive.same_pads(n, k, s, d) for n, k, s, d in zip((7, 6), (3, 2), strides, dilation, strict=True)]
+        assert_close(layer.ops.numpy(y), naive.conv2d(x, layer.get_weights()[0], np.ones(4), strides, pads, dilation))
+
+
+def test_names_count_up_and_parameters_carry_them():
+    first, second = layers.Conv2D(1, 1), layers.Conv2D(1, 1)
+    assert first.name != second.name and first.name.startswith("conv2d") and second.name.startswith("conv2d_")
+    first.build((None, 2, 2, 1))
+    assert [p.name for p in first.parameters] == [f"{first.name}/kernel", f"{first.name}/bias"]
+    assert layers.MaxPooling2D(name="pool").name == "pool"
+
+
+def test_weights_in_and_out():
+    layer = layers.Dense(3, name="d")
+    layer.build((None, 2))
+    weights = layer.get_weights()
+    assert [w.shape for w in weights] == [(2, 3), (3,)]
+    weights[0][:] = 5  # a copy
+    assert not (layer.get_weights()[0] == 5).any()
+    layer.set_weights(weights)
+    np.testing.assert_array_equal(layer.get_weights()[0], np.full((2, 3), 5))
+    with pytest.raises(ValueError, match="layer d: expected 2 arrays, got 1"):
+        layer.set_weights(weights[:1])
+    with pytest.raises(ValueError, match=r"d/kernel: expected values of shape \(2, 3\), got \(3, 2\)"):
+        layer.set_weights([weights[0].T, weights[1]])
+
+
+def test_float64():
+    layer = layers.Conv2D(2, 3, dtype="float64")
+    y = layer(RANDOM.standard_normal((1, 5, 5, 1)))
+    assert y.dtype == layer.kernel.value.dtype == layer.kernel.gradient.dtype == "float64"
+    layer.astype("float32")
+    assert layer.kernel.value.dtype == layer.kernel.gradient.dtype == "float32"
+
+
+# ---------------------------------------------------------------------- one clear sentence
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: layers.Conv2D(0, 3), "filters must be a positive integer, not 0"),
+        (lambda: layers.Conv2D(2.5, 3), "filters must be a positive integer, not 2.5"),
+        (lambda: layers.Conv2D(2, (3, 0)), r"kernel_size must be a positive integer or a pair of them, not \(3, 0\)"),
+        (lambda: layers.Conv2D(2, (3, 3, 3)), r"kernel_size must be a positive integer or a pair of them, not \(3, 3, 3\)"),
+        (lambda: layers.Conv2D(2, 3, strides=0), "strides must be a positive integer or a pair of them, not 0"),
+        (lambda: layers.Conv2D(2, 3, padding="full"), "padding must be 'valid' or 'same', not 'full'"),
+        (lambda: layers.Conv2D(2, 3, padding=1), "padding must be 'valid' or 'same', not 1"),
+        (lambda: layers.Conv2D(2, 3, data_format="channels_first"), "one layout, channels_last .* not 'channels_first'"),
+        (lambda: layers.Conv2D(2, 3, groups=2), "groups must be 1, not 2"),
+        (lambda: layers.Conv2D(2, 3, strides=2, dilation_rate=2), "strides .* and dilation_rate .* cannot both differ from 1"),
+        (lambda: layers.Conv2D(2, 3, activation="swosh"), "unknown activation 'swosh'; expected one of linear, relu, "),
+        (lambda: layers.Conv2D(2, 3, kernel_initializer="he"), "unknown initializer 'he'"),
+        (lambda: layers.Dense(-1), "units must be a positive integer, not -1"),
+        (lambda: layers.Dense(3, layers.ReLU(name="r")), "activation takes a name; add the layer r to the model"),
+        (lambda: layers.MaxPooling2D(0), "pool_size must be a positive integer or a pair of them, not 0"),
+        (lambda: layers.ZeroPadding2D((1, 2, 3)), r"padding must be a number, .* not \(1, 2, 3\)"),
+        (lambda: layers.ZeroPadding2D(-1), "padding must be a number, .* not -1"),
+        (lambda: layers.Dropout(1.0, name="d"), "layer d: rate must be at least 0 and below 1, not 1.0"),
+        (lambda: layers.Dropout(-0.1), "rate must be at least 0 and below 1, not -0.1"),
+        (lambda: layers.Activation("swosh"), "unknown activation 'swosh'"),
+        (lambda: layers.ReLU(negative_slope=-1), "negative_slope must not be negative, not -1"),
+    ],
+)  # fmt: skip
+def test_bad_settings(make, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "layer, shape, sentence",
+    [
+        (layers.Conv2D(2, 3, name="c"), (None, 28), r"layer c: expected .* \(batch, height, width, channels\), received \(None, 28\)"),
+        (layers.Conv2D(2, 5, name="c"), (None, 4, 8, 1), r"layer c: a window of 5×5 does not fit .* \(None, 4, 8, 1\); use padding='same'"),
+        (layers.Conv2D(2, 3, dilation_rate=2, name="c"), (None, 8, 4, 1), r"layer c: a window of 5×5 does not fit"),
+        (layers.MaxPooling2D(3, name="p"), (None, 2, 8, 1), r"layer p: a window of 3×3 does not fit into an input of shape \(None, 2, 8, 1\)"),
+        (layers.GlobalMaxPooling2D(name="g"), (None, 3, 4), r"layer g: .*received"),
+        (layers.Reshape((7, 4), name="r"), (None, 3, 9), r"layer r: an input of shape \(None, 3, 9\) cannot be reshaped to \(7, 4\)"),
+        (layers.Reshape((-1, 4), name="r"), (None, 3, 9), r"layer r: an input of shape \(None, 3, 9\) cannot be reshaped to \(-1, 4\)"),
+        (layers.Dense(2, name="d"), (None, None), r"layer d: every axis but the batch must have a size of 1 or more, received \(None, None\)"),
+        (layers.BatchNormalization(axis=1, name="b"), (None, 3, 4, 5), "layer b: only the last axis, .* can be normalised, not axis 1"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(value),
+)  # fmt: skip
+def test_inputs_that_do_not_fit(layer, shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        layer.build(shape)
+
+
+@pytest.mark.parametrize(
+    "layer, built, given",
+    [
+        (layers.Conv2D(2, 3, name="one"), (None, 8, 8, 3), (2, 8, 8, 1)),
+        (layers.Dense(2, name="one"), (None, 8), (2, 9)),
+        (layers.MaxPooling2D(name="one"), (None, 8, 8, 3), (2, 8, 9, 3)),
+        (layers.BatchNormalization(name="one"), (None, 8), (2, 9)),
+        (layers.Reshape((8,), name="one"), (None, 2, 4), (2, 4, 2)),
+        (layers.ZeroPadding2D(name="one"), (None, 8, 8, 3), (2, 8, 3)),
+        (layers.Flatten(name="one"), (None, 2, 4), (2, 4, 4)),
+        (layers.Input((3,), name="one"), (None, 3), (2, 4)),
+    ],
+    ids=lambda value: "" if isinstance(value, tuple) else type(value).__name__,
+)
+def test_a_layer_built_for_another_shape(layer, built, given):
+    layer.build(built)
+    with pytest.raises(ValueError, match="layer one: expected an input of shape") as error:
+        layer.forward(np.zeros(given, "float32"))
+    assert str(built) in str(error.value) and str(given) in str(error.value)
+
+
+def test_a_layer_that_was_not_built():
+    with pytest.raises(
+        ValueError, match=r"layer d has not been built: call build\(input_shape\), or the layer itself, first"
+    ):
+        layers.Dense(2, name="d").forward(np.zeros((1, 2), "float32"))
+
+
+def test_a_layer_that_defines_nothing():
+    with pytest.raises(TypeError, match=r"layer \w+ does not define forward\(x, training\)"):
+        Layer()(np.zeros((1, 2)))
+
+
+# ---------------------------------------------------------------------- a layer of one's own
+
+
+class Scale(Layer):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+    def forward(self, x, training=False):
+        self.x = x
+        return x * self.factor.value
+
+    def backward(self, dy):
+        self.factor.gradient = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
+        return dy * self.factor.value
+
+
+def test_the_docstring_shows_this_layer():
+    body = [line.strip() for line in inspect.getsource(Scale).splitlines()[1:] if line.strip()]
+    documented = [line.strip() for line in Layer.__doc__.splitlines()]
+    assert [line for line in body if line not in documented] == []
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu"])
+def test_a_layer_of_ones_own_trains_in_a_model(device):
+    assert minicnn.gradcheck.check_layer(Scale(), (3, 4)) < 1e-6
+    scale = Scale()
+    model = minicnn.Sequential([layers.Input((2,)), scale, layers.Dense(2, activation="softmax")]).to(device)
+    model.compile(minicnn.optimizers.Adam(0.1), "sparse_categorical_crossentropy", ["accuracy"])
+    x = RANDOM.standard_normal((256, 2)).astype("float32")
+    y = (x[:, 0] > 0.3 * x[:, 1]).astype(int)
+    model.fit(x, y, epochs=8, verbose=0)
+    assert model.evaluate(x, y)[1] > 0.95
+    assert (scale.get_weights()[0] != 1).all()

@@ -1,0 +1,298 @@
+"""Sequential: how it is built, what it says of itself, and that forward, backward and weights go through all layers in order.
+
+A final softmax in any of its three forms is fused into the loss: the gradient is p - y, and no logarithm meets a zero.
+"""
+
+import re
+
+import naive
+import numpy as np
+import pytest
+from conftest import assert_close
+
+import minicnn
+from minicnn import Sequential, layers
+from minicnn.losses import SparseCategoricalCrossentropy
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.standard_normal((6, 8, 7, 2)).astype("float32")
+LABELS = np.array([0, 2, 1, 1, 0, 2])
+
+
+def small(**options):
+    return Sequential(
+        [
+            layers.Input((8, 7, 2)),
+            layers.Conv2D(4, 3, activation="relu", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.MaxPooling2D(name="pool"),
+            layers.Flatten(name="flat"),
+            layers.Dense(3, activation="softmax", name="dense"),
+        ],
+        **options,
+    )
+
+
+def test_layers_are_built_as_they_are_added():
+    model = Sequential()
+    model.add(layers.Input((8, 7, 2)))
+    model.add(layers.Conv2D(4, 3))
+    assert model.layers[-1].built and model.output_shape == (None, 6, 5, 4)
+    with pytest.raises(ValueError, match="layer big: a window of 9×9 does not fit into an input of shape"):
+        model.add(layers.MaxPooling2D(9, name="big"))
+
+
+def test_without_an_input_the_first_data_build_the_model():
+    model = Sequential([layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
+    assert not model.layers[0].built
+    with pytest.raises(ValueError, match="does not know the shape of its input: put an Input first, or call build"):
+        model.count_params()
+    assert model.predict(IMAGES).shape == (6, 3)
+    assert model.input_shape == (None, 8, 7, 2) and model.output_shape == (None, 3)
+    explicit = Sequential([layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
+    explicit.build((None, 8, 7, 2))
+    assert explicit.count_params() == model.count_params()
+
+
+def test_what_a_model_cannot_be_made_of():
+    with pytest.raises(TypeError, match="a model is made of layers, not of 'relu'"):
+        Sequential(["relu"])
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named 'twin'"):
+        Sequential([layers.Flatten(name="twin"), layers.ReLU(name="twin")])
+    with pytest.raises(ValueError, match="an Input can only be the first layer"):
+        Sequential([layers.Flatten(), layers.Input((3,))])
+    with pytest.raises(ValueError, match="a model without layers cannot be built"):
+        Sequential().build((None, 3))
+
+
+def test_data_of_another_shape():
+    model = small()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    sentence = r"expected an input of shape \(None, 8, 7, 2\), received \((None|6), 8, 7\)"
+    for use in (model.predict, lambda x: model.fit(x, LABELS, verbose=0), lambda x: model.evaluate(x, LABELS),
+                lambda x: model.train_on_batch(x, LABELS)):  # fmt: skip
+        with pytest.raises(ValueError, match=sentence):
+            use(IMAGES[..., 0])
+
+
+def test_summary():
+    lines = []
+    small(name="tiny").summary(print_fn=lambda text: lines.extend(text.split("\n")))
+    text = "\n".join(lines)
+    assert lines[0] == "Model: tiny"
+    for pattern in (
+        rf"conv \(Conv2D\) +\(batch, 6, 5, 4\) +{3 * 3 * 2 * 4 + 4} +{6 * 5 * 72:,} +{6 * 5 * 4 * 4 / 1024:.1f} KiB",
+        r"norm \(BatchNormalization\) +\(batch, 6, 5, 4\) +16 +0",
+        r"pool \(MaxPooling2D\) +\(batch, 3, 2, 4\) +0 +0",
+        r"dense \(Dense\) +\(batch, 3\) +75 +72",
+        r"parameters: 167 \(159 trainable\)",
+        rf"one image: {2160 + 72:,} multiply-adds",
+    ):
+        assert re.search(pattern, text), pattern
+    table = [line for line in lines if "KiB" in line and "(batch" in line]
+    assert len({len(line) for line in table}) == 1  # columns stand under each other
+
+
+def test_summary_prints(capsys):
+    small().summary()
+    assert "Conv2D" in capsys.readouterr().out
+
+
+def test_predict_is_one_layer_after_the_other():
+    model = small()
+    x = IMAGES
+    for layer in model.layers:
+        x = layer.forward(x)
+    np.testing.assert_array_equal(model.predict(IMAGES), x)
+    np.testing.assert_array_equal(model.predict(IMAGES, batch_size=4), x)
+    assert_close(x.sum(axis=1), np.ones(6))
+    assert model.predict(IMAGES.astype("float64")).dtype == "float32"
+
+
+def test_parameters_are_views_of_one_aligned_buffer():
+    model = small()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    model.build()
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for tensors in ([p.value for p in model.trainable_parameters], [p.gradient for p in model.trainable_parameters]):
+        starts = [tensor.ctypes.data for tensor in tensors]
+        assert all(start % 64 == 0 for start in starts)
+        ends = [start + tensor.nbytes for start, tensor in zip(starts, tensors, strict=True)]
+        assert all(0 <= start - end < 64 for start, end in zip(starts[1:], ends, strict=False))
+        base = tensors[0]
+        while base.base is not None and isinstance(base.base, np.ndarray):
+            base = base.base
+        assert all(np.shares_memory(tensor, base) for tensor in tensors)
+    kernel = model.layers[1].kernel
+    kernel.value = np.zeros(kernel.shape)
+    assert model.layers[1].kernel.value.ctypes.data == starts[0] or not kernel.value.any()
+
+
+def test_a_step_changes_what_the_layers_see():
+    model = small()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [p.value.copy() for p in model.trainable_parameters]
+    model.train_on_batch(IMAGES, LABELS)
+    for parameter, old in zip(model.trainable_parameters, before, strict=True):
+        assert_close(parameter.value, old - 0.01 * np.float64(parameter.gradient), 1e-6)
+
+
+# ---------------------------------------------------------------------- softmax and loss
+
+
+ENDS = {
+    "Dense(activation='softmax')": lambda: [layers.Dense(3, activation="softmax", name="last")],
+    "Softmax()": lambda: [layers.Dense(3, name="last"), layers.Softmax()],
+    "Activation('softmax')": lambda: [layers.Dense(3, name="last"), layers.Activation("softmax")],
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_the_gradient_of_the_scores_is_p_less_y(ops, end):
+    model = Sequential([layers.Input((4,)), *end()]).to(ops.name)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert model.ends_with_softmax
+    x = RANDOM.standard_normal((6, 4)).astype("float32")
+    loss, scores = model.gradients_of_batch(x, LABELS)
+    p = np.array([naive.softmax(row) for row in ops.numpy(scores)])
+    assert loss == pytest.approx(-np.log(p[range(6), LABELS]).mean(), rel=1e-6)
+    assert_close(model.predict(x), p)
+    last = next(layer for layer in model.layers if layer.name == "last")
+    assert_close(ops.numpy(last.kernel.gradient), x.T @ (p - np.eye(3)[LABELS]) / 6)
+    assert_close(ops.numpy(last.bias.gradient), (p - np.eye(3)[LABELS]).mean(axis=0))
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_enormous_scores_train(end):
+    model = Sequential([layers.Input((4,)), *end()])
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    x = 1e6 * RANDOM.standard_normal((6, 4)).astype("float32")
+    with np.errstate(all="raise", under="ignore"):
+        loss, _ = model.train_on_batch(x, LABELS)
+        again = model.evaluate(x, LABELS)[0]
+        p = model.predict(x)
+    assert np.isfinite([loss, again]).all() and loss > 1e4
+    assert np.isfinite(p).all() and all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_all_ends_train_alike():
+    weights = []
+    for end in ENDS.values():
+        minicnn.set_random_seed(1)
+        model = Sequential([layers.Input((4,)), *end()])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(IMAGES[:, 0, :2, :].reshape(6, 4), LABELS, epochs=3, verbose=0)
+        weights.append(model.get_weights())
+    scores = Sequential([layers.Input((4,)), layers.Dense(3)])
+    minicnn.set_random_seed(1)
+    scores = Sequential([layers.Input((4,)), layers.Dense(3)])
+    scores.compile("adam", SparseCategoricalCrossentropy(from_logits=True))
+    scores.fit(IMAGES[:, 0, :2, :].reshape(6, 4), LABELS, epochs=3, verbose=0)
+    weights.append(scores.get_weights())
+    for others in weights[1:]:
+        for one, other in zip(weights[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_softmax_over_another_axis_is_not_fused():
+    model = Sequential([layers.Input((4,)), layers.Dense(3), layers.Softmax(axis=0)])
+    assert not model.ends_with_softmax
+
+
+def test_probabilities_without_softmax_use_their_logarithm():
+    model = Sequential([layers.Input((4,)), layers.Dense(3, activation="sigmoid")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = RANDOM.standard_normal((6, 4)).astype("float32")
+    p = np.float64(model.predict(x))
+    expected = -np.log((p / p.sum(axis=1, keepdims=True))[range(6), LABELS]).mean()
+    assert model.evaluate(x, LABELS) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_of_the_input():
+    model = small()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    y = model.forward(IMAGES, training=True)
+    dx = model.backward(np.ones_like(y))
+    assert dx.shape == IMAGES.shape
+    model.forward(IMAGES, training=True)
+    assert model.backward(np.ones_like(y), input_gradient=False) is None
+
+
+# ---------------------------------------------------------------------- weights and devices
+
+
+def test_weights_move_between_models():
+    one, two = small(), small()
+    assert (one.predict(IMAGES) != two.predict(IMAGES)).any()
+    two.set_weights(one.get_weights())
+    np.testing.assert_array_equal(one.predict(IMAGES), two.predict(IMAGES))
+    assert [w.shape for w in one.get_weights()] == [(3, 3, 2, 4), (4,), (4,), (4,), (4,), (4,), (24, 3), (3,)]
+    assert sum(w.size for w in one.get_weights()) == one.count_params()
+    with pytest.raises(ValueError, match="expected 8 arrays, one per parameter, got 7"):
+        two.set_weights(one.get_weights()[1:])
+    with pytest.raises(ValueError, match=r"conv/kernel: expected values of shape \(3, 3, 2, 4\), got \(4, 3, 3, 2\)"):
+        two.set_weights([np.moveaxis(w, -1, 0) for w in one.get_weights()])
+
+
+def test_a_model_moves_to_another_device(ops):
+    model = small()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    expected = model.predict(IMAGES)
+    model.to(ops.name)
+    assert_close(model.predict(IMAGES), expected)
+    model.train_on_batch(IMAGES, LABELS)
+    twin = small()
+    twin.set_weights(model.get_weights())
+    assert_close(model.to("cpu").predict(IMAGES), twin.predict(IMAGES))
+    model.train_on_batch(IMAGES, LABELS)
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        model.to("tpu")
+
+
+def test_float64():
+    model = small()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.train_on_batch(IMAGES, LABELS)
+    single = model.predict(IMAGES)
+    model.astype("float64")
+    assert model.predict(IMAGES).dtype == "float64"
+    assert_close(single, model.predict(IMAGES))
+    model.train_on_batch(IMAGES, LABELS)
+
+
+def test_a_frozen_layer_is_not_changed():
+    model = small()
+    model.layers[1].trainable = model.layers[2].trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    model.fit(IMAGES, LABELS, epochs=3, verbose=0)
+    after = model.get_weights()
+    for old, new in zip(before[:6], after[:6], strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert all((old != new).any() for old, new in zip(before[6:], after[6:], strict=True))
+    model.layers[1].trainable = True
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(IMAGES, LABELS, epochs=1, verbose=0)
+    assert (model.get_weights()[0] != before[0]).any()
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("adamw", "sparse_categorical_crossentropy"), "unknown optimizer 'adamw'; expected one of sgd, rmsprop, adam"),
+        (("adam", "mse"), "unknown loss 'mse'; expected one of categorical_crossentropy, sparse_"),
+        (("adam", "categorical_crossentropy", ["f1"]), "unknown metric 'f1'; expected one of accuracy"),
+    ],
+)
+def test_unknown_names(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        small().compile(*arguments)
+
+
+def test_a_model_that_was_not_compiled():
+    with pytest.raises(ValueError, match=r"the model has no optimizer: call compile\(optimizer, loss\) first"):
+        small().fit(IMAGES, LABELS, verbose=0)
+    with pytest.raises(ValueError, match=r"the model has no loss: call compile\(optimizer, loss\) first"):
+        small().evaluate(IMAGES, LABELS)
