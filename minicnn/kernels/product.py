@@ -12,7 +12,7 @@ import numpy as np
 
 from . import simd
 from .jit import kernel
-from .simd import run_panel
+from .simd import call
 
 HEAD = 5  # columns of a plan before the geometry: function, and the offsets in a, b, bias and c
 
@@ -74,4 +74,4 @@ def run_plan(plan: Any, a: int, b: int, bias: int, c: int) -> None:
     """Runs every panel of a plan; a, b, bias and c are addresses."""
     for p in range(plan.shape[0]):
         geometry = plan.ctypes.data + 8 * (p * plan.shape[1] + HEAD)
-        run_panel(plan[p, 0], geometry, a + plan[p, 1], b + plan[p, 2], bias + plan[p, 3], c + plan[p, 4])
+        call(plan[p, 0], geometry, a + plan[p, 1], b + plan[p, 2], bias + plan[p, 3], c + plan[p, 4])

@@ -49,6 +49,7 @@ from .jit import native
 FIELDS = (
     "I", "J",               # the grid of tiles
     "a_i", "a_j",           # strides between the tiles of the grid, in elements
+    "b_i",
     "c_i", "c_j",
     "a_row", "c_row",       # strides between the rows of one tile
     "P", "Q", "K",          # the three nested sums: number of terms
@@ -103,63 +104,108 @@ def tile_shape(rows: int, channels: int, dtype: np.dtype[Any]) -> tuple[int, int
     return most // vectors, vectors
 
 
-def _tile(builder: ir.IRBuilder, number: ir.Type, width: int, rows: int, vectors: int, masked: bool,
-          field: Callable[[str], ir.Value], a: ir.Value, b: ir.Value, bias: ir.Value, c: ir.Value) -> None:  # fmt: skip
-    """Emits one tile; a, b, bias and c are byte addresses, `field(name)` is a number of the geometry."""
-    size = {"float": 4, "double": 8}[str(number)]
-    vector = ir.VectorType(number, width)
-    zero = ir.Constant(vector, [0.0] * width)
-    all_lane_0 = ir.Constant(ir.VectorType(i32, width), [0] * width)
-    suffix = f"v{width}f{8 * size}.p0"
+class Emitter:
+    """Writes vector instructions for one number type into the function that Numba is compiling.
 
-    def at(address: ir.Value, stride: ir.Value, times: ir.Value | int) -> ir.Value:
-        return builder.add(address, builder.mul(stride, times if isinstance(times, ir.Value) else i64(times)))
+    Addresses are integers, in bytes. A mask, where one is given, says which lanes are loaded (the others are 0) or
+    stored.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, dtype: str) -> None:
+        self.builder = builder
+        self.number = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
+        self.size, self.width = np.dtype(dtype).itemsize, lanes(np.dtype(dtype))
+        self.vector = ir.VectorType(self.number, self.width)
+        self.zero = self.constant(0.0)
+        self.suffix = f"v{self.width}f{8 * self.size}.p0"
+
+    def constant(self, value: float) -> ir.Value:
+        return ir.Constant(self.vector, [float(value)] * self.width)
+
+    def broadcast(self, scalar: ir.Value) -> ir.Value:
+        """A vector with one number in all lanes."""
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.width), ir.Undefined)
+        all_lane_0 = ir.Constant(ir.VectorType(i32, self.width), [0] * self.width)
+        first = self.builder.insert_element(undefined, scalar, i32(0))
+        return self.builder.shuffle_vector(first, undefined, all_lane_0)
+
+    def mask(self, count: ir.Value) -> ir.Value:
+        """True in the first `count` lanes."""
+        lane = ir.Constant(ir.VectorType(i64, self.width), list(range(self.width)))
+        return self.builder.icmp_signed("<", lane, self.broadcast(count))
+
+    def pointer(self, address: ir.Value) -> ir.Value:
+        return self.builder.inttoptr(address, self.vector.as_pointer())
+
+    def load(self, address: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        if mask is None:
+            return self.builder.load(self.pointer(address), align=self.size)
+        kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), i32, mask.type, self.vector])
+        masked_load = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.masked.load." + self.suffix)
+        return self.builder.call(masked_load, [self.pointer(address), i32(self.size), mask, self.zero])
+
+    def store(self, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
+        if mask is None:
+            self.builder.store(value, self.pointer(address), align=self.size)
+            return
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask.type])
+        masked_store = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.masked.store." + self.suffix)
+        self.builder.call(masked_store, [value, self.pointer(address), i32(self.size), mask])
+
+    def load_number(self, address: ir.Value) -> ir.Value:
+        return self.builder.load(self.builder.inttoptr(address, self.number.as_pointer()), align=self.size)
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a · b + c; "contract" lets a processor that has a fused instruction use it, and asks nothing of one without."""
+        return self.builder.fadd(self.builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
+
+    def positive(self, x: ir.Value) -> ir.Value:
+        """max(x, 0)"""
+        return self.builder.select(self.builder.fcmp_ordered(">", x, self.zero), x, self.zero)
+
+    def at(self, address: ir.Value, stride: ir.Value, times: ir.Value | int) -> ir.Value:
+        """address + stride · times"""
+        steps = times if isinstance(times, ir.Value) else i64(times)
+        return self.builder.add(address, self.builder.mul(stride, steps))
+
+
+def _tile(
+    emit: Emitter,
+    rows: int,
+    vectors: int,
+    masked: bool,
+    field: Callable[[str], ir.Value],
+    a: ir.Value,
+    b: ir.Value,
+    bias: ir.Value,
+    c: ir.Value,
+) -> None:
+    """Emits one tile; `field(name)` is a number of the geometry, whose strides become bytes here."""
+    builder, at = emit.builder, emit.at
+    mask = emit.mask(field("lanes"))
 
     def stride(name: str) -> ir.Value:
-        return builder.mul(field(name), i64(size))
+        return builder.mul(field(name), i64(emit.size))
 
-    def broadcast(scalar: ir.Value) -> ir.Value:
-        undefined = ir.Constant(ir.VectorType(scalar.type, width), ir.Undefined)
-        return builder.shuffle_vector(builder.insert_element(undefined, scalar, i32(0)), undefined, all_lane_0)
-
-    lane = ir.Constant(ir.VectorType(i64, width), list(range(width)))
-    mask = builder.icmp_signed("<", lane, broadcast(field("lanes")))
-
-    def pointer(address: ir.Value) -> ir.Value:
-        return builder.inttoptr(address, vector.as_pointer())
-
-    def load(address: ir.Value, v: int) -> ir.Value:
-        address = builder.add(address, i64(v * width * size))
-        if masked and v == vectors - 1:
-            kind = ir.FunctionType(vector, [vector.as_pointer(), i32, mask.type, vector])
-            masked_load = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.load." + suffix)
-            return builder.call(masked_load, [pointer(address), i32(size), mask, zero])
-        return builder.load(pointer(address), align=size)
-
-    def store(value: ir.Value, address: ir.Value, v: int) -> None:
-        address = builder.add(address, i64(v * width * size))
-        if masked and v == vectors - 1:
-            kind = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), i32, mask.type])
-            masked_store = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.store." + suffix)
-            builder.call(masked_store, [value, pointer(address), i32(size), mask])
-        else:
-            builder.store(value, pointer(address), align=size)
+    def part(address: ir.Value, v: int) -> tuple[ir.Value, ir.Value | None]:
+        """Where the v-th vector of a row lies, and its mask."""
+        return builder.add(address, i64(v * emit.width * emit.size)), mask if masked and v == vectors - 1 else None
 
     # The sums are variables on the stack in this text; LLVM keeps them in registers.
-    sums = [[cgutils.alloca_once(builder, vector) for _ in range(vectors)] for _ in range(rows)]
+    sums = [[cgutils.alloca_once(builder, emit.vector) for _ in range(vectors)] for _ in range(rows)]
     a_row, c_row = stride("a_row"), stride("c_row")
     for r in range(rows):
         for v in range(vectors):
-            builder.store(zero, sums[r][v])
+            builder.store(emit.zero, sums[r][v])
     with builder.if_then(builder.icmp_signed("==", field("start"), i64(BIAS))):
         for v in range(vectors):
-            start = load(bias, v)
+            start = emit.load(*part(bias, v))
             for r in range(rows):
                 builder.store(start, sums[r][v])
     with builder.if_then(builder.icmp_signed("==", field("start"), i64(ACCUMULATE))):
         for r in range(rows):
             for v in range(vectors):
-                builder.store(load(at(c, c_row, r), v), sums[r][v])
+                builder.store(emit.load(*part(at(c, c_row, r), v)), sums[r][v])
 
     a_p, a_q, a_k, b_p, b_q, b_k = map(stride, ("a_p", "a_q", "a_k", "b_p", "b_q", "b_k"))
     a_offset = [builder.mul(a_row, i64(r)) for r in range(rows)]
@@ -169,33 +215,25 @@ def _tile(builder: ir.IRBuilder, number: ir.Type, width: int, rows: int, vectors
             a_middle, b_middle = at(a_outer, a_q, middle.index), at(b_outer, b_q, middle.index)
             with cgutils.for_range(builder, field("K")) as inner:
                 a_inner, b_inner = at(a_middle, a_k, inner.index), at(b_middle, b_k, inner.index)
-                b_vectors = [load(b_inner, v) for v in range(vectors)]
+                b_vectors = [emit.load(*part(b_inner, v)) for v in range(vectors)]
                 for r in range(rows):
-                    scalar = builder.load(
-                        builder.inttoptr(builder.add(a_inner, a_offset[r]), number.as_pointer()), align=size
-                    )
-                    a_vector = broadcast(scalar)
+                    a_vector = emit.broadcast(emit.load_number(builder.add(a_inner, a_offset[r])))
                     for v in range(vectors):
-                        # "contract" lets a processor that has a fused multiply-add use it and asks nothing of one that has not
-                        product = builder.fmul(a_vector, b_vectors[v], flags=("contract",))
-                        builder.store(builder.fadd(product, builder.load(sums[r][v]), flags=("contract",)), sums[r][v])
+                        builder.store(emit.multiply_add(a_vector, b_vectors[v], builder.load(sums[r][v])), sums[r][v])
 
     with builder.if_then(builder.icmp_signed("==", field("relu"), i64(1))):
         for r in range(rows):
             for v in range(vectors):
-                y = builder.load(sums[r][v])
-                builder.store(builder.select(builder.fcmp_ordered(">", y, zero), y, zero), sums[r][v])
+                builder.store(emit.positive(builder.load(sums[r][v])), sums[r][v])
     for r in range(rows):
         for v in range(vectors):
-            store(builder.load(sums[r][v]), at(c, c_row, r), v)
+            emit.store(builder.load(sums[r][v]), *part(at(c, c_row, r), v))
 
 
 @intrinsic(prefer_literal=True)
 def tile(typing, number, rows, vectors, masked, geometry, a, b, bias, c):  # type: ignore[no-untyped-def]
     """One tile of the type, shape and mask given by literals; `geometry` and the four operands are byte addresses."""
     shape = [argument.literal_value for argument in (rows, vectors, masked)]
-    element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[number.literal_value]
-    width = lanes(np.dtype(number.literal_value))
     signature = types.void(number, rows, vectors, masked, *[types.intp] * 5)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -205,7 +243,7 @@ def tile(typing, number, rows, vectors, masked, geometry, a, b, bias, c):  # typ
             address = builder.add(geometry, i64(8 * FIELD[name]))
             return builder.load(builder.inttoptr(address, i64.as_pointer()))
 
-        _tile(builder, element, width, shape[0], shape[1], bool(shape[2]), field, a, b, bias, c)
+        _tile(Emitter(builder, number.literal_value), *shape, field, a, b, bias, c)
         return context.get_dummy_value()
 
     return signature, generate
@@ -222,15 +260,16 @@ def int_at(typing, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def run_panel(typing, panel, geometry, a, b, bias, c):  # type: ignore[no-untyped-def]
-    """Calls the native function at the address `panel`; all six arguments are addresses."""
+def call(typing, function, *arguments):  # type: ignore[no-untyped-def]
+    """Calls the native function at the address `function`, which takes integers and returns nothing."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(ir.VoidType(), [i64] * 5)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        function, arguments = values[0], list(cgutils.unpack_tuple(builder, values[1]))
+        kind = ir.FunctionType(ir.VoidType(), [i64] * len(arguments))
+        builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 6), generate
+    return types.void(types.intp, types.StarArgTuple([types.intp] * len(arguments))), generate
 
 
 @cache
@@ -240,13 +279,16 @@ def panel(rows: int, vectors: int, masked: bool, dtype: str) -> int:
     It takes five addresses: the geometry, a, b, the bias and c.
     """
     size = np.dtype(dtype).itemsize
-    i_count, j_count, a_i, a_j, c_i, c_j = (8 * FIELD[name] for name in ("I", "J", "a_i", "a_j", "c_i", "c_j"))
+    i_count, j_count, a_i, a_j, b_i, c_i, c_j = (
+        8 * FIELD[name] for name in ("I", "J", "a_i", "a_j", "b_i", "c_i", "c_j")
+    )
 
     def grid(geometry, a, b, bias, c):  # type: ignore[no-untyped-def]
         for i in range(int_at(geometry + i_count)):
             for j in range(int_at(geometry + j_count)):
                 a_tile = a + size * (i * int_at(geometry + a_i) + j * int_at(geometry + a_j))
                 c_tile = c + size * (i * int_at(geometry + c_i) + j * int_at(geometry + c_j))
-                tile(dtype, rows, vectors, masked, geometry, a_tile, b, bias, c_tile)
+                b_tile = b + size * i * int_at(geometry + b_i)
+                tile(dtype, rows, vectors, masked, geometry, a_tile, b_tile, bias, c_tile)
 
     return native(types.void(*[types.intp] * 5), grid, f"panel_{dtype}_{rows}x{vectors}" + "_masked" * masked)
