@@ -26,7 +26,7 @@ from .layers import (
     ZeroPadding2D,
 )
 from .models import Sequential, load_model
-from .ops import get_ops
+from .ops import get_ops, set_precision
 from .seeding import set_random_seed
 from .threads import get_threads, set_threads
 
@@ -69,6 +69,7 @@ __all__ = [
     "optimizers",
     "recipes",
     "schedules",
+    "set_precision",
     "set_random_seed",
     "set_threads",
 ]

@@ -7,7 +7,18 @@ follows a one-cycle schedule to its end.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, Rescaling
+from .layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    Layer,
+    MaxPooling2D,
+    RandomTranslation,
+    Rescaling,
+)
 from .losses import SparseCategoricalCrossentropy
 from .models import Sequential
 from .optimizers import Adam
@@ -40,10 +51,13 @@ def _fast() -> list[Layer]:
     return [
         Conv2D(16, 5, activation="relu"),
         MaxPooling2D(),
+        BatchNormalization(momentum=0.9),
         Conv2D(32, 3, activation="relu"),
         MaxPooling2D(),
+        BatchNormalization(momentum=0.9),
         Flatten(),
         Dense(128, activation="relu"),
+        BatchNormalization(momentum=0.9),
         Dropout(0.3),
         Dense(10, activation="softmax"),
     ]
@@ -51,26 +65,27 @@ def _fast() -> list[Layer]:
 
 def _default() -> list[Layer]:
     return [
-        Conv2D(32, 3, activation="relu"),
-        BatchNormalization(),
-        Conv2D(32, 3, activation="relu"),
+        RandomTranslation(0.08, 0.08, fill_mode="constant"),  # up to two pixels each way
+        Conv2D(32, 5, activation="relu"),
         MaxPooling2D(),
-        BatchNormalization(),
+        BatchNormalization(momentum=0.9),
+        Conv2D(64, 3, activation="relu"),
+        BatchNormalization(momentum=0.9),
         Conv2D(64, 3, activation="relu"),
         MaxPooling2D(),
-        BatchNormalization(),
-        Dropout(0.3),
+        BatchNormalization(momentum=0.9),
+        Dropout(0.1),
         Flatten(),
         Dense(128, activation="relu"),
-        BatchNormalization(),
-        Dropout(0.4),
+        BatchNormalization(momentum=0.9),
+        Dropout(0.3),
         Dense(10, activation="softmax"),
     ]
 
 
 RECIPES = {
-    "fast": Recipe(_fast, epochs=3, batch_size=128, peak=4e-3),
-    "default": Recipe(_default, epochs=6, batch_size=128, peak=4e-3),
+    "fast": Recipe(_fast, epochs=3, batch_size=256, peak=1e-2),
+    "default": Recipe(_default, epochs=6, batch_size=256, peak=8e-3),
 }
 
 
