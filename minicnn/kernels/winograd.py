@@ -244,11 +244,11 @@ def convolve_backward(
             copy_inside(x[n + k], top, left, padded[k])
             copy_gradient(dy, y, n + k, 0, 0, padded_dy[k], dbias)
         to_planes(padded, count, m, down, across, functions[0], V)
-        to_planes(padded_dy, count, m, down, across, functions[2], Z)
+        to_planes(padded_dy, count, m, down, across, functions[1], Z)
         run_plan(kernel_plan if count == room else kernel_rest, V.ctypes.data, Z.ctypes.data, 0, dU.ctypes.data)
         if dx.size:
             run_plan(input_plan if count == room else input_rest, Z.ctypes.data, Ut.ctypes.data, 0, V.ctypes.data)
             clear(padded_dx)
-            from_planes(V, count, m, down, across, functions[3], dbias, 0, padded_dx)
+            from_planes(V, count, m, down, across, functions[2], dbias, 0, padded_dx)
             for k in range(count):
                 crop(padded_dx[k], top, left, dx[n + k])

@@ -5,48 +5,17 @@ kernels.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..kernels import (
-    activation,
-    augment,
-    convolution,
-    dense,
-    normalization,
-    optimizers,
-    pooling,
-    random,
-    softmax,
-    winograd,
-)
+from ..kernels import activation, augment, dense, normalization, optimizers, pooling, random, softmax
 from ..threads import parallel
+from .cpu_convolution import Geometry, choose
 from .memory import Pool
 from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, drop_threshold
-
-GROUPS = 8  # parts into which a batch is cut; a constant, so that sums over the batch have one order
-NO_PADS: Pads = ((0, 0), (0, 0))
-ELEMENTS = 1 << 16  # fewest elements that are worth a task of an elementwise kernel
-
-
-def groups(items: int, least: int = 1, unit: int = 1) -> list[tuple[int, int]]:
-    """(first, last) of at most `GROUPS` equal parts of at least `least` items, which begin at multiples of `unit`."""
-    parts = max(1, min(GROUPS, items // least))
-    cuts = [items * part // parts // unit * unit for part in range(parts)] + [items]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
-
-
-def over(parts: list[tuple[int, int]], task: Callable[[int, int, int], object]) -> None:
-    """Calls task(number, first, last) for every part, on all threads."""
-    parallel(len(parts), lambda number: task(number, *parts[number]))
-
-
-def elementwise(kernel: Callable[..., object], *arrays: np.ndarray) -> None:
-    """Runs a kernel over arrays of equal size, a part on every thread."""
-    flat = [array.reshape(-1) for array in arrays]
-    over(groups(arrays[0].size, ELEMENTS), lambda _, first, last: kernel(*(array[first:last] for array in flat)))
+from .tasks import ELEMENTS, elementwise, groups, over
 
 
 class CpuOps(Ops):
@@ -94,155 +63,21 @@ class CpuOps(Ops):
     def _convolve(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
     ) -> tuple[Array, Saved]:
-        x, kernel, bias_ = self.alike(x, kernel, x.dtype.type(0) if bias is None else bias)
-        N, H, W, C = x.shape
-        KH, KW, _, F = kernel.shape
-        if (H, W) == (KH, KW) and pads == NO_PADS and dilation == (1, 1):  # one window: a dense layer
-            y, _ = self._dense(x.reshape(N, -1), kernel.reshape(-1, F), bias, relu)
-            return y.reshape(N, 1, 1, F), (x, y.reshape(N, 1, 1, F) if relu else None, strides, pads, dilation)
-        (top, bottom), (left, right) = pads
-        image = top + H + bottom, left + W + right
-        OH, OW = ((n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(image, (KH, KW), dilation, strides, strict=True))
-        m = self._winograd_size(x, kernel, (OH, OW), strides, dilation)
-        y = self.empty((N, OH, OW, F), x.dtype)
-        if m:
-            self._convolve_winograd(x, kernel, bias_, pads, m, relu, y)
-            return y, (x, y if relu else None, strides, pads, dilation)
-        start = 0 if bias is None else 1
-        plan = convolution.forward_plan(
-            x.dtype.name, image, C, (KH, KW), F, (OH, OW), strides, dilation, start, int(relu)
-        )
-
-        def task(number: int, first: int, last: int) -> None:
-            padded = self.empty((*image, C) if image != (H, W) else (0, 0, 0), x.dtype)
-            convolution.convolve(x, first, last, top, left, padded, plan, kernel, bias_.reshape(-1), y)
-
-        over(groups(N), task)
-        return y, (x, y if relu else None, strides, pads, dilation)
+        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        geometry = Geometry.of(x, kernel, strides, pads, dilation)
+        algorithm = choose(geometry, x.dtype.name, self.precision)
+        y = self.empty((len(x), *geometry.outputs, geometry.filters), x.dtype)
+        algorithm.forward(self, x, kernel, rest[0] if rest else None, relu, y)
+        return y, (algorithm, x, y if relu else None)
 
     def _convolve_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
     ) -> tuple[Array | None, Array, Array]:
-        x, y, strides, pads, dilation = saved
+        algorithm, x, y = saved
         dy, kernel, x = self.alike(dy, kernel, x)
-        N, H, W, C = x.shape
-        KH, KW, _, F = kernel.shape
-        _, OH, OW, _ = dy.shape
-        if (H, W) == (KH, KW) and pads == NO_PADS and dilation == (1, 1):
-            dy = dy if y is None else self.relu_backward(dy, (y, None))
-            dx, dkernel, dbias = self.dense_backward(
-                dy.reshape(N, F), kernel.reshape(-1, F), x.reshape(N, -1), input_gradient
-            )
-            return None if dx is None else dx.reshape(x.shape), dkernel.reshape(kernel.shape), dbias
-        if m := self._winograd_size(x, kernel, (OH, OW), strides, dilation):
-            return self._convolve_winograd_backward(x, dy, kernel, y, pads, m, input_gradient)
-        (top, bottom), (left, right) = pads
-        image = top + H + bottom, left + W + right
-        name, nothing = x.dtype.name, np.empty((0, 0, 0, 0), x.dtype)
-
-        dy_pads = NO_PADS
-        input_plan, flipped, dx = np.empty((0, 0), np.int64), np.empty(0, x.dtype), nothing
-        if input_gradient:
-            input_plan, order, dy_pads = convolution.input_gradient_plan(
-                name, (H, W), pads, C, (KH, KW), F, (OH, OW), strides, dilation
-            )
-            flipped = convolution.flipped_kernel(kernel, order)
-            every_pixel = len(order) == strides[0] * strides[1]
-            dx = self.empty(x.shape, x.dtype) if every_pixel else self.zeros(x.shape, x.dtype)
-        (dy_top, dy_bottom), (dy_left, dy_right) = dy_pads
-        dy_image = dy_top + OH + dy_bottom, dy_left + OW + dy_right
-        kernel_plan = convolution.kernel_gradient_plan(
-            name, image, C, (KH, KW), F, (OH, OW), strides, dilation, dy_image[1]
-        )
-
-        cuts = groups(N)
-        dkernels = self.empty((len(cuts), *kernel.shape), x.dtype)
-        dbiases = self.empty((len(cuts), F), x.dtype)
-
-        def task(number: int, first: int, last: int) -> None:
-            padded = self.empty((*image, C) if image != (H, W) else (0, 0, 0), x.dtype)
-            padded_dy = self.empty((*dy_image, F), x.dtype)
-            convolution.convolve_backward(
-                x, first, last, top, left, padded, dy, nothing if y is None else y, dy_top, dy_left, padded_dy,
-                kernel_plan, dkernels[number], dbiases[number], input_plan, flipped, dx,
-            )  # fmt: skip
-
-        over(cuts, task)
-        return dx if input_gradient else None, dkernels.sum(axis=0), dbiases.sum(axis=0)
-
-    def _winograd_size(self, x: Array, kernel: Array, outputs: Pair, strides: Pair, dilation: Pair) -> int:
-        """m of the algorithm F(m×m, r×r) to take, or 0 for the direct kernels."""
-        if self.precision == "exact" or strides != (1, 1) or dilation != (1, 1):
-            return 0
-        return winograd.choose(x.dtype.name, outputs, kernel.shape[:2], *kernel.shape[2:])
-
-    def _winograd_room(self, images: int, down: int, across: int) -> int:
-        """How many images are transformed together."""
-        return min(images, -(-winograd.PATCHES // (down * across)))
-
-    def _transform_kernel(self, kind: str, source: Array, side: int, m: int, r: int) -> Array:
-        """(i, j, C·F) to (side, side, C·F): a kernel to its planes, or the gradient of the planes to that of a kernel."""
-        function = winograd.transformation(kind, m, r)
-        target = self.empty((side, side, source.shape[2]), source.dtype)
-        parts = groups(source.shape[2], 4096, unit=winograd.UNIT)
-        over(parts, lambda _, first, last: winograd.transform_channels(function, source, target, first, last))
-        return target
-
-    def _convolve_winograd(
-        self, x: Array, kernel: Array, bias: Array, pads: Pads, m: int, relu: bool, y: Array
-    ) -> None:
-        r, _, C, F = kernel.shape
-        T, down, across = m + r - 1, -(-y.shape[1] // m), -(-y.shape[2] // m)
-        functions = np.array([winograd.transformation(kind, m, r) for kind in ("patch", "output")])
-        U = self._transform_kernel("kernel", kernel.reshape(r, r, C * F), T, m, r)
-        bias = np.ascontiguousarray(np.broadcast_to(bias, F))
-
-        def task(number: int, first: int, last: int) -> None:
-            room = self._winograd_room(last - first, down, across)
-            patches, rest = room * down * across, (last - first) % room * down * across
-            plan, _, _ = winograd.plans(m, r, patches, patches, C, F)
-            rest_plan = winograd.plans(m, r, patches, rest, C, F)[0] if rest else plan
-            padded = self.empty((room, down * m + r - 1, across * m + r - 1, C), x.dtype)
-            V, M = self.empty((T, T, patches, C), x.dtype), self.empty((T, T, patches, F), x.dtype)
-            results = self.empty((room, down * m, across * m, F), x.dtype)
-            winograd.convolve(
-                x, first, last, pads[0][0], pads[1][0], m, down, across, functions,
-                plan, rest_plan, U, bias, int(relu), padded, V, M, results, y,
-            )  # fmt: skip
-
-        over(groups(len(x)), task)
-
-    def _convolve_winograd_backward(
-        self, x: Array, dy: Array, kernel: Array, y: Array | None, pads: Pads, m: int, input_gradient: bool
-    ) -> tuple[Array | None, Array, Array]:
-        r, _, C, F = kernel.shape
-        T, down, across = m + r - 1, -(-dy.shape[1] // m), -(-dy.shape[2] // m)
-        kinds = ("patch", "output", "output gradient", "patch gradient")
-        functions = np.array([winograd.transformation(kind, m, r) for kind in kinds])
-        U = self._transform_kernel("kernel", kernel.reshape(r, r, C * F), T, m, r)
-        Ut = np.ascontiguousarray(U.reshape(T * T, C, F).transpose(0, 2, 1))
-        cuts = groups(len(x))
-        dU, dbias = self.empty((len(cuts), T * T, C, F), x.dtype), self.empty((len(cuts), F), x.dtype)
-        nothing = np.empty((0, 0, 0, 0), x.dtype)
-        dx = self.empty(x.shape, x.dtype) if input_gradient else nothing
-
-        def task(number: int, first: int, last: int) -> None:
-            room = self._winograd_room(last - first, down, across)
-            patches, rest = room * down * across, (last - first) % room * down * across
-            _, kernel_plan, input_plan = winograd.plans(m, r, patches, patches, C, F)
-            _, kernel_rest, input_rest = winograd.plans(m, r, patches, rest or patches, C, F)
-            padded, padded_dx = self.empty((2, room, down * m + r - 1, across * m + r - 1, C), x.dtype)
-            padded_dy = self.empty((room, down * m, across * m, F), x.dtype)
-            V, Z = self.empty((T, T, patches, C), x.dtype), self.empty((T, T, patches, F), x.dtype)
-            winograd.convolve_backward(
-                x, first, last, pads[0][0], pads[1][0], m, down, across, functions,
-                padded, V, dy, nothing if y is None else y, padded_dy, Z, kernel_plan, kernel_rest, dU[number], dbias[number],
-                input_plan, input_rest, Ut, padded_dx, dx,
-            )  # fmt: skip
-
-        over(cuts, task)
-        dkernel = self._transform_kernel("kernel gradient", dU.sum(axis=0).reshape(T, T, C * F), r, m, r)
-        return dx if input_gradient else None, dkernel.reshape(kernel.shape), dbias.sum(axis=0)
+        dx = self.empty(x.shape, x.dtype) if input_gradient else None
+        dkernel, dbias = algorithm.backward(self, dy, y, x, kernel, dx)
+        return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ dense
 
