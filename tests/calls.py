@@ -17,6 +17,10 @@ CONVOLUTIONS = [  # image, channels, filters, kernel, strides, pads, dilation
     ((7, 7), 2, 3, (1, 1), (3, 3), NONE, (1, 1)),
     ((9, 9), 4, 20, (3, 3), (1, 1), NONE, (2, 3)),
 ]
+BLOCKS = [  # likewise, for Winograd's algorithm: it takes two images together, and of an odd batch one is left
+    ((14, 21), 16, 32, (3, 3), (1, 1), ONE, (1, 1)),
+    ((15, 22), 32, 16, (5, 5), (1, 1), ((2, 2), (1, 2)), (1, 1)),
+]
 POOLINGS = [  # window, strides, pads
     ((2, 2), (2, 2), NONE),
     ((3, 2), (2, 1), ((1, 0), (0, 1))),
@@ -30,10 +34,10 @@ def normal(dtype, place=lambda x: x, seed=0):
     return lambda *shape: place(random.standard_normal(shape).astype(dtype))
 
 
-def _convolution(name, image, C, F, size, strides, pads, dilation):
+def _convolution(name, image, C, F, size, strides, pads, dilation, N=18):
     def call(ops, new):
         kernel = new(*size, C, F)
-        y, saved = getattr(ops, name)(new(18, *image, C), kernel, new(F), strides, pads, dilation)
+        y, saved = getattr(ops, name)(new(N, *image, C), kernel, new(F), strides, pads, dilation)
         return [y, *getattr(ops, name + "_backward")(new(*y.shape), kernel, saved)]
 
     return call
@@ -117,6 +121,7 @@ def _rmsprop(ops, new):
 
 CALLS = {
     **{f"conv2d {k}": _convolution("conv2d", *case) for k, case in enumerate(CONVOLUTIONS)},
+    **{f"conv2d in blocks {k}": _convolution("conv2d", *case, N=19) for k, case in enumerate(BLOCKS)},
     **{f"conv2d_relu {k}": _convolution("conv2d_relu", *case) for k, case in enumerate(CONVOLUTIONS)},
     **{f"dense {N}": _dense("dense", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},
     **{f"dense_relu {N}": _dense("dense_relu", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},

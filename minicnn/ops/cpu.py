@@ -15,7 +15,7 @@ from ..threads import parallel
 from .cpu_convolution import Geometry, choose
 from .memory import Pool
 from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, drop_threshold
-from .tasks import ELEMENTS, elementwise, groups, over
+from .tasks import MULTIPLY_ADDS, elementwise, groups, over
 
 
 class CpuOps(Ops):
@@ -74,7 +74,7 @@ class CpuOps(Ops):
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
     ) -> tuple[Array | None, Array, Array]:
         algorithm, x, y = saved
-        dy, kernel, x = self.alike(dy, kernel, x)
+        dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = algorithm.backward(self, dy, y, x, kernel, dx)
         return dx, dkernel, dbias
@@ -136,7 +136,7 @@ class CpuOps(Ops):
                 input_plan = dense.input_gradient_plan(x.dtype.name, N, C, F, stop - start)
                 dense.dense_backward(x, dy_copy, kernel, start, stop, kernel_plan, dkernel, input_plan, dx)
 
-        over(groups(-(-C // dense.BLOCK)), task)
+        over(groups(-(-C // dense.BLOCK), dense.BLOCK * N * F, MULTIPLY_ADDS), task)
         return dx.reshape(shape) if input_gradient else None, dkernel, dy.sum(axis=0)
 
     # ------------------------------------------------------------------ pooling
@@ -147,7 +147,7 @@ class CpuOps(Ops):
         y = self.empty((N, *self._outputs(x, size, strides, pads), C), x.dtype)
         winner = self.empty(y.shape, np.uint8 if math.prod(size) <= 256 else np.int32)
         over(
-            groups(N),
+            groups(N, x[0].size),
             lambda _, first, last: pooling.max_pool(x, first, last, *size, *strides, pads[0][0], pads[1][0], y, winner),
         )
         return y, (winner, x.shape, size, strides, pads)
@@ -157,7 +157,7 @@ class CpuOps(Ops):
         (dy,) = self.alike(dy)
         dx = self.empty(x_shape, dy.dtype)
         over(
-            groups(len(dy)),
+            groups(len(dy), math.prod(x_shape[1:])),
             lambda _, first, last: pooling.max_pool_backward(
                 dy, winner, first, last, *size, *strides, pads[0][0], pads[1][0], dx
             ),
@@ -168,7 +168,7 @@ class CpuOps(Ops):
         (x,) = self.alike(x)
         y = self.empty((len(x), *self._outputs(x, size, strides, pads), x.shape[3]), x.dtype)
         over(
-            groups(len(x)),
+            groups(len(x), x[0].size),
             lambda _, first, last: pooling.avg_pool(x, first, last, *size, *strides, pads[0][0], pads[1][0], y),
         )
         return y, (x.shape, size, strides, pads)
@@ -178,7 +178,7 @@ class CpuOps(Ops):
         (dy,) = self.alike(dy)
         dx = self.empty(x_shape, dy.dtype)
         over(
-            groups(len(dy)),
+            groups(len(dy), math.prod(x_shape[1:])),
             lambda _, first, last: pooling.avg_pool_backward(
                 dy, first, last, *size, *strides, pads[0][0], pads[1][0], dx
             ),
@@ -238,7 +238,7 @@ class CpuOps(Ops):
             part = slice(first, last)
             random.dropout(flat_x[part], first, np.uint64(seed), step, layer, threshold, scale, flat_y[part])
 
-        over(groups(x.size, ELEMENTS, unit=4), task)
+        over(groups(x.size, unit=4), task)
         return y
 
     # ------------------------------------------------------------------ geometry
@@ -250,7 +250,10 @@ class CpuOps(Ops):
         matrices = np.ascontiguousarray(matrices, np.float64)
         y = self.empty(x.shape, x.dtype)
         mode, fill = augment.FILL_MODES[fill_mode], x.dtype.type(fill_value)
-        over(groups(len(x)), lambda _, first, last: augment.affine(x, first, last, matrices, mode, fill, y))
+        over(
+            groups(len(x), 16 * x[0].size),
+            lambda _, first, last: augment.affine(x, first, last, matrices, mode, fill, y),
+        )
         return y, (x.shape, matrices, fill_mode)
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
@@ -264,7 +267,7 @@ class CpuOps(Ops):
         x, gamma, beta = self.alike(x, gamma, beta)
         rows = x.reshape(-1, x.shape[-1])
         M = len(rows)
-        parts = groups(M, 1024)
+        parts = groups(M, rows.shape[1])
         means, squares = np.empty((2, len(parts), rows.shape[1]), x.dtype)
         over(parts, lambda part, first, last: normalization.moments(rows, first, last, means[part], squares[part]))
         shares = np.array([(last - first) / M for first, last in parts], x.dtype)[:, None]
@@ -281,7 +284,7 @@ class CpuOps(Ops):
         dy, x = self.alike(dy, x)
         rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, x.shape[-1])
         M = len(rows)
-        parts = groups(M, 1024)
+        parts = groups(M, rows.shape[1])
         totals = np.empty((len(parts), 2, rows.shape[1]), x.dtype)
         over(
             parts,
@@ -303,7 +306,7 @@ class CpuOps(Ops):
     def _scale_rows(self, rows: Array, mean: Array, scale: Array, shift: Array) -> Array:
         y = self.empty(rows.shape, rows.dtype)
         over(
-            groups(len(rows), 1024),
+            groups(len(rows), rows.shape[1]),
             lambda _, first, last: normalization.scale_rows(rows, first, last, mean, scale, shift, y),
         )
         return y

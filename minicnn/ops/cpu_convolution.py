@@ -5,13 +5,14 @@ the precision allows it, else the direct kernels, which serve every geometry and
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..kernels import convolution, winograd
 from .reference import Array, Pads, Pair
-from .tasks import groups, over
+from .tasks import MULTIPLY_ADDS, groups, over
 
 if TYPE_CHECKING:
     from .cpu import CpuOps
@@ -47,6 +48,11 @@ class Geometry(NamedTuple):
         sizes = zip(self.padded, self.kernel, self.dilation, self.strides, strict=True)
         OH, OW = ((length - (k - 1) * d - 1) // s + 1 for length, k, d, s in sizes)
         return OH, OW
+
+    def groups(self, images: int) -> list[tuple[int, int]]:
+        """The parts of a batch that are convolved as one task."""
+        multiply_adds = prod(self.outputs) * prod(self.kernel) * self.channels * self.filters
+        return groups(images, multiply_adds, MULTIPLY_ADDS)
 
 
 class Algorithm(Protocol):
@@ -122,7 +128,7 @@ class Direct:
             padded = self.scratch(ops, x.dtype)
             convolution.convolve(x, first, last, g.pads[0][0], g.pads[1][0], padded, plan, kernel, start, y)
 
-        over(groups(len(x)), task)
+        over(g.groups(len(x)), task)
 
     def backward(
         self, ops: "CpuOps", dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None
@@ -142,7 +148,7 @@ class Direct:
             name, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_image[1]
         )
         result, gradient = (empty_image(x.dtype) if array is None else array for array in (y, dx))
-        cuts = groups(len(x))
+        cuts = g.groups(len(x))
         dkernels = ops.empty((len(cuts), *kernel.shape), x.dtype)
         dbiases = ops.empty((len(cuts), g.filters), x.dtype)
 
@@ -173,7 +179,7 @@ class Winograd:
         """(i, j, C·F) to (side, side, C·F): a kernel to its planes, or the gradient of the planes to that of a kernel."""
         (function,) = self.functions(kind)
         target = ops.empty((side, side, source.shape[2]), source.dtype)
-        parts = groups(source.shape[2], 4096, unit=winograd.UNIT)
+        parts = groups(source.shape[2], self.T**2, unit=winograd.UNIT)
         over(parts, lambda _, first, last: winograd.transform_channels(function, source, target, first, last))
         return target
 
@@ -214,7 +220,7 @@ class Winograd:
                 plan, rest, U, start, int(relu), padded, V, M, results, y,
             )  # fmt: skip
 
-        over(groups(len(x)), task)
+        over(g.groups(len(x)), task)
 
     def backward(
         self, ops: "CpuOps", dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None
@@ -223,7 +229,7 @@ class Winograd:
         functions = self.functions("patch", "output gradient", "patch gradient")
         Ut = np.ascontiguousarray(self.planes(ops, kernel).transpose(0, 2, 1))  # (T·T, F, C)
         result, gradient = (empty_image(x.dtype) if array is None else array for array in (y, dx))
-        cuts = groups(len(x))
+        cuts = g.groups(len(x))
         dU = ops.empty((len(cuts), T, T, g.channels * g.filters), x.dtype)
         dbiases = ops.empty((len(cuts), g.filters), x.dtype)
 
