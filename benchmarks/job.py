@@ -58,7 +58,7 @@ def with_minicnn(train: str, test: str, out: str, threads: int, seed: int) -> fl
         Flatten(), Dense(256, activation="relu"), Dense(10),
     ])  # fmt: skip
     adam = Adam(OneCycle(PEAK, EPOCHS * -(-kept // BATCH)), *BETAS)
-    model.compile(adam, SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    model.compile(adam, SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     model.fit(x[:kept], y[:kept], batch_size=BATCH, epochs=EPOCHS, verbose=0)
     accuracy = model.evaluate(x[kept:], y[kept:])[1]
     data.write_submission(out, model.predict(asked).argmax(axis=1))

@@ -7,11 +7,17 @@ python examples/train_mnist.py --train train.csv --test test.csv  # Kaggle's fil
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 import minicnn
 from minicnn import data, metrics, recipes
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"train_mnist: {message}\n")
 
 
 def positive(text: str) -> int:
@@ -20,8 +26,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    if not text.replace(".", "", 1).isdigit() or not 0 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on and below 1, got {text!r}")
+    return float(text)
+
+
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", help="labelled images, a CSV file as Kaggle's train.csv")
     parser.add_argument("--test", help="images to label, a CSV file as Kaggle's test.csv")
     parser.add_argument("--out", default="submission.csv", help="the submission to write (default: %(default)s)")
@@ -29,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive, help="passes over the training images (default: the recipe's)")
     parser.add_argument("--batch-size", type=positive, help="images per step (default: the recipe's)")
     parser.add_argument(
-        "--validation", type=float, default=0.05, help="share held out to measure accuracy (0 for none)"
+        "--validation", type=share, default=0.05, help="share held out to measure accuracy (0 for none)"
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same network, to the bit")
     parser.add_argument("--threads", type=positive, help="processor cores to use (default: all)")
@@ -41,24 +53,24 @@ def arguments() -> argparse.Namespace:
 def load(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(training images, their labels, images to label): the files asked for, or the best there is."""
     here = Path("data")
-    train = args.train or (here / "train.csv" if (here / "train.csv").exists() else None)
-    test = args.test or (here / "test.csv" if (here / "test.csv").exists() and not args.train else None)
-    if train:
-        print(f"data: {train}, {test or 'no test file: its first 1,000 images stand in for one'}")
+    train, test = args.train, args.test
+    if train is None and (here / "train.csv").exists():
+        train = here / "train.csv"
+        test = here / "test.csv" if test is None and (here / "test.csv").exists() else test
+    if train is not None:
+        print(f"data: {train} to train on, {test or 'and, for want of a test file, its own first images'} to label")
         images, labels = data.read_kaggle(train, labels=True)
-        return images, labels, data.read_kaggle(test, labels=False)[0] if test else images[:1000]
+        return images, labels, images[:1000] if test is None else data.read_kaggle(test, labels=False)[0]
     try:
         (images, labels), (unknown, _) = data.load_mnist()
         print("data: MNIST, 60,000 images to train on and 10,000 to label (there is no data/train.csv)")
-    except ConnectionError as error:
-        print(
-            f"data: 12,000 synthetic digits, drawn here (there is no data/train.csv, and MNIST is out of reach: {error})"
-        )
+    except ConnectionError:
+        print("data: 12,000 synthetic digits, drawn here (there is no data/train.csv, and MNIST cannot be downloaded)")
         (images, labels), (unknown, _) = (
             data.synthetic_digits(12_000, args.seed),
             data.synthetic_digits(2_000, args.seed + 1),
         )
-    return images, labels, data.read_kaggle(args.test, labels=False)[0] if args.test else unknown
+    return images, labels, unknown if test is None else data.read_kaggle(test, labels=False)[0]
 
 
 def report(labels: np.ndarray, predictions: np.ndarray) -> None:
@@ -83,18 +95,21 @@ def main() -> None:
     minicnn.set_random_seed(args.seed)
     if args.threads is not None:
         minicnn.set_threads(args.threads)
-    for path in filter(None, (args.out, args.save)):
-        data.check_writable(path)  # before the training, not after it
+    minicnn.get_ops(args.device)  # what cannot work is said before the training, not after it
+    files = [Path(file).resolve() for file in (args.train, args.test, args.out, args.save) if file is not None]
+    if len(set(files)) < len(files):
+        raise ValueError("--train, --test, --out and --save must name different files")
+    for path in (args.out, args.save):
+        if path is not None:
+            data.check_writable(path)
     images, labels, unknown = load(args)
 
     # The last images are kept out of training, to measure on.
-    if not 0 <= args.validation < 1:
-        raise ValueError(f"--validation must be at least 0 and below 1, not {args.validation}")
     kept = len(images) - int(len(images) * args.validation)
     train, validation = (images[:kept], labels[:kept]), (images[kept:], labels[kept:])
 
     recipe = recipes.get(args.recipe)
-    epochs, batch_size = args.epochs or recipe.epochs, args.batch_size or recipe.batch_size
+    epochs, batch_size = args.epochs or recipe.epochs, args.batch_size or min(recipe.batch_size, kept)
     model = recipe.model(samples=kept, epochs=epochs, batch_size=batch_size).to(args.device)
     model.summary()
     model.fit(*train, batch_size=batch_size, epochs=epochs, validation_data=validation if kept < len(images) else None)
@@ -115,5 +130,5 @@ if __name__ == "__main__":
         print(f"train_mnist: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ntrain_mnist: interrupted; no file was written", file=sys.stderr)
+        print("\ntrain_mnist: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -84,6 +84,9 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
     name = "sparse_categorical_crossentropy"
 
+    def __init__(self, from_logits: bool = False, *, label_smoothing: float = 0.0) -> None:
+        super().__init__(from_logits, label_smoothing)
+
     def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
         if y_true.size != len(y_true):
             raise ValueError(

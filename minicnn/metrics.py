@@ -23,10 +23,15 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> np.ndarray:
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-BY_NAME: dict[str, Callable[[Any, Any], np.ndarray]] = {"accuracy": accuracy, "acc": accuracy}
+BY_NAME: dict[str, Callable[[Any, Any], np.ndarray]] = {
+    "accuracy": accuracy,
+    "acc": accuracy,
+    "categorical_accuracy": accuracy,
+    "sparse_categorical_accuracy": accuracy,
+}
 
 
 def get(name: str) -> Callable[[Any, Any], np.ndarray]:
-    if name not in BY_NAME:
+    if str(name).lower() not in BY_NAME:
         raise ValueError(f"unknown metric {name!r}; expected one of {', '.join(BY_NAME)}")
-    return BY_NAME[name]
+    return BY_NAME[name.lower()]

@@ -33,7 +33,7 @@ class Sequential:
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str = "sequential") -> None:
         self.name = name
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
         self.history: History | None = None
@@ -42,47 +42,64 @@ class Sequential:
         self.metrics: list[str] = []
         self.stop_training = False
         self._flat: tuple[Array, Array] | None = None
+        self._views: list[tuple[Parameter, Array]] = []
         for layer in layers or []:
             self.add(layer)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without the `Input`, as in Keras."""
+        return [layer for layer in self._layers if not isinstance(layer, Input)]
 
     # ------------------------------------------------------------------ building
 
     def add(self, layer: Layer) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
-        if any(layer.name == other.name for other in self.layers):
+        if any(layer.name == other.name for other in self._layers):
             raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
         if isinstance(layer, Input):
-            if self.layers:
+            if self._layers:
                 raise ValueError("an Input can only be the first layer of a model")
             layer.build()
-        elif self.layers and self.layers[-1].built:
-            layer.build(self.layers[-1].output_shape)
-        self.layers.append(layer.to(self.ops))
+        elif self._layers and self._layers[-1].built:
+            _build(layer, self._layers[-1].output_shape)
+        self._layers.append(layer.to(self.ops))
         self._flat = None
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
-        if not self.layers:
+        if not self._layers:
             raise ValueError("a model without layers cannot be built: add some")
-        if not self.layers[0].built:
+        if not self._layers[0].built:
             if input_shape is None:
                 raise ValueError(
                     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
                 )
-            for layer, previous in zip(self.layers, [None, *self.layers], strict=False):
-                layer.build(input_shape if previous is None else previous.output_shape)
+            for layer, previous in zip(self._layers, [None, *self._layers], strict=False):
+                _build(layer, input_shape if previous is None else previous.output_shape)
                 layer.to(self.ops)
-        elif input_shape is not None and tuple(input_shape)[1:] != self.layers[0].input_shape[1:]:
+        elif input_shape is not None and tuple(input_shape)[1:] != self._layers[0].input_shape[1:]:
             raise ValueError(
-                f"layer {self.layers[0].name}: expected an input of shape {self.layers[0].input_shape}, received {tuple(input_shape)}"
+                f"layer {self._layers[0].name}: expected an input of shape {self._layers[0].input_shape}, received {tuple(input_shape)}"
             )
-        if self._flat is None:
+        if not self._is_gathered():
             self._flat = self._gather()
+
+    def _is_gathered(self) -> bool:
+        """Whether exactly the trainable parameters lie in the flat buffer: not after freezing, copying or sharing some."""
+        parameters = self.trainable_parameters
+        return (
+            self._flat is not None
+            and len(parameters) == len(self._views)
+            and all(p is q and p.value is view for p, (q, view) in zip(parameters, self._views, strict=True))
+        )
 
     def _gather(self) -> tuple[Array, Array]:
         """Moves all trainable parameters into one buffer and their gradients into another."""
         parameters = self.trainable_parameters
+        if self.optimizer is not None and self._views and [p for p, _ in self._views] != parameters:
+            self.optimizer.state = {}  # its moments are those of other parameters
         starts = np.cumsum([0, *(-(-prod(p.shape) // ALIGNMENT) * ALIGNMENT for p in parameters)])
         dtype = parameters[0].value.dtype if parameters else np.dtype("float32")
         values, gradients = self.ops.zeros((int(starts[-1]),), dtype), self.ops.zeros((int(starts[-1]),), dtype)
@@ -90,12 +107,17 @@ class Sequential:
             part = slice(start, start + prod(parameter.shape))
             values[part] = parameter.value.reshape(-1)
             parameter.bind(values[part].reshape(parameter.shape), gradients[part].reshape(parameter.shape))
+        self._views = [(parameter, parameter.value) for parameter in parameters]
         return values, gradients
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has memory of its own, which is gathered when it is first used."""
+        return self.__dict__ | {"_flat": None}
 
     def to(self, device: str) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference"."""
         left, self.ops = self.ops, get_ops(device)
-        for layer in self.layers:
+        for layer in self._layers:
             layer.to(self.ops)
         self._flat = None
         if self.optimizer is not None:
@@ -105,7 +127,7 @@ class Sequential:
 
     def astype(self, dtype: str) -> "Sequential":
         """Changes the type of all arithmetic to "float32" or "float64"; moments of the optimizer start anew."""
-        for layer in self.layers:
+        for layer in self._layers:
             layer.astype(dtype)
         self._flat = None
         if self.optimizer is not None:
@@ -114,33 +136,33 @@ class Sequential:
 
     @property
     def parameters(self) -> list[Parameter]:
-        return [parameter for layer in self.layers for parameter in layer.parameters]
+        return [parameter for layer in self._layers for parameter in layer.parameters]
 
     @property
     def trainable_parameters(self) -> list[Parameter]:
-        return [parameter for layer in self.layers for parameter in layer.trainable_parameters]
+        return [parameter for layer in self._layers for parameter in layer.trainable_parameters]
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         self.build()
-        return self.layers[0].input_shape
+        return self._layers[0].input_shape
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
         self.build()
-        return self.layers[-1].output_shape
+        return self._layers[-1].output_shape
 
     def count_params(self) -> int:
         self.build()
-        return sum(layer.count_params() for layer in self.layers)
+        return sum(layer.count_params() for layer in self._layers)
 
     def summary(self, print_fn: Any = print) -> None:
         """Prints a line per layer: output shape, parameters, multiply-adds of one image, and the memory of its output."""
         self.build()
-        size = self.layers[0].dtype.itemsize
+        size = self._layers[0].dtype.itemsize
         rows = [("layer", "output shape", "parameters", "multiply-adds", "memory")]
         memory = 0
-        for layer in self.layers:
+        for layer in self._layers:
             bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * size
             memory += bytes_
             shape = str(layer.output_shape).replace("None", "batch")
@@ -160,28 +182,27 @@ class Sequential:
             f"parameters: {self.count_params():,} ({trained:,} trainable), {self.count_params() * size / 2**20:.2f} MiB"
         )
         print_fn(
-            f"one image: {sum(layer.multiply_adds() for layer in self.layers):,} multiply-adds, {memory / 2**10:,.1f} KiB of activations"
+            f"one image: {sum(layer.multiply_adds() for layer in self._layers):,} multiply-adds, {memory / 2**10:,.1f} KiB of activations"
         )
 
     # ------------------------------------------------------------------ forward and backward
 
     def as_input(self, x: Any) -> Array:
         """A batch on the model's device, in its number type."""
-        dtype = self.layers[0].dtype
+        dtype = self._layers[0].dtype
         return self.ops.array(x, dtype)
 
     @property
     def ends_with_softmax(self) -> bool:
-        last = self.layers[-1]
+        last = self._layers[-1]
         return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
 
     def forward(self, x: Array, training: bool = False, scores: bool = False) -> Array:
         """The output for a batch; with `scores`, what a final softmax would have received."""
-        if not self.layers or not self.layers[0].built or self._flat is None:
-            self.build((None, *x.shape[1:]))
-        for layer in self.layers[:-1]:
+        self.build((None, *x.shape[1:]))
+        for layer in self._layers[:-1]:
             x = layer.forward(x, training=training)
-        last = self.layers[-1]
+        last = self._layers[-1]
         if not (scores and self.ends_with_softmax):
             return last.forward(x, training=training)
         return last.linear(x) if isinstance(last, ActivatedLayer) else x
@@ -195,26 +216,28 @@ class Sequential:
         parameters, and returns None.
         """
         skip_softmax = scores and self.ends_with_softmax
-        trainable = [number for number, layer in enumerate(self.layers) if layer.trainable_parameters]
-        first = 0 if input_gradient else min(trainable, default=len(self.layers))
-        for number in reversed(range(first, len(self.layers))):
-            layer = self.layers[number]
+        trainable = [number for number, layer in enumerate(self._layers) if layer.trainable_parameters]
+        first = 0 if input_gradient else min(trainable, default=len(self._layers))
+        for number in reversed(range(first, len(self._layers))):
+            layer = self._layers[number]
             if not isinstance(layer, ActivatedLayer):
-                if not (skip_softmax and number == len(self.layers) - 1 and isinstance(layer, Softmax | Activation)):
+                if not (skip_softmax and number == len(self._layers) - 1 and isinstance(layer, Softmax | Activation)):
                     dy = layer.backward(dy)
                 continue
-            if not (skip_softmax and number == len(self.layers) - 1):
+            if not (skip_softmax and number == len(self._layers) - 1):
                 dy = layer.activation.backward(dy)
             dy = layer.linear_backward(dy, input_gradient or number > first)
         return dy if input_gradient else None
 
     # ------------------------------------------------------------------ training
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Iterable[str] | None = None) -> None:
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: str | Iterable[str] | None = None
+    ) -> None:
         """Chooses how to train: an optimizer, a loss and metrics, as objects or by name."""
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
-        self.metrics = list(metrics or [])
+        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics or [])
         for name in self.metrics:
             all_metrics.get(name)
         self._flat = None
@@ -240,7 +263,7 @@ class Sequential:
         if self.optimizer is None:
             raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
         self.build((None, *x.shape[1:]))
-        for layer in self.layers:
+        for layer in self._layers:
             if isinstance(layer, RandomLayer):
                 layer.step = self.optimizer.iterations
         loss, scores = self.gradients_of_batch(x, y, sample_weight)
@@ -251,12 +274,19 @@ class Sequential:
         return loss, self.ops.numpy(scores)
 
     def train_on_batch(
-        self, x: Any, y: Any, sample_weight: Any = None, class_weight: Mapping[int, float] | None = None
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
     ) -> Any:
-        """One step on one batch; returns the loss, or [loss, metrics …] if there are metrics."""
+        """One step on one batch; returns the loss, [loss, metrics …] if there are metrics, or a dictionary of them."""
         x, y, sample_weight = training.checked(x, y, sample_weight)
         loss, scores = self.train_step(x, y, training.weights_of(y, sample_weight, class_weight))
         values = [float(all_metrics.get(name)(y, scores).mean()) for name in self.metrics]
+        if return_dict:
+            return dict(zip(["loss", *self.metrics], [loss, *values], strict=True))
         return [loss, *values] if values else loss
 
     def fit(
@@ -286,36 +316,55 @@ class Sequential:
         )  # fmt: skip
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int | None = None, sample_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        return_dict: bool = False,
     ) -> Any:
-        """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them."""
+        """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them.
+
+        `verbose` is there for Keras' sake: nothing is printed.
+        """
         logs = training.evaluate(self, x, y, sample_weight, batch_size)
         if return_dict:
             return logs
         return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
-    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
-        """The output for all samples, as a NumPy array."""
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = "auto") -> np.ndarray:
+        """The output for all samples, as a NumPy array; nothing is printed, whatever `verbose` says."""
         return training.predict(self, x, batch_size)
 
     # ------------------------------------------------------------------ weights
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameters, layer by layer, in Keras' order."""
-        return [weight for layer in self.layers for weight in layer.get_weights()]
+        return [weight for layer in self._layers for weight in layer.get_weights()]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         expected = len(self.parameters)
         if len(weights) != expected:
             raise ValueError(f"expected {expected} arrays, one per parameter, got {len(weights)}")
         rest = iter(weights)
-        for layer in self.layers:
+        for layer in self._layers:
             layer.set_weights([next(rest) for _ in layer.parameters])
 
     def save(self, path: str | Path) -> None:
         """Writes weights, architecture, optimizer and its state into one file, for `load_model`."""
         self.build()
         saving.save_model(self, path)
+
+
+def _build(layer: Layer, shape: Sequence[int | None]) -> None:
+    """Builds a layer, unless it brings its parameters along; ValueError if those are for other inputs."""
+    if not layer.built:
+        layer.build(shape)
+    elif layer.check_input_shape(shape)[1:] != layer.input_shape[1:]:
+        raise ValueError(
+            f"layer {layer.name}: already built for inputs of shape {layer.input_shape}, received {tuple(shape)}"
+        )
 
 
 def load_model(path: str | Path, custom_objects: Mapping[str, type[Layer]] | None = None) -> Sequential:

@@ -26,7 +26,7 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     header: dict[str, Any] = {
         "name": model.name,
         "seed": model.seed,
-        "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model.layers],
+        "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model._layers],
         "input_shape": model.input_shape,
         "metrics": model.metrics,
         "loss": None if model.loss is None else losses.serialize(model.loss),
@@ -84,7 +84,7 @@ def _restore(
     for parameter in model.parameters:
         parameter.value = model.ops.array(tensors[parameter.name], parameter.value.dtype)
     if header["optimizer"] is not None:
-        model.compile(optimizers.get(header["optimizer"]), header["loss"], header["metrics"])
+        model.compile(optimizers.get(header["optimizer"]), header["loss"], metrics=header["metrics"])
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         model.optimizer.ops = model.ops

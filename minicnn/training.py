@@ -1,6 +1,7 @@
 """The training loop, and its relatives without training: fit, evaluate, predict.
 
-An epoch is one pass over the data in shuffled batches. The order of epoch e is a function of the model's seed and e.
+An epoch is one pass over the data in shuffled batches. The order of the samples is a function of the model's
+seed and of the number of steps trained before.
 """
 
 import sys
@@ -49,6 +50,13 @@ def checked(
     return x, y, sample_weight
 
 
+def positive_integer(name: str, value: Any) -> int:
+    """`value`, if it is a whole number from 1 on; else ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}")
+    return int(value)
+
+
 def weights_of(
     y: np.ndarray, sample_weight: np.ndarray | None, class_weight: Mapping[int, float] | None
 ) -> np.ndarray | None:
@@ -94,15 +102,19 @@ def fit(
         validation_data = (x[kept:], y[kept:]) if sample_weight is None else (x[kept:], y[kept:], sample_weight[kept:])
         x, y, sample_weight = x[:kept], y[:kept], None if sample_weight is None else sample_weight[:kept]
     samples = len(x)
-    if batch_size is not None and not 1 <= batch_size <= samples:
+    batch_size = positive_integer("batch_size", min(32, samples) if batch_size is None else batch_size)
+    if batch_size > samples:
         raise ValueError(
             f"batch_size must be between 1 and the number of training samples, {samples}, not {batch_size}"
         )
-    batch_size = batch_size or min(32, samples)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     weights = weights_of(y, sample_weight, class_weight)
     model.build((None, *x.shape[1:]))
+    for part in ("optimizer", "loss"):
+        if getattr(model, part) is None:
+            raise ValueError(f"the model has no {part}: call compile(optimizer, loss) first")
+    model.loss.one_hot(y, model.output_shape[-1] or 0)  # says which label is wrong, before anything is trained
 
     history = History()
     listeners = [history, *([ProgressBar()] if verbose else []), *(callbacks or [])]
@@ -121,7 +133,9 @@ def fit(
             listener.on_epoch_begin(epoch, {})
         order = np.arange(samples)
         if shuffle:
-            order = np.random.Generator(np.random.Philox(key=[model.seed, epoch])).permutation(samples)
+            order = np.random.Generator(np.random.Philox(key=[model.seed, model.optimizer.iterations])).permutation(
+                samples
+            )
         means = RunningMeans(model)
         for number, batch in enumerate(batches(samples, batch_size)):
             for listener in listeners:
@@ -152,7 +166,7 @@ def evaluate(
     if y is None:
         raise ValueError("evaluate needs targets: evaluate(x, y)")
     means = RunningMeans(model)
-    for batch in batches(len(x), batch_size or 256):
+    for batch in batches(len(x), 256 if batch_size is None else positive_integer("batch_size", batch_size)):
         scores = model.forward(model.as_input(x[batch]), scores=True)
         loss, _ = model.loss_of(y[batch], scores, None if sample_weight is None else sample_weight[batch])
         means.add(loss, y[batch], model.ops.numpy(scores))
@@ -162,5 +176,6 @@ def evaluate(
 def predict(model: "Sequential", x: Any, batch_size: int | None = None) -> np.ndarray:
     x, _, _ = checked(x)
     model.build((None, *x.shape[1:]))
-    parts = [model.ops.numpy(model.forward(model.as_input(x[batch]))) for batch in batches(len(x), batch_size or 256)]
+    batch_size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
+    parts = [model.ops.numpy(model.forward(model.as_input(x[batch]))) for batch in batches(len(x), batch_size)]
     return np.concatenate(parts)

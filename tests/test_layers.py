@@ -304,7 +304,7 @@ def test_a_layer_of_ones_own_trains_in_a_model(device):
     assert minicnn.gradcheck.check_layer(Scale(), (3, 4)) < 1e-6
     scale = Scale()
     model = minicnn.Sequential([layers.Input((2,)), scale, layers.Dense(2, activation="softmax")]).to(device)
-    model.compile(minicnn.optimizers.Adam(0.1), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(minicnn.optimizers.Adam(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
     x = RANDOM.standard_normal((256, 2)).astype("float32")
     y = (x[:, 0] > 0.3 * x[:, 1]).astype(int)
     model.fit(x, y, epochs=8, verbose=0)

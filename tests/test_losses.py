@@ -122,7 +122,7 @@ def test_bad_settings_and_names():
 def test_names_order_defaults_and_configuration(cls):
     parameters = inspect.signature(cls).parameters
     assert {name: p.default for name, p in parameters.items()} == {"from_logits": False, "label_smoothing": 0.0}
-    again = losses.get(losses.serialize(cls(True, 0.2)))
+    again = losses.get(losses.serialize(cls(True, label_smoothing=0.2)))
     assert type(again) is cls and (again.from_logits, again.label_smoothing) == (True, 0.2)
     assert type(losses.get(cls.name)) is type(losses.get(cls.__name__)) is cls
 

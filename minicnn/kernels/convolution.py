@@ -187,7 +187,7 @@ def copy_gradient(dy: Any, y: Any, n: int, top: int, left: int, padded: Any, tot
         if y.size:
             result = y[n, i].reshape(-1)
             for k in range(W * F):
-                target[k] = gradient[k] if result[k] > 0 else 0
+                target[k] = 0 if result[k] <= 0 else gradient[k]
         else:
             for k in range(W * F):
                 target[k] = gradient[k]

@@ -28,7 +28,7 @@ def max_pool(
                                 number[c] = tap
                         else:
                             for c in range(C):
-                                better = pixel[c] > best[c]
+                                better = not pixel[c] <= best[c]  # also where the pixel is not a number
                                 best[c] = pixel[c] if better else best[c]
                                 number[c] = tap if better else number[c]
                         fresh = False

@@ -160,8 +160,8 @@ class Emitter:
         return self.builder.fadd(self.builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
     def positive(self, x: ir.Value) -> ir.Value:
-        """max(x, 0)"""
-        return self.builder.select(self.builder.fcmp_ordered(">", x, self.zero), x, self.zero)
+        """max(x, 0); what is not a number stays so."""
+        return self.builder.select(self.builder.fcmp_ordered("<=", x, self.zero), self.zero, x)
 
     def at(self, address: ir.Value, stride: ir.Value, times: ir.Value | int) -> ir.Value:
         """address + stride · times"""

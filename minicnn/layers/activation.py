@@ -30,7 +30,7 @@ class ReLU(Layer):
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.relu(x, self.negative_slope, self.max_value, self.threshold)
+        y, self.saved = self.ops.relu(self.as_float(x), self.negative_slope, self.max_value, self.threshold)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -49,7 +49,7 @@ class LeakyReLU(Layer):
         self.negative_slope = negative_slope
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.relu(x, self.negative_slope)
+        y, self.saved = self.ops.relu(self.as_float(x), self.negative_slope)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -67,7 +67,7 @@ class ELU(Layer):
         self.alpha = alpha
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.elu(x, self.alpha)
+        y, self.saved = self.ops.elu(self.as_float(x), self.alpha)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -81,7 +81,7 @@ class Sigmoid(Layer):
     """y = 1 / (1 + e⁻ˣ)"""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.sigmoid(x)
+        y, self.saved = self.ops.sigmoid(self.as_float(x))
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -92,7 +92,7 @@ class Tanh(Layer):
     """y = tanh(x)"""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.tanh(x)
+        y, self.saved = self.ops.tanh(self.as_float(x))
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -111,7 +111,7 @@ class Softmax(Layer):
         self.axis = axis
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.softmax(x, self.axis)
+        y, self.saved = self.ops.softmax(self.as_float(x), self.axis)
         return y
 
     def backward(self, dy: Array) -> Array:

@@ -76,8 +76,8 @@ class Layer:
                 self.factor.gradient = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
                 return dy * self.factor.value
 
-    `compute_output_shape` is needed where the output has another shape than the input. `input_rank` is the number of
-    axes of the input, the batch included, where only one will do.
+    Neither may change the arrays it is given. `compute_output_shape` is needed where the output has another shape than
+    the input. `input_rank` is the number of axes of the input, the batch included, where only one will do.
     """
 
     input_rank: int | None = None
@@ -88,6 +88,8 @@ class Layer:
             count = _instances[kind]
             _instances[kind] += 1
             name = f"{kind}_{count}" if count else kind
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"layer {name}: dtype must be float32 or float64, not {dtype!r}")
         self.name, self.dtype, self.trainable = name, np.dtype(dtype), trainable
         self.parameters: list[Parameter] = []
         self.built = False
@@ -155,7 +157,7 @@ class Layer:
         return shape
 
     def check_input(self, x: Array) -> Array:
-        """x, if the layer was built for its shape; else ValueError."""
+        """x, as floats, if the layer was built for its shape; else ValueError."""
         if not self.built:
             raise ValueError(
                 f"layer {self.name} has not been built: call build(input_shape), or the layer itself, first"
@@ -164,7 +166,12 @@ class Layer:
             raise ValueError(
                 f"layer {self.name}: expected an input of shape {self.input_shape}, received {tuple(x.shape)}"
             )
-        return x
+        return self.as_float(x)
+
+    def as_float(self, x: Array) -> Array:
+        """x itself if it holds floats, else in the layer's number type."""
+        x = self.ops.xp.asarray(x)
+        return x if x.dtype.kind == "f" else x.astype(self.dtype)
 
     def to(self, device: str | Ops) -> "Layer":
         """Moves the layer and its parameters to a device: "cpu", "gpu" or "reference"."""

@@ -22,6 +22,7 @@ class Dropout(RandomLayer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.dropping = training and self.rate > 0
+        x = self.as_float(x)
         if not self.dropping:
             return x
         y, self.saved = self.ops.dropout(x, self.rate, self.next_key())

@@ -54,7 +54,7 @@ class BatchNormalization(Layer):
         )
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self.check_input(x)
+        x = self.check_input(x)
         like = self.moving_mean.value
         gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.value
         beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.value
@@ -92,7 +92,7 @@ class Rescaling(Layer):
         self.scale, self.offset = scale, offset
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        x = x.astype(self.dtype, copy=False) if x.dtype.kind != "f" else x
+        x = self.as_float(x)
         return x * x.dtype.type(self.scale) + x.dtype.type(self.offset)
 
     def backward(self, dy: Array) -> Array:

@@ -38,7 +38,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.shape = self.check_input(x).shape
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), self.output_shape[1])
 
     def backward(self, dy: Array) -> Array:
         return dy.reshape(self.shape)

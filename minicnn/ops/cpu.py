@@ -14,7 +14,7 @@ from ..kernels import activation, augment, dense, normalization, optimizers, poo
 from ..threads import parallel
 from .cpu_convolution import Geometry, choose
 from .memory import Pool
-from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, drop_threshold
+from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, drop_threshold, expect
 from .tasks import MULTIPLY_ADDS, elementwise, groups, over
 
 
@@ -64,19 +64,25 @@ class CpuOps(Ops):
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
     ) -> tuple[Array, Saved]:
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        expect("conv2d kernel", kernel, (*kernel.shape[:2], x.shape[3], kernel.shape[3]))
+        for bias in rest:
+            expect("conv2d bias", bias, kernel.shape[3:])
         geometry = Geometry.of(x, kernel, strides, pads, dilation)
+        if min(geometry.outputs) < 1:
+            raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
         algorithm = choose(geometry, x.dtype.name, self.precision)
         y = self.empty((len(x), *geometry.outputs, geometry.filters), x.dtype)
         algorithm.forward(self, x, kernel, rest[0] if rest else None, relu, y)
-        return y, (algorithm, x, y if relu else None)
+        return y, (algorithm, x, y, relu)
 
     def _convolve_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
     ) -> tuple[Array | None, Array, Array]:
-        algorithm, x, y = saved
+        algorithm, x, y, relu = saved
+        expect("conv2d gradient", dy, y.shape)
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
-        dkernel, dbias = algorithm.backward(self, dy, y, x, kernel, dx)
+        dkernel, dbias = algorithm.backward(self, dy, y if relu else None, x, kernel, dx)
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ dense
@@ -98,6 +104,9 @@ class CpuOps(Ops):
         shape = x.shape
         x, kernel, bias_ = self.alike(x.reshape(-1, shape[-1]), kernel, x.dtype.type(0) if bias is None else bias)
         (N, C), F = x.shape, kernel.shape[1]
+        expect("dense kernel", kernel, (C, F))
+        if bias is not None:
+            expect("dense bias", bias, (F,))
         y = self.empty((N, F), x.dtype)
         height, width = -(-N // -(-N // dense.ROWS)), dense.COLUMNS
         if N * C * F < dense.SMALL:
@@ -122,6 +131,7 @@ class CpuOps(Ops):
     ) -> tuple[Array | None, Array, Array]:
         x = saved
         shape, F = x.shape, kernel.shape[1]
+        expect("dense gradient", dy, (*shape[:-1], F))
         x, dy, kernel = self.alike(x.reshape(-1, shape[-1]), dy.reshape(-1, F), kernel)
         N, C = x.shape
         dy_copy = self.zeros((N, F + dense.SKEW), x.dtype)
@@ -154,6 +164,7 @@ class CpuOps(Ops):
 
     def max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
         winner, x_shape, size, strides, pads = saved
+        expect("max_pool2d gradient", dy, winner.shape)
         (dy,) = self.alike(dy)
         dx = self.empty(x_shape, dy.dtype)
         over(
@@ -171,10 +182,11 @@ class CpuOps(Ops):
             groups(len(x), x[0].size),
             lambda _, first, last: pooling.avg_pool(x, first, last, *size, *strides, pads[0][0], pads[1][0], y),
         )
-        return y, (x.shape, size, strides, pads)
+        return y, (y.shape, x.shape, size, strides, pads)
 
     def avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        x_shape, size, strides, pads = saved
+        y_shape, x_shape, size, strides, pads = saved
+        expect("avg_pool2d gradient", dy, y_shape)
         (dy,) = self.alike(dy)
         dx = self.empty(x_shape, dy.dtype)
         over(
@@ -203,6 +215,7 @@ class CpuOps(Ops):
 
     def relu_backward(self, dy: Array, saved: Saved) -> Array:
         y, slope = saved
+        expect("relu gradient", dy, y.shape)
         if slope is not None:
             return super().relu_backward(dy, slope)
         dy, y = self.alike(dy, y)
@@ -214,6 +227,7 @@ class CpuOps(Ops):
 
     def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Saved]:
         logits, targets = self.alike(logits, targets)
+        expect("softmax_cross_entropy targets", targets, logits.shape)
         losses, probabilities = np.empty(len(logits), logits.dtype), np.empty_like(logits)
         softmax.softmax_cross_entropy(logits, targets, losses, probabilities)
         return losses, (probabilities, targets)
@@ -281,6 +295,7 @@ class CpuOps(Ops):
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
         x, mean, inverse, gamma = saved
+        expect("batch_norm gradient", dy, x.shape)
         dy, x = self.alike(dy, x)
         rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, x.shape[-1])
         M = len(rows)
@@ -326,6 +341,8 @@ class CpuOps(Ops):
     # ------------------------------------------------------------------ optimizers
 
     def sgd(self, w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float, nesterov: bool) -> None:
+        for array in (g, velocity):
+            expect("sgd", array, w.shape)
         rate, momentum = w.dtype.type(learning_rate), w.dtype.type(momentum)
         elementwise(lambda *parts: optimizers.sgd(*parts, rate, momentum, nesterov), w, g, velocity)
 
@@ -341,6 +358,8 @@ class CpuOps(Ops):
         beta_2: float,
         epsilon: float,
     ) -> None:
+        for array in (g, m, v):
+            expect("adam", array, w.shape)
         rate = adam_rate(step, learning_rate, beta_1, beta_2)
         settings = [w.dtype.type(setting) for setting in (rate, 1.0 - beta_1, 1.0 - beta_2, epsilon)]
         elementwise(lambda *parts: optimizers.adam(*parts, *settings), w, g, m, v)

@@ -74,7 +74,7 @@ def choose(geometry: Geometry, dtype: str, precision: str) -> Algorithm:
     if precision == "fast" and plain:
         m = winograd.choose(dtype, geometry.outputs, geometry.kernel, geometry.channels, geometry.filters)
         if m:
-            return Winograd(geometry, m)
+            return Winograd(geometry, m, dtype)
     return Direct(geometry)
 
 
@@ -166,14 +166,14 @@ class Direct:
 class Winograd:
     """F(m×m, r×r), a few images at a time; see `kernels/winograd.py`."""
 
-    def __init__(self, geometry: Geometry, m: int) -> None:
-        self.geometry, self.m, self.r = geometry, m, geometry.kernel[0]
+    def __init__(self, geometry: Geometry, m: int, dtype: str) -> None:
+        self.geometry, self.m, self.r, self.dtype = geometry, m, geometry.kernel[0], dtype
         self.T = m + self.r - 1
         OH, OW = geometry.outputs
         self.down, self.across = -(-OH // m), -(-OW // m)  # patches of an image
 
     def functions(self, *kinds: str) -> np.ndarray:
-        return np.array([winograd.transformation(kind, self.m, self.r) for kind in kinds])
+        return np.array([winograd.transformation(self.dtype, kind, self.m, self.r) for kind in kinds])
 
     def transform_kernel(self, ops: "CpuOps", kind: str, source: Array, side: int) -> Array:
         """(i, j, C·F) to (side, side, C·F): a kernel to its planes, or the gradient of the planes to that of a kernel."""
@@ -192,8 +192,8 @@ class Winograd:
     def rooms(self, images: int) -> tuple[int, Sequence[np.ndarray], Sequence[np.ndarray]]:
         """How many images are computed together, and the plans for so many and for what is left at the end."""
         patches = self.down * self.across
-        room = min(images, -(-winograd.PATCHES // patches))
-        sizes = self.m, self.r, room * patches
+        room = max(1, min(images, -(-winograd.PATCHES // patches)))
+        sizes = self.dtype, self.m, self.r, room * patches
         channels, filters = self.geometry.channels, self.geometry.filters
         plans = winograd.plans(*sizes, room * patches, channels, filters)
         left = images % room * patches

@@ -28,6 +28,11 @@ class Ops:
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
         return self  # a device, not data: copies of a layer share it
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        from . import get_ops
+
+        return get_ops, (self.name,)
+
     # ------------------------------------------------------------------ arrays
 
     def array(self, values: Array, dtype: Any = None) -> Array:
@@ -428,6 +433,12 @@ class Ops:
         m += (1.0 - beta_1) * (g - m)
         v += (1.0 - beta_2) * (g * g - v)
         w -= adam_rate(step, learning_rate, beta_1, beta_2) * m / (self.xp.sqrt(v) + epsilon)
+
+
+def expect(what: str, array: Array, shape: Sequence[int]) -> None:
+    """ValueError unless the array has this shape."""
+    if tuple(array.shape) != tuple(shape):
+        raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, received {tuple(array.shape)}")
 
 
 def drop_threshold(rate: float) -> int:
