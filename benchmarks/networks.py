@@ -107,15 +107,15 @@ def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
 def check_network(model: Sequential, device: str = "cpu") -> None:
     """Raises Failure unless the model computes on this device what it computes on the reference in float64.
 
-    In float64 all digits must agree. In float32 they cannot: a ReLU whose input is next to zero may fall on the other
-    side, and its whole gradient with it.
+    In float64 all digits of everything must agree. In float32 only the scores can be compared: a ReLU whose input is
+    next to zero may fall on the other side, and its whole gradient with it.
     """
     expected = results(copy.deepcopy(model).to("reference").astype("float64"))
-    for dtype, for_scores, for_gradients in (("float64", 1e-9, 1e-9), ("float32", 1e-2, None)):
+    for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-2)):
         found = results(copy.deepcopy(model).to(device).astype(dtype))
         for what, values in found.items():
-            tolerance = for_gradients if "gradient" in what else for_scores
-            check(f"{what} of {model.name} in {dtype} on the {device}", values, expected[what], tolerance)
+            if dtype == "float64" or "gradient" not in what:
+                check(f"{what} of {model.name} in {dtype} on the {device}", values, expected[what], tolerance)
 
 
 def results(model: Sequential) -> dict[str, np.ndarray]:

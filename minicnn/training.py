@@ -111,9 +111,10 @@ def fit(
         verbose = 1 if sys.stdout.isatty() else 2
     weights = weights_of(y, sample_weight, class_weight)
     model.build((None, *x.shape[1:]))
-    for part in ("optimizer", "loss"):
-        if getattr(model, part) is None:
-            raise ValueError(f"the model has no {part}: call compile(optimizer, loss) first")
+    if model.optimizer is None:
+        raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
+    if model.loss is None:
+        raise ValueError("the model has no loss: call compile(optimizer, loss) first")
     model.loss.one_hot(y, model.output_shape[-1] or 0)  # says which label is wrong, before anything is trained
 
     history = History()
