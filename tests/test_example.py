@@ -1,0 +1,184 @@
+"""The example from the outside: a run on small CSV files, and every kind of bad input, as a user would meet them.
+
+Bad input must give one sentence on the error stream and status 2, and must leave an existing submission as it is.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minicnn
+
+EXAMPLE = str(Path(__file__).parents[1] / "examples" / "train_mnist.py")
+HEADER = ["label", *(f"pixel{k}" for k in range(784))]
+IMAGES, LABELS = minicnn.data.synthetic_digits(60)
+OLD = "ImageId,Label\n1,7\n"
+
+
+def table(header=HEADER, rows=60):
+    """The cells of a train.csv, as lists that a test may spoil."""
+    pixels = IMAGES.reshape(len(IMAGES), -1)
+    return [list(header), *([int(LABELS[n]), *map(int, pixels[n])] for n in range(rows))]
+
+
+def text(cells):
+    return "".join(",".join(map(str, row)) + "\n" for row in cells)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with good files, a submission of an earlier run, and no way to a network."""
+    (tmp_path / "train.csv").write_text(text(table()))
+    (tmp_path / "test.csv").write_text(text([row[1:] for row in table(rows=20)]))
+    (tmp_path / "submission.csv").write_text(OLD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, threads):
+    """Runs the example with these arguments; returns (status, output, errors)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", [EXAMPLE, *map(str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(EXAMPLE, run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def assert_refused(outcome, *parts):
+    """Status 2 and one sentence that holds all the parts."""
+    status, _, errors = outcome
+    assert status == 2
+    assert errors.startswith("train_mnist: ") and errors.count("\n") == 1 and "Traceback" not in errors
+    for part in parts:
+        assert str(part) in errors
+    assert Path("submission.csv").read_text() == OLD
+    assert sorted(path.name for path in Path().glob(".submission*")) == []
+
+
+def test_a_run_from_csv_to_submission(folder, run):
+    arguments = ["--train", "train.csv", "--test", "test.csv", "--recipe", "fast", "--epochs", 2, "--validation", 0.2]
+    status, output, errors = run(*arguments, "--batch-size", 16, "--threads", 2, "--save", "net.safetensors")
+    assert (status, errors) == (0, "")
+    for part in ("Model: digits", "epoch 2/2", "val_accuracy", "bar of 91 %", "by digit: 0", "worst confusions"):
+        assert part in output
+    assert str(folder / "submission.csv") in output
+    lines = Path("submission.csv").read_text().split()
+    model = minicnn.load_model("net.safetensors")
+    predicted = model.predict(IMAGES[:20]).argmax(axis=1)
+    assert lines == ["ImageId,Label", *(f"{n},{label}" for n, label in enumerate(predicted, 1))]
+
+
+def test_the_same_seed_gives_the_same_network(folder, run):
+    weights = []
+    for name, threads in (("a.safetensors", 1), ("b.safetensors", 3)):
+        arguments = ["--train", "train.csv", "--recipe", "fast", "--epochs", 1, "--seed", 5, "--threads", threads]
+        assert run(*arguments, "--save", name)[0] == 0
+        weights.append(minicnn.load_model(name).get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_files_in_the_data_folder_are_found(folder, run):
+    (folder / "data").mkdir()
+    for name in ("train.csv", "test.csv"):
+        (folder / name).rename(folder / "data" / name)
+    status, output, _ = run("--recipe", "fast", "--epochs", 1)
+    assert status == 0 and "data/train.csv" in output
+    assert len(Path("submission.csv").read_text().split()) == 21
+
+
+def test_without_data_and_network_digits_are_drawn(folder, run, monkeypatch):
+    def unreachable(cache=None):
+        raise ConnectionError("no mirror answers")
+
+    draw = minicnn.data.synthetic_digits
+    monkeypatch.setattr(minicnn.data, "load_mnist", unreachable)
+    monkeypatch.setattr(minicnn.data, "synthetic_digits", lambda n, seed: draw(n // 100, seed))
+    status, output, _ = run("--recipe", "fast", "--epochs", 1)
+    assert status == 0 and "synthetic digits" in output
+    assert len(Path("submission.csv").read_text().split()) == 21
+
+
+def spoil(row, column, value):
+    cells = table()
+    cells[row][column] = value
+    return cells
+
+
+@pytest.mark.parametrize(
+    "cells, parts",
+    [
+        ([], ["got nothing"]),
+        (table(rows=0), ["row"]),
+        ([row[1:] for row in table()], ["label"]),
+        ([row[:-1] for row in table()], ["pixel783"]),
+        (table(header=[*HEADER[:-1], "pixel0"]), ["pixel0"]),
+        ([*table(), [1, 2, 3]], ["61"]),
+        (spoil(3, 5, "ink"), ["row 3", "pixel4", "ink"]),
+        (spoil(3, 5, "nan"), ["row 3", "pixel4"]),
+        (spoil(2, 1, 256), ["row 2", "pixel0", "256"]),
+        (spoil(2, 1, -1), ["row 2", "pixel0", "-1"]),
+        (spoil(4, 0, 10), ["row 4", "label", "10"]),
+    ],
+    ids=[
+        "empty",
+        "no-rows",
+        "no-label",
+        "missing",
+        "duplicated",
+        "short",
+        "word",
+        "nan",
+        "256",
+        "negative",
+        "label-10",
+    ],
+)
+def test_bad_training_files(folder, run, cells, parts):
+    (folder / "bad.csv").write_text(text(cells))
+    assert_refused(run("--train", "bad.csv", "--test", "test.csv"), "bad.csv", *parts)
+
+
+def test_a_missing_file(folder, run):
+    assert_refused(run("--train", "nowhere.csv"), "nowhere.csv")
+    assert_refused(run("--train", "train.csv", "--test", "nowhere.csv"), "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["--out", "no/such/folder.csv"], "no/such"),
+        (["--out", "."], "directory"),
+        (["--save", "no/such/net.safetensors"], "no/such"),
+        (["--out", "train.csv"], "different files"),
+        (["--epochs", 0], "--epochs"),
+        (["--batch-size", "many"], "--batch-size"),
+        (["--batch-size", 1000], "batch_size"),
+        (["--validation", 2], "--validation"),
+        (["--threads", 0], "--threads"),
+        (["--recipe", "unknown"], "unknown"),
+        (["--seed", -1], "seed"),
+    ],
+)
+def test_bad_arguments(folder, run, arguments, part):
+    before = (folder / "train.csv").read_bytes()
+    assert_refused(run("--train", "train.csv", "--test", "test.csv", *arguments), part)
+    assert (folder / "train.csv").read_bytes() == before
+
+
+def test_a_gpu_that_is_not_there(folder, run):
+    try:
+        minicnn.get_ops("gpu")
+    except RuntimeError as error:
+        assert_refused(run("--train", "train.csv", "--device", "gpu"), str(error))
+    else:
+        pytest.skip("there is a GPU")
