@@ -16,7 +16,7 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x"],
         "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5"],
-        "dev": ["ruff", "mypy", "pandas-stubs", "types-tqdm"],
+        "dev": ["ruff", "mypy", "pandas-stubs"],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

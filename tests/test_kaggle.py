@@ -173,7 +173,7 @@ def test_a_header_without_rows_is_found(tmp_path, tail):
 
 def test_a_missing_label_column_is_found(tmp_path):
     path = save(tmp_path, text([row[1:] for row in cells()], PIXELS))
-    assert "header (line 1): expected a column label, got 784 others" in message(path, labels=True)
+    assert "header (line 1): expected a column label, got 784 columns" in message(path, labels=True)
 
 
 def test_missing_pixel_columns_are_counted(tmp_path):

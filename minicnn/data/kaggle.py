@@ -56,7 +56,9 @@ def _check_header(path: PathLike, names: list[str], labels: bool | None) -> None
     """Raises DataError unless the names are those of all pixels and perhaps the label, each once."""
     where = f"{path}: header (line 1)"
     if labels and "label" not in names:
-        raise DataError(f"{where}: expected a column label, got {len(names)} others, the first being {names[0]!r}.")
+        raise DataError(
+            f"{where}: expected a column label, got {len(names)} columns, the first being {names[0][:40]!r}."
+        )
     if missing := [name for name in PIXELS if name not in set(names)]:
         raise DataError(
             f"{where}, column {missing[0]}: expected the columns {PIXELS[0]} to {PIXELS[-1]}, got none of this name (missing: {len(missing)})."

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import initializers
 from ..ops.reference import Array, Pads, Pair
 from .base import ActivatedLayer, Layer, Shape
@@ -10,10 +12,10 @@ from .base import ActivatedLayer, Layer, Shape
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
     """(height, width) from one number for both or a pair of them, each 1 or more."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int) and v >= 1 for v in both):
+    both = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= 1 for v in both):
         raise ValueError(f"{name} must be a positive integer or a pair of them, not {value!r}")
-    return both
+    return int(both[0]), int(both[1])
 
 
 def padding_name(padding: str) -> str:
@@ -78,11 +80,11 @@ class Conv2D(ActivatedLayer):
     ) -> None:
         super().__init__(activation, **options)
         channels_last(data_format)
-        if not isinstance(filters, int) or filters < 1:
-            raise ValueError(f"filters must be a positive integer, not {filters!r}")
+        if not isinstance(filters, int | np.integer) or filters < 1:
+            raise ValueError(f"layer {self.name}: filters must be a positive integer, not {filters!r}")
         if groups != 1:
             raise ValueError(f"minicnn convolves all channels together: groups must be 1, not {groups}")
-        self.filters, self.use_bias = filters, use_bias
+        self.filters, self.use_bias = int(filters), use_bias
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.strides = pair(strides, "strides")
         self.dilation_rate = pair(dilation_rate, "dilation_rate")

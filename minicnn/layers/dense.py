@@ -26,9 +26,9 @@ class Dense(ActivatedLayer):
         **options: Any,
     ) -> None:
         super().__init__(activation, **options)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(f"units must be a positive integer, not {units!r}")
-        self.units, self.use_bias = units, use_bias
+        if not isinstance(units, int | np.integer) or units < 1:
+            raise ValueError(f"layer {self.name}: units must be a positive integer, not {units!r}")
+        self.units, self.use_bias = int(units), use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 

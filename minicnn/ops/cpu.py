@@ -1,7 +1,7 @@
 """The operations on the CPU: checks, memory and the cutting into tasks here; the arithmetic in `minicnn.kernels`.
 
 What is not overridden is the array code of the definition, which is fast enough there. Both number types run the same
-kernels.
+kernels, from the same source.
 """
 
 import math
@@ -286,9 +286,8 @@ class CpuOps(Ops):
         over(parts, lambda part, first, last: normalization.moments(rows, first, last, means[part], squares[part]))
         shares = np.array([(last - first) / M for first, last in parts], x.dtype)[:, None]
         mean = (shares * means).sum(axis=0)  # (C,)
-        variance = squares.sum(axis=0) / M + (shares * (means - mean) ** 2).sum(
-            axis=0
-        )  # (C,): within and between parts
+        within, between = squares.sum(axis=0) / M, (shares * (means - mean) ** 2).sum(axis=0)  # the parts
+        variance = within + between  # (C,)
         inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))  # (C,)
         y = self._scale_rows(rows, mean, gamma * inverse, beta)
         return y.reshape(x.shape), mean, variance, (x, mean, inverse, gamma)
