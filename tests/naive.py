@@ -11,6 +11,11 @@ import numpy as np
 # ---------------------------------------------------------------------- windows
 
 
+def double(x):
+    """x as an array of float64."""
+    return np.asarray(x, float)
+
+
 def same_pads(length, size, stride, dilation=1):
     """Keras' padding="same" on one axis: the fewest zeros that give ⌈length / stride⌉ windows, an odd one at the end."""
     reach = (size - 1) * dilation + 1
@@ -40,19 +45,19 @@ def outputs(image, size, strides, pads, dilation=(1, 1)):
 
 
 def conv2d(x, kernel, bias, strides, pads, dilation):
-    x, kernel = np.float64(x), np.float64(kernel)
+    x, kernel = double(x), double(kernel)
     KH, KW, _, F = kernel.shape
     y = np.zeros((len(x), *outputs(x.shape[1:3], (KH, KW), strides, pads, dilation), F))
     for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
         for n in range(len(x)):
             for tap, pixel in window:
                 y[n, i, j] += x[n][pixel] @ kernel[tap]
-    return y if bias is None else y + np.float64(bias)
+    return y if bias is None else y + double(bias)
 
 
 def conv2d_backward(x, dy, kernel, strides, pads, dilation):
     """(dx, dkernel, dbias)"""
-    x, dy, kernel = np.float64(x), np.float64(dy), np.float64(kernel)
+    x, dy, kernel = double(x), double(dy), double(kernel)
     dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(kernel.shape[3])
     for i, j, window in positions(x.shape[1:3], kernel.shape[:2], strides, pads, dilation):
         for n in range(len(x)):
@@ -73,7 +78,7 @@ def dense(x, kernel, bias):
 
 def dense_backward(x, dy, kernel):
     """(dx, dkernel, dbias)"""
-    x, dy, kernel = np.float64(x), np.float64(dy), np.float64(kernel)
+    x, dy, kernel = double(x), double(dy), double(kernel)
     dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(kernel.shape[1])
     for row in np.ndindex(x.shape[:-1]):
         for f in range(kernel.shape[1]):
@@ -167,7 +172,7 @@ def softmax_cross_entropy(logits, targets):
 
 def batch_norm(x, gamma, beta, epsilon):
     """(y, mean, variance) of rows (M, C)"""
-    x, y = np.float64(x), np.zeros(x.shape)
+    x, y = double(x), np.zeros(x.shape)
     M, C = x.shape
     mean, variance = np.zeros(C), np.zeros(C)
     for c in range(C):
@@ -180,7 +185,7 @@ def batch_norm(x, gamma, beta, epsilon):
 
 def batch_norm_backward(x, dy, gamma, epsilon):
     """(dx, dgamma, dbeta) of rows (M, C), dx through the whole Jacobian: ∂y_j/∂x_i = γ/σ (δ_ij - 1/M - z_i z_j / M)"""
-    x, dy, gamma = np.float64(x), np.float64(dy), np.float64(gamma)
+    x, dy, gamma = double(x), double(dy), double(gamma)
     z, _, variance = batch_norm(x, np.ones(x.shape[1]), np.zeros(x.shape[1]), epsilon)
     M, C = x.shape
     dx = np.zeros((M, C))

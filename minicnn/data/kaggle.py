@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,12 +86,25 @@ def _read_fast(content: bytes, order: list[int], width: int) -> Pixels | None:
         return None
     file = io.BytesIO(content)
     try:
-        frame = pd.read_csv(file, header=0, names=range(width), index_col=False, dtype=np.uint8, na_filter=False)
+        frame = pd.read_csv(file, header=0, names=range(width), index_col=False, dtype=_safe_type(), na_filter=False)
     except (ValueError, OverflowError):
         return None
-    table = frame.to_numpy()[:, order]  # (N, columns)
-    good = len(table) == rows and (len(order) == len(PIXELS) or table[:, 0].max() <= 9)
-    return table if good else None
+    table = frame.to_numpy()  # (N, columns)
+    if len(table) != rows or table.min() < 0 or table.max() > 255:
+        return None
+    table = table.astype(np.uint8)[:, order]
+    return table if len(order) == len(PIXELS) or table[:, 0].max() <= 9 else None
+
+
+def _safe_type() -> type[np.integer[Any]]:
+    """uint8 if this pandas refuses what does not fit into it, else int64: before version 3, 256 silently became 0."""
+    import pandas as pd
+
+    try:
+        pd.read_csv(io.BytesIO(b"pixel\n256\n"), dtype=np.uint8)
+    except (ValueError, OverflowError):
+        return np.uint8
+    return np.int64
 
 
 def _read_carefully(path: PathLike, content: bytes, order: list[int], names: list[str]) -> Pixels:
