@@ -308,3 +308,10 @@ def test_a_submission_with_the_real_sample_is_the_sample(tmp_path):
     sample = Path(os.environ["MINICNN_DATA"]) / "sample_submission.csv"
     path = write_submission(tmp_path / "mine.csv", np.zeros(28000, int), sample)
     assert path.read_bytes() == sample.read_bytes()
+
+
+def test_a_null_character_is_found_by_line(tmp_path):
+    """Before Python 3.11 the csv module refuses the whole line, so only the line is named on every version."""
+    rows = cells()
+    rows[1][6] = "2\0"
+    assert "line 3" in message(save(tmp_path, text(rows)))

@@ -134,6 +134,7 @@ def test_shuffling_takes_every_sample_once_an_epoch_in_another_order():
     first, second = sum(batches[:3], []), sum(batches[3:], [])
     assert sorted(first) == sorted(second) == list(range(10)) and list(range(10)) != first != second
     assert seen(epochs=2) == batches
+    assert seen(epochs=1) == batches[:3]  # the first epoch does not depend on how many follow
     assert seen(shuffle=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
