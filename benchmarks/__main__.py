@@ -15,14 +15,18 @@ from typing import NoReturn
 from .report import Failure
 
 STEMS = {
-    "conv": "convolution",
-    "pool": "pooling",
-    "dense": "dense",
-    "norm": "normalization",
-    "step": "steps",
-    "job": "job",
-    "memory": "memory",
-    "gpu": "gpu",
+    "conv": "convolution.run",
+    "pool": "pooling.run",
+    "dense": "dense.run",
+    "norm": "normalization.run",
+    "step": "steps.run",
+    "threads": "threads.run",
+    "scaling": "scaling.run",
+    "resnet": "scaling.resnet",
+    "vgg": "scaling.vgg",
+    "job": "job.run",
+    "memory": "memory.run",
+    "gpu": "gpu.run",
 }
 
 
@@ -70,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     from minicnn.data import check_writable
     from minicnn.data.files import write_bytes
 
-    from . import gpu, machine, peers
+    from . import exported, gpu, machine, peers
     from .timing import Settings, race
 
     names = list(dict.fromkeys(options.names)) or list(STEMS)
@@ -100,15 +104,19 @@ def run(options: argparse.Namespace) -> None:
     print(f"the register tile alone: {alone:.0f} GFLOP/s on one core, {together:.0f} on all threads")
     print("where the tile is slower in a row, other programs disturbed it; PyTorch suffers most from them")
     print("vs PyTorch: how many times as fast as the better of its two memory formats, in alternation")
+    print("vs best: the same, over the fastest of all peers in the table")
     if not peers.formats():
         print("PyTorch is not installed, so there is nothing to compare with: its columns show -")
+    if not exported.installed():
+        print("onnxruntime or onnx is not installed, so there is no second peer for inference: its columns show -")
 
     tables = []
     for name in names:
-        stem = importlib.import_module(f"{__package__}.{STEMS[name]}")
-        table = stem.run(Settings(options.seconds, threads, options.data, tile))
+        module, _, function = STEMS[name].partition(".")
+        measured = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        table = measured(Settings(options.seconds, threads, options.data, tile))
         print(f"\n{table.text()}", flush=True)
-        tables.append({"stem": table.stem, "title": table.title, "rows": table.rows})
+        tables.append({"stem": table.stem, "title": table.title, "rows": table.rows, "means": table.means})
     if options.json:
         write_bytes(options.json, json.dumps({"machine": about, "tables": tables}, indent=1).encode())
 

@@ -12,7 +12,7 @@ from minicnn import Conv2D, get_ops
 from minicnn.ops.reference import Pads, Pair
 
 from . import networks, peers
-from .report import Row, Table
+from .report import Row, Runner, Table
 from .timing import Settings, check, measure
 
 BATCH = 128
@@ -25,14 +25,29 @@ def run(settings: Settings) -> Table:
 
 
 def layers() -> list[tuple[Conv2D, str]]:
-    """The different convolution layers, each with the names of the networks it is in."""
+    """The different convolution layers, without their activation, each with the names of the networks it is in."""
     found: dict[str, tuple[Conv2D, str]] = {}
     for name in ("example", "ghouzam", "deotte"):
-        for layer in networks.build(name).layers:
-            if isinstance(layer, Conv2D):
+        for its in networks.build(name).layers:
+            if isinstance(its, Conv2D):
+                layer = alone(its.input_shape, its.filters, its.kernel_size, its.strides, its.padding)
                 first, users = found.get(title(layer), (layer, ""))
                 found[title(layer)] = first, f"{users}, {name}" if users else name
     return list(found.values())
+
+
+def alone(
+    image: tuple[Any, ...],
+    filters: int,
+    size: int | Pair,
+    strides: int | Pair = 1,
+    padding: str = "same",
+    use_bias: bool = True,
+) -> Conv2D:
+    """The layer, built for images of this shape (batch first), with random numbers as its parameters."""
+    layer = Conv2D(filters, size, strides, padding, use_bias=use_bias, bias_initializer="glorot_uniform")
+    layer.build(image)
+    return layer
 
 
 def title(layer: Conv2D) -> str:
@@ -42,45 +57,55 @@ def title(layer: Conv2D) -> str:
 
 
 def rows_of(layer: Conv2D, users: str, settings: Settings) -> list[Row]:
-    ops, rng, name = get_ops("cpu"), np.random.default_rng(0), title(layer)
-    where = layer.strides, layer.pads
-    x, dy = (rng.standard_normal((BATCH, *shape[1:]), np.float32) for shape in (layer.input_shape, layer.output_shape))
-    kernel, bias = (rng.standard_normal(shape, np.float32) for shape in (layer.kernel.shape, layer.filters))
-    input_gradient = x.shape[3] > 1  # the first layer's input is the data
-
-    y, saved = ops.conv2d(x, kernel, bias, *where, (1, 1))
-    few = np.zeros_like(dy)
-    few[CHECKED] = dy[CHECKED]
-    dx, dkernel, dbias = ops.conv2d_backward(few, kernel, saved, input_gradient)
-    expected = reference(x[CHECKED], kernel, bias, dy[CHECKED], *where)
-    results = y[CHECKED], expected[1] if dx is None else dx[CHECKED], dkernel, dbias
-    for what, ours, right in zip(("y", "dx", "dkernel", "dbias"), results, expected, strict=True):
-        check(f"{what} of the convolution {name}", ours, right)
-    forward, backward = peers.convolution(x, kernel, bias, dy, *where, input_gradient)
-    for peer in forward:
-        check(f"PyTorch's convolution {name}", peers.as_ours(peer())[CHECKED], expected[0])
-
-    def run_forward() -> object:
-        return ops.conv2d(x, kernel, bias, *where, (1, 1))
-
-    def run_backward() -> object:
-        return ops.conv2d_backward(dy, kernel, saved, input_gradient)
-
-    label: Row = {"layer": name, "networks": users}
+    (forward, backward), theirs = contestants(layer, BATCH, CHECKED)
+    there = measure(forward, {"PyTorch": [runner for runner, _ in theirs]}, settings)
+    back = measure(backward, {"PyTorch": [runner for _, runner in theirs]}, settings)
+    label: Row = {"layer": title(layer), "networks": users}
     flop = 2 * BATCH * layer.multiply_adds()
     return [
-        label | {"pass": "forward"} | measure(run_forward, {"PyTorch": forward}, settings).columns(flop),
-        label
-        | {"pass": "backward"}
-        | measure(run_backward, {"PyTorch": backward}, settings).columns(flop * (1 + input_gradient)),
+        label | {"pass": "forward"} | there.columns(flop),
+        label | {"pass": "backward"} | back.columns(flop * (1 + has_input_gradient(layer))),
     ]
 
 
+def has_input_gradient(layer: Conv2D) -> bool:
+    """Not for one channel or three: such a layer is the first, whose input is the data."""
+    return bool(layer.input_shape[3] > 3)
+
+
+def contestants(layer: Conv2D, batch: int, checked: slice) -> tuple[tuple[Runner, Runner], list[tuple[Runner, Runner]]]:
+    """(forward, backward) of the layer, and a list of the same in PyTorch; the `checked` images are right in all."""
+    rng, name, input_gradient = np.random.default_rng(0), title(layer), has_input_gradient(layer)
+    x, dy = (rng.standard_normal((batch, *shape[1:]), np.float32) for shape in (layer.input_shape, layer.output_shape))
+    bias = None if layer.bias is None else layer.bias.value
+    where = layer.strides, layer.pads
+
+    def forward() -> Any:
+        return layer.forward(x, training=True)
+
+    def backward(dy: np.ndarray = dy) -> Any:
+        return layer.linear_backward(dy, input_gradient)
+
+    few = np.zeros_like(dy)
+    few[checked] = dy[checked]
+    y, dx, *expected = reference(x[checked], layer.kernel.value, bias, dy[checked], *where)
+    check(f"y of the convolution {name}", forward()[checked], y)
+    found = backward(few)
+    if input_gradient:
+        check(f"dx of the convolution {name}", found[checked], dx)
+    for parameter, right in zip(layer.parameters, expected, strict=False):  # without a bias, there is one of each more
+        check(f"the gradient for {parameter.name} of the convolution {name}", parameter.gradient, right)
+    theirs = peers.convolution(x, layer.kernel.value, bias, dy, *where, input_gradient)
+    for peer, _ in theirs:
+        check(f"PyTorch's convolution {name}", peers.as_ours(peer(), peers.is_mirrored(layer.pads))[checked], y)
+    return (forward, backward), theirs
+
+
 def reference(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, dy: np.ndarray, strides: Pair, pads: Pads
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, dy: np.ndarray, strides: Pair, pads: Pads
 ) -> tuple[Any, Any, Any, Any]:
     """(y, dx, dkernel, dbias) by the definition, in float64."""
     ops = get_ops("reference")
-    x, kernel, bias, dy = (array.astype("float64") for array in (x, kernel, bias, dy))
-    y, saved = ops.conv2d(x, kernel, bias, strides, pads, (1, 1))
+    x, kernel, dy = (array.astype("float64") for array in (x, kernel, dy))
+    y, saved = ops.conv2d(x, kernel, None if bias is None else bias.astype("float64"), strides, pads, (1, 1))
     return y, *ops.conv2d_backward(dy, kernel, saved)

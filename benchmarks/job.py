@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from statistics import mean, median
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .report import Row, Table, child
 
@@ -82,23 +82,26 @@ def with_pytorch(train: str, test: str, out: str, threads: int, seed: int) -> fl
     x, y = images(table.drop(columns="label")), torch.from_numpy(table["label"].to_numpy("int64"))
     asked = images(pd.read_csv(test, dtype="uint8"))
     kept = int(len(x) * TRAINED)
-    model = nn.Sequential(
+    layers: Any = nn.Sequential(
         nn.Conv2d(1, 24, 5), nn.MaxPool2d(2), nn.ReLU(),
         nn.Conv2d(24, 32, 3), nn.MaxPool2d(2), nn.ReLU(),
         nn.Flatten(), nn.Linear(800, 256), nn.ReLU(), nn.Linear(256, 10),
-    ).to(memory_format=torch.channels_last)  # fmt: skip
+    )  # fmt: skip
+    model = layers.to(memory_format=torch.channels_last)
     adam = torch.optim.Adam(model.parameters(), betas=BETAS, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, PEAK, EPOCHS * -(-kept // BATCH), cycle_momentum=False)
     loss = nn.CrossEntropyLoss()
     for _ in range(EPOCHS):
-        for rows in torch.randperm(kept).split(BATCH):
+        for rows in torch.split(torch.randperm(kept), BATCH):
             adam.zero_grad(set_to_none=True)
             loss(model(x[rows]), y[rows]).backward()
             adam.step()
             schedule.step()
     with torch.inference_mode():
-        accuracy = torch.cat([model(part) for part in x[kept:].split(BATCH)]).argmax(1).eq(y[kept:]).float().mean()
-        labels = torch.cat([model(part) for part in asked.split(BATCH)]).argmax(1)
+        accuracy = (
+            torch.cat([model(part) for part in torch.split(x[kept:], BATCH)]).argmax(1).eq(y[kept:]).float().mean()
+        )
+        labels = torch.cat([model(part) for part in torch.split(asked, BATCH)]).argmax(1)
     pd.DataFrame({"ImageId": range(1, len(labels) + 1), "Label": labels.numpy()}).to_csv(out, index=False)
     return float(accuracy)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.kernels import product, simd
-from minicnn.threads import parallel
+from minicnn.tape import Constant, Each, Tape
 
 DEPTH = 128  # terms of each sum: both operands of a tile fit the first-level cache
 REPEATS = 1000  # tiles per task, about a millisecond
@@ -24,26 +24,20 @@ class Tile:
         float32 = np.dtype("float32")
         rows, vectors = simd.tile_shape(1000, 1000, float32)
         channels = vectors * simd.lanes(float32)
-        self.tasks = 4 * threads
-        self.flop = 2 * rows * channels * DEPTH * REPEATS * self.tasks
-        self.plan = product.plan(
+        tasks = 4 * threads
+        self.flop = 2 * rows * channels * DEPTH * REPEATS * tasks
+        plan = product.plan(
             "float32", rows, channels, I=REPEATS, a_row=DEPTH, c_row=channels, K=DEPTH, a_k=1, b_k=channels
         )
-        self.a = np.ones((self.tasks, rows, DEPTH), np.float32)
-        self.b = np.ones((self.tasks, DEPTH, channels), np.float32)
-        self.c = np.zeros((self.tasks, rows, channels), np.float32)
-
-    def run(self) -> None:
-        parallel(self.tasks, self.task)
-
-    def run_alone(self) -> None:
-        """The same on one core."""
-        for number in range(self.tasks):
-            self.task(number)
-
-    def task(self, number: int) -> None:
-        a, b, c = self.a[number], self.b[number], self.c[number]
-        product.run_plan(self.plan, a.ctypes.data, b.ctypes.data, 0, c.ctypes.data)
+        a = np.ones((tasks, rows, DEPTH), np.float32)
+        b = np.ones((tasks, DEPTH, channels), np.float32)
+        c = np.zeros((tasks, rows, channels), np.float32)
+        operands = {"a": Each(a), "b": Each(b), "c": Each(c)}
+        together, alone = Tape("float32"), Tape("float32")
+        cuts = tuple(range(tasks + 1))
+        together.add(product.products, tasks, cuts, plan=Constant(plan), panels=len(plan), **operands)
+        alone.add(product.products, tasks, (0, tasks), 1, plan=Constant(plan), panels=len(plan), **operands)
+        self.run, self.run_alone = together.run, alone.run  # the latter on one core
 
 
 def processor() -> str:
@@ -59,7 +53,7 @@ def processor() -> str:
 def versions() -> dict[str, str | None]:
     """Of Python and the libraries that matter; None for one that is not installed."""
     found: dict[str, str | None] = {"Python": platform.python_version()}
-    for name, package in {"NumPy": "numpy", "Numba": "numba", "PyTorch": "torch"}.items():
+    for name, package in {"NumPy": "numpy", "Numba": "numba", "PyTorch": "torch", "onnxruntime": "onnxruntime"}.items():
         try:
             found[name] = version(package)
         except PackageNotFoundError:

@@ -40,9 +40,7 @@ def with_minicnn(threads: int) -> tuple[float, float]:
     before = peak_megabytes()
     set_threads(threads)
     model = networks.build(NETWORK)
-    x, y = networks.digits(BATCH)
-    for _ in range(STEPS):
-        model.train_step(x, y)
+    networks.epoch(model, *networks.digits(STEPS * BATCH))()
     return before, peak_megabytes()
 
 
@@ -54,10 +52,8 @@ def with_pytorch(threads: int, layout: int) -> tuple[float, float]:
     before = peak_megabytes()
     peers.use_threads(threads)
     rng = np.random.default_rng(0)
-    x, y = rng.random((BATCH, 28, 28, 1), np.float32), rng.integers(0, 10, BATCH)
-    step = peers.training(NETWORK, x, y)[layout]
-    for _ in range(STEPS):
-        step()
+    x, y = rng.random((STEPS * BATCH, 28, 28, 1), np.float32), rng.integers(0, 10, STEPS * BATCH)
+    peers.epoch(NETWORK, x, y, BATCH, peers.formats()[layout])()
     return before, peak_megabytes()
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from minicnn import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, Sequential
 from minicnn.losses import SparseCategoricalCrossentropy
 
+from .report import Runner
 from .timing import check
 
+BATCH, STEPS = 128, 8  # images per batch, and batches per epoch, where training is timed
 CHECKED = 16  # images on which a network is checked: the reference writes out the columns of each in float64
 
 
@@ -96,6 +98,34 @@ def training_flop(model: Sequential) -> int:
     """For one image: a layer multiplies forward, for its kernel and for its input; the first leaves out the last."""
     products = [layer.multiply_adds() for layer in model.layers if layer.multiply_adds()]
     return 2 * (3 * sum(products) - products[0])
+
+
+def epoch(model: Sequential, x: np.ndarray, y: np.ndarray) -> Runner:
+    """One pass of `fit` over the images."""
+    return lambda: model.fit(x, y, batch_size=BATCH, verbose=0)
+
+
+def channels_first(model: Sequential, mirrored: bool = False) -> list[list[np.ndarray]]:
+    """The weights of each layer as PyTorch and ONNX have them: outputs before inputs, channels before pixels.
+
+    With `mirrored`, they give the same scores for mirror images: see `peers.is_mirrored`.
+    """
+    step = -1 if mirrored else 1
+    found, flattened = [], None
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, Flatten):
+            flattened = layer.input_shape[1:]
+        elif isinstance(layer, Conv2D):
+            weights[0] = weights[0].transpose(3, 2, 0, 1)[:, :, ::step, ::step]
+        elif isinstance(layer, Dense):
+            if flattened:
+                pixels = weights[0].reshape(*flattened, -1)[::step, ::step]
+                weights[0] = pixels.transpose(2, 0, 1, 3).reshape(weights[0].shape)
+                flattened = None
+            weights[0] = weights[0].T
+        found.append([np.ascontiguousarray(array) for array in weights])
+    return found
 
 
 def digits(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -42,8 +42,12 @@ def formats() -> list[Any]:
 
 
 def images(x: np.ndarray, memory_format: Any) -> Any:
-    """Our (N, H, W, C) as PyTorch's (N, C, H, W), laid out in memory in this format."""
-    return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+    """Our (N, H, W, C) as PyTorch's (N, C, H, W), laid out in this format, in memory of PyTorch's own.
+
+    (`contiguous` would leave images of one channel as they are, and PyTorch takes their strides for channels_last.)
+    """
+    tensor = torch.from_numpy(x).permute(0, 3, 1, 2)
+    return torch.empty(tensor.shape, memory_format=memory_format).copy_(tensor)
 
 
 # ---------------------------------------------------------------------- operations: (forward runners, backward runners)
@@ -55,32 +59,46 @@ def per_format(make: Callable[[Any], tuple[Runner, Runner]]) -> tuple[list[Runne
     return [forward for forward, _ in pairs], [backward for _, backward in pairs]
 
 
+def is_mirrored(pads: tuple[Pair, Pair]) -> bool:
+    """Whether PyTorch convolves the mirror image.
+
+    It pads both sides alike. A strided convolution that has one zero more behind the image is then the same on the
+    mirror image, where it comes first: of the zeros behind, the last is not touched.
+    """
+    return any(before != after for before, after in pads)
+
+
+def mirrored(array: np.ndarray, axes: Pair = (1, 2)) -> np.ndarray:
+    return np.ascontiguousarray(np.flip(array, axes))
+
+
 def convolution(
     x: np.ndarray,
     kernel: np.ndarray,
-    bias: np.ndarray,
+    bias: np.ndarray | None,
     dy: np.ndarray,
     strides: Pair,
     pads: tuple[Pair, Pair],
     input_gradient: bool,
-) -> tuple[list[Runner], list[Runner]]:
-    """Padding that differs from side to side is given to PyTorch for free: its image comes padded."""
-    symmetric = all(before == after for before, after in pads)
-    padding = [before if symmetric else 0 for before, _ in pads]
-    padded = x if symmetric else np.pad(x, ((0, 0), *pads, (0, 0)))
-    wanted = [input_gradient, True, True]
+) -> list[tuple[Runner, Runner]]:
+    """(forward, backward) for each memory format; the images are mirrored where `is_mirrored` says so."""
+    if is_mirrored(pads):
+        x, dy, kernel = mirrored(x), mirrored(dy), mirrored(kernel, (0, 1))
+    padding = [max(pair) for pair in pads]
+    wanted = [input_gradient, True, bias is not None]
+    sizes = None if bias is None else [len(bias)]
 
     def runners(memory_format: Any) -> tuple[Runner, Runner]:
-        image, gradient = images(padded, memory_format), images(dy, memory_format)
-        weight = torch.from_numpy(kernel).permute(3, 2, 0, 1).contiguous(memory_format=memory_format)
-        offset = torch.from_numpy(bias)
+        image, gradient = images(x, memory_format), images(dy, memory_format)
+        weight = images(kernel.transpose(3, 0, 1, 2), memory_format)
+        offset = None if bias is None else torch.from_numpy(bias)
         backward = torch.ops.aten.convolution_backward
         return (
             lambda: nn.functional.conv2d(image, weight, offset, strides, padding),
-            lambda: backward(gradient, image, weight, [len(bias)], strides, padding, [1, 1], False, [0, 0], 1, wanted),
+            lambda: backward(gradient, image, weight, sizes, strides, padding, [1, 1], False, [0, 0], 1, wanted),
         )
 
-    return per_format(runners)
+    return [runners(memory_format) for memory_format in formats()]
 
 
 def max_pool(x: np.ndarray, dy: np.ndarray, size: Pair, strides: Pair) -> tuple[list[Runner], list[Runner]]:
@@ -148,8 +166,9 @@ def network(name: str) -> Any:
         return [nn.Flatten(), nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(0.5), nn.Linear(units, 10)]
 
     def normalized(inputs: int, filters: int, size: int, stride: int = 1) -> list[Any]:
-        pad = [] if stride == 1 else [nn.ZeroPad2d((1, 2, 1, 2))]  # what "same" adds to an even image for 5×5 / 2
-        return [*pad, nn.Conv2d(inputs, filters, size, stride), nn.ReLU(), nn.BatchNorm2d(filters, 1e-3, 0.01)]
+        padding = 0 if stride == 1 else 2  # one more than "same" adds in front: see `is_mirrored`
+        convolution = nn.Conv2d(inputs, filters, size, stride, padding)
+        return [convolution, nn.ReLU(), nn.BatchNorm2d(filters, 1e-3, 0.01)]
 
     def group(inputs: int, filters: int) -> list[Any]:
         return [
@@ -174,33 +193,55 @@ def network(name: str) -> Any:
     return nn.Sequential(*layers[name]())
 
 
-def parameters(name: str) -> int:
-    """How many numbers the network trains."""
-    return sum(parameter.numel() for parameter in network(name).parameters())
+def trainer(name: str, memory_format: Any, device: str = "cpu") -> Callable[[Any, Any], None]:
+    """A step of Adam on a batch of images and labels."""
+    model = network(name).to(device, memory_format=memory_format).train()
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    loss = nn.CrossEntropyLoss()
+
+    def step(image: Any, label: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(model(image), label).backward()
+        optimizer.step()
+
+    return step
 
 
-def training(name: str, x: np.ndarray, y: np.ndarray, device: str = "cpu") -> list[Runner]:
-    """Steps of Adam on one batch, which is on the device before."""
+def training(name: str, x: np.ndarray, y: np.ndarray, device: str) -> list[Runner]:
+    """Steps on one batch, which is on the device before."""
 
     def runner(memory_format: Any) -> Runner:
-        model = network(name).to(device, memory_format=memory_format).train()
-        image, label = images(x, memory_format).to(device), torch.from_numpy(y).to(device)
-        optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        loss = nn.CrossEntropyLoss()
-
-        def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            loss(model(image), label).backward()
-            optimizer.step()
-
-        return step
+        step, label = trainer(name, memory_format, device), torch.from_numpy(y).to(device)
+        image = images(x, memory_format).to(device)
+        return lambda: step(image, label)
 
     return [runner(memory_format) for memory_format in formats()]
 
 
-def inference(name: str, x: np.ndarray) -> list[Runner]:
+def epoch(name: str, x: np.ndarray, y: np.ndarray, batch: int, memory_format: Any) -> Runner:
+    """The ordinary loop on the CPU: the images in a new order each time, gathered batch by batch."""
+    step, image, label = trainer(name, memory_format), images(x, memory_format), torch.from_numpy(y)
+
+    def run() -> None:
+        for rows in torch.split(torch.randperm(len(label)), batch):
+            step(image[rows], label[rows])
+
+    return run
+
+
+def epochs(name: str, x: np.ndarray, y: np.ndarray, batch: int) -> list[Runner]:
+    return [epoch(name, x, y, batch, memory_format) for memory_format in formats()]
+
+
+def inference(name: str, x: np.ndarray, weights: list[list[np.ndarray]]) -> list[Runner]:
+    """The scores of the mirror images by the network with these weights: `networks.channels_first`, mirrored."""
+
     def runner(memory_format: Any) -> Runner:
-        model, image = network(name).to(memory_format=memory_format).eval(), images(x, memory_format)
+        model = network(name)
+        names = [name for name in model.state_dict() if not name.endswith("num_batches_tracked")]
+        arrays = [torch.from_numpy(array) for layer in weights for array in layer]
+        model.load_state_dict(dict(zip(names, arrays, strict=True)), strict=False)
+        model, image = model.to(memory_format=memory_format).eval(), images(mirrored(x), memory_format)
 
         def run() -> Any:
             with torch.inference_mode():
@@ -211,7 +252,8 @@ def inference(name: str, x: np.ndarray) -> list[Runner]:
     return [runner(memory_format) for memory_format in formats()]
 
 
-def as_ours(result: Any) -> np.ndarray:
-    """A tensor (N, C, H, W), or the first of several, as our (N, H, W, C)."""
+def as_ours(result: Any, mirror: bool = False) -> np.ndarray:
+    """A tensor (N, C, H, W), or the first of several, as our (N, H, W, C), mirrored back if it was."""
     tensor = result[0] if isinstance(result, tuple | list) else result
-    return np.asarray(tensor.permute(0, 2, 3, 1).numpy())
+    array = np.asarray(tensor.permute(0, 2, 3, 1).numpy())
+    return mirrored(array) if mirror else array

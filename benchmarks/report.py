@@ -4,6 +4,7 @@ Nothing but the standard library is imported here, so that the child processes o
 that is not theirs.
 """
 
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ FORMATS = {
     "images/s": ",.0f",
     "seconds": ".2f",
     "accuracy": ".2%",
+    "batch": ",d",
+    "workers": "d",
     "MB": ",.0f",
 }
 
@@ -33,11 +36,15 @@ class Failure(Exception):
 
 @dataclass
 class Table:
-    """The rows of one stem. All rows have the same columns; None, where there is no such number, is printed as "-"."""
+    """The rows of one stem. All rows have the same columns; None, where there is no such number, is printed as "-".
+
+    `means` are geometric means over rows, by name; they are printed below.
+    """
 
     stem: str
     title: str
     rows: list[Row] = field(default_factory=list)
+    means: Row = field(default_factory=dict)
 
     def text(self) -> str:
         columns = list(self.rows[0]) if self.rows else []
@@ -51,7 +58,14 @@ class Table:
             ).rstrip()
             for line in lines
         ]
-        return "\n".join([f"{self.stem}: {self.title}", *aligned])
+        means = [f"geometric mean of {name}: {cell(name, value)}" for name, value in self.means.items()]
+        return "\n".join([f"{self.stem}: {self.title}", *aligned, *means])
+
+
+def geometric_mean(rows: list[Row], column: str) -> float | None:
+    """None where a row has no such number."""
+    values = [value for row in rows if isinstance(value := row[column], float)]
+    return statistics.geometric_mean(values) if values and len(values) == len(rows) else None
 
 
 def cell(name: str, value: Value) -> str:

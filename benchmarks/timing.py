@@ -17,8 +17,7 @@ from .machine import Tile
 from .report import Failure, Row, Runner
 
 TURN = 0.05  # seconds of timed calls before the next contestant's turn
-SETTLE = 0.03  # seconds: the helper threads of PyTorch go on spinning for about so long after a call
-SETTLE_BLAS = 0.12  # and those of NumPy's BLAS
+SETTLE = {"PyTorch": 0.03, "onnxruntime": 0.06, "NumPy": 0.12}  # seconds its helper threads spin after a call, at most
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,19 @@ class Settings:
     tile: Tile
 
 
-def race(runners: Sequence[Runner], seconds: float, settle: float = SETTLE) -> list[float]:
+def race(runners: Sequence[Runner], seconds: float, settle: float = SETTLE["PyTorch"]) -> list[float]:
     """Median seconds per call of each runner; they take turns until `seconds` have passed, one turn each at least.
 
     A turn begins with calls that are not timed, until caches and cores belong to the runner alone.
     """
-    end = perf_counter() + seconds
     turn = min(TURN, seconds / (4 * len(runners)))
     times: list[list[float]] = [[] for _ in runners]
     for run in runners:
         run()  # compiles, allocates
+    end = perf_counter() + seconds
     while not times[-1] or perf_counter() < end:
         for run, own in zip(runners, times, strict=True):
-            calls(run, settle * turn / TURN)
+            calls(run, settle)
             own += calls(run, turn)
     return [median(own) for own in times]
 
@@ -80,19 +79,22 @@ class Timing:
         row["tile GFLOP/s"] = self.peak / 1e9
         for name, peer in self.peers.items():
             row |= {f"{name} ms": peer and 1e3 * peer, f"vs {name}": peer and peer / self.ours}
+        if len(self.peers) > 1:
+            best = min((peer for peer in self.peers.values() if peer), default=None)
+            row["vs best"] = best and best / self.ours
         return row
 
 
-def measure(ours: Runner, peers: Mapping[str, Sequence[Runner]], settings: Settings) -> Timing:
-    """Times ours, all runners of every peer, and the tile, all in alternation."""
+def measure(ours: Runner, peers: Mapping[str, Sequence[Runner]], settings: Settings, steps: int = 1) -> Timing:
+    """Times ours, all runners of every peer, and the tile, all in alternation; a call, but of the tile, is `steps`."""
     runners = [ours, settings.tile.run, *(run for its in peers.values() for run in its)]
-    settle = SETTLE_BLAS if "NumPy" in peers else SETTLE
+    settle = max((SETTLE[name] for name, its in peers.items() if its), default=0.0)
     own, tile, *rest = race(runners, settings.seconds, settle)
     best: dict[str, float | None] = {}
     for name, its in peers.items():
-        best[name] = min(rest[: len(its)], default=None)
+        best[name] = min((seconds / steps for seconds in rest[: len(its)]), default=None)
         rest = rest[len(its) :]
-    return Timing(own, settings.tile.flop / tile, best)
+    return Timing(own / steps, settings.tile.flop / tile, best)
 
 
 def check(what: str, result: Any, expected: Any, tolerance: float = 1e-4) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import losses, optimizers, saving, training
+from . import engine, losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .callbacks import Callback, History
 from .layers.activation import Activation, Softmax
@@ -43,6 +43,8 @@ class Sequential:
         self.stop_training = False
         self._flat: tuple[Array, Array] | None = None
         self._views: list[tuple[Parameter, Array]] = []
+        self._engine = engine.Engine()
+        self.run_eagerly = False
         for layer in layers or []:
             self.add(layer)
 
@@ -112,7 +114,7 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has memory of its own, which is gathered when it is first used."""
-        return self.__dict__ | {"_flat": None}
+        return self.__dict__ | {"_flat": None, "_engine": engine.Engine()}
 
     def to(self, device: str) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference"."""
@@ -232,9 +234,18 @@ class Sequential:
     # ------------------------------------------------------------------ training
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: str | Iterable[str] | None = None
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *,
+        metrics: str | Iterable[str] | None = None,
+        run_eagerly: bool = False,
     ) -> None:
-        """Chooses how to train: an optimizer, a loss and metrics, as objects or by name."""
+        """Chooses how to train: an optimizer, a loss and metrics, as objects or by name.
+
+        With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it.
+        """
+        self.run_eagerly = run_eagerly
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
         self.metrics = [metrics] if isinstance(metrics, str) else list(metrics or [])
@@ -257,21 +268,50 @@ class Sequential:
         return loss, scores
 
     def train_step(
-        self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
+        self, x: np.ndarray, y: Any, sample_weight: Any = None, rows: np.ndarray | None = None
     ) -> tuple[float, np.ndarray]:
-        """One step of the optimizer on a batch; returns the loss and the scores from before it."""
+        """One step of the optimizer on a batch; returns the loss and the scores from before it.
+
+        The batch is x, or with `rows` those samples of x; y and sample_weight are of the batch.
+        """
         if self.optimizer is None:
             raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
+        if self.loss is None:
+            raise ValueError("the model has no loss: call compile(optimizer, loss) first")
         self.build((None, *x.shape[1:]))
-        for layer in self._layers:
-            if isinstance(layer, RandomLayer):
-                layer.step = self.optimizer.iterations
-        loss, scores = self.gradients_of_batch(x, y, sample_weight)
         assert self._flat is not None
         if not self.optimizer.state or next(iter(self.optimizer.state.values())).shape != self._flat[0].shape:
             self.optimizer.build(self._flat[0], self.ops)
+        if self._uses_engine:
+            run = self._engine.run(self, len(x if rows is None else rows), "train")
+            return run(x, rows, y, sample_weight), run.result.copy()
+        for layer in self._layers:
+            if isinstance(layer, RandomLayer):
+                layer.step = self.optimizer.iterations
+        loss, scores = self.gradients_of_batch(x if rows is None else x[rows], y, sample_weight)
         self.optimizer.update(*self._flat)
         return loss, self.ops.numpy(scores)
+
+    @property
+    def _uses_engine(self) -> bool:
+        return not self.run_eagerly and engine.usable(self)
+
+    def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+        """The loss and the scores of a batch, without training."""
+        self.build((None, *x.shape[1:]))
+        if self._uses_engine and self.loss is not None:
+            run = self._engine.run(self, len(x), "evaluate")
+            return run(x, None, y, sample_weight), run.result.copy()
+        scores = self.forward(self.as_input(x), scores=True)
+        return self.loss_of(y, scores, sample_weight)[0], self.ops.numpy(scores)
+
+    def outputs_of(self, x: np.ndarray) -> np.ndarray:
+        """The output for a batch, in an array that the next call may overwrite."""
+        if not self._uses_engine:
+            return self.ops.numpy(self.forward(self.as_input(x)))
+        run = self._engine.run(self, len(x), "predict")
+        run(x, None)
+        return run.result
 
     def train_on_batch(
         self,

@@ -1,13 +1,11 @@
-"""The threads that kernels run on: how many there are, and how a list of tasks is handed to them.
+"""The threads that tapes run on: the caller's, and helpers beside it.
 
-Kernels hold no interpreter lock, so plain Python threads keep all cores busy. Tasks are cut by the shape of the data
-alone, never by the number of threads, and therefore results are the same to the bit for any number.
+Kernels hold no interpreter lock, so plain Python threads keep all cores busy.
 """
 
 import os
 import threading
 from collections.abc import Callable
-from itertools import count
 from queue import SimpleQueue
 
 Job = Callable[[], object]
@@ -27,14 +25,13 @@ class _Helpers:
         self.running = 0
         self.lock = threading.Lock()
 
-    def hand_over(self, job: Job, times: int) -> None:
-        """Has `job` called so many times, each time by a helper."""
-        with self.lock:
-            while self.running < self.threads - 1:
-                threading.Thread(target=self.serve, args=(self.jobs,), name="minicnn", daemon=True).start()
-                self.running += 1
-        for _ in range(times):
-            self.jobs.put(job)
+    def hand_over(self, job: Job) -> None:
+        if self.running < self.threads - 1:
+            with self.lock:
+                while self.running < self.threads - 1:
+                    threading.Thread(target=self.serve, args=(self.jobs,), name="minicnn", daemon=True).start()
+                    self.running += 1
+        self.jobs.put(job)
 
     @staticmethod
     def serve(jobs: SimpleQueue[Job]) -> None:
@@ -56,30 +53,6 @@ def get_threads() -> int:
     return _helpers.threads
 
 
-def parallel(tasks: int, task: Callable[[int], object]) -> None:
-    """Calls task(0), …, task(tasks - 1) once each, in any order, on all threads; returns when all are done.
-
-    If a task raises, the others are still finished or not begun, and the first exception is raised here.
-    """
-    threads = min(_helpers.threads, tasks)
-    if threads <= 1:
-        for index in range(tasks):
-            task(index)
-        return
-    numbers = count()  # its next() is atomic: each number goes to one thread
-    finished: SimpleQueue[BaseException | None] = SimpleQueue()
-
-    def work() -> None:
-        try:
-            while (index := next(numbers)) < tasks:
-                task(index)
-        except BaseException as error:
-            finished.put(error)
-        else:
-            finished.put(None)
-
-    _helpers.hand_over(work, threads - 1)
-    work()
-    errors = [error for _ in range(threads) if (error := finished.get()) is not None]
-    if errors:
-        raise errors[0]
+def hand_over(job: Job) -> None:
+    """Has a helper call `job` when one is free. Nobody waits for it, and nothing may depend on it."""
+    _helpers.hand_over(job)

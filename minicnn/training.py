@@ -142,8 +142,9 @@ def fit(
             for listener in listeners:
                 listener.on_train_batch_begin(number, {})
             rows = order[batch]
-            loss, scores = model.train_step(x[rows], y[rows], None if weights is None else weights[rows])
-            means.add(loss, y[rows], scores)
+            targets = y[rows]
+            loss, scores = model.train_step(x, targets, None if weights is None else weights[rows], rows)
+            means.add(loss, targets, scores)
             logs = means.logs()
             for listener in listeners:
                 listener.on_train_batch_end(number, logs | {"size": len(rows)})
@@ -168,9 +169,8 @@ def evaluate(
         raise ValueError("evaluate needs targets: evaluate(x, y)")
     means = RunningMeans(model)
     for batch in batches(len(x), 256 if batch_size is None else positive_integer("batch_size", batch_size)):
-        scores = model.forward(model.as_input(x[batch]), scores=True)
-        loss, _ = model.loss_of(y[batch], scores, None if sample_weight is None else sample_weight[batch])
-        means.add(loss, y[batch], model.ops.numpy(scores))
+        loss, scores = model.scores_of(x[batch], y[batch], None if sample_weight is None else sample_weight[batch])
+        means.add(loss, y[batch], scores)
     return means.logs()
 
 
@@ -178,5 +178,11 @@ def predict(model: "Sequential", x: Any, batch_size: int | None = None) -> np.nd
     x, _, _ = checked(x)
     model.build((None, *x.shape[1:]))
     batch_size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
-    parts = [model.ops.numpy(model.forward(model.as_input(x[batch]))) for batch in batches(len(x), batch_size)]
-    return np.concatenate(parts)
+    output = None
+    for batch in batches(len(x), batch_size):
+        part = model.outputs_of(x[batch])
+        if output is None:
+            output = np.empty((len(x), *part.shape[1:]), part.dtype)
+        output[batch] = part
+    assert output is not None
+    return output

@@ -114,7 +114,7 @@ def _optimizer(name, moments, *settings):
 
 def _rmsprop(ops, new):
     w, g, mean, velocity = (new(140_003) for _ in range(4))
-    square = mean**2 + new(140_003) ** 2
+    square = mean**2 + new(140_003) ** 2 + 0.1  # far from its smallest, where the difference has no digits left
     ops.rmsprop(w, g, square, mean, velocity, 0.1, 0.9, 0.5, 1e-3)
     return [w, square, mean, velocity]
 
@@ -129,6 +129,7 @@ CALLS = {
     **{f"avg_pool2d {k}": _elementwise("avg_pool2d", (18, 7, 8, 19), *case) for k, case in enumerate(POOLINGS)},
     "global_max_pool2d": _elementwise("global_max_pool2d", (18, 5, 6, 7)),
     "global_avg_pool2d": _elementwise("global_avg_pool2d", (18, 5, 6, 7)),
+    "rescale": lambda ops, new: [ops.rescale(new(18, 5, 7, 3), 0.3, 0.7)],
     "relu": _elementwise("relu", (700, 201)),
     "relu with settings": _elementwise("relu", (70, 21), 0.1, 1.0, 0.2),
     "elu": _elementwise("elu", (70, 21), 0.5),

@@ -1,6 +1,6 @@
 """Tests of the benchmarks: that every row is there, and that mistakes are said in one sentence.
 
-No time is judged. PyTorch is hidden, so that the rows are the same on every machine.
+No time is judged. The peers are hidden, so that the rows are the same on every machine.
 """
 
 import json
@@ -12,40 +12,77 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.report import Failure
+from benchmarks import exported, networks, peers
+from benchmarks.report import Failure, geometric_mean
+from benchmarks.threads import counts
 from benchmarks.timing import check
 
 ROOT = Path(__file__).parents[1]
-START = "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('benchmarks', None, '__main__')"
+HIDDEN = "import runpy, sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None"
+SMALL = """
+from benchmarks import job, networks, scaling
+networks.BATCH, networks.STEPS = 8, 2
+scaling.SIDE, scaling.BATCH = 32, 2
+scaling.IMAGES, scaling.CHANNELS, scaling.BATCHES = [9], [8, 40], [1, 3]
+job.ROUNDS, job.DIGITS = 1, (300, 20)
+job.child = lambda arguments, _: repr(job.with_minicnn(*arguments[2:5], *map(int, arguments[5:])))  # cold takes long
+"""
+START = "runpy.run_module('benchmarks', None, '__main__')"
 
 
-def benchmarks(*arguments):
+def benchmarks(*arguments, change=""):
     environment = {name: value for name, value in os.environ.items() if name != "MINICNN_DATA"}
-    command = [sys.executable, "-c", START, *map(str, arguments)]
+    command = [sys.executable, "-c", f"{HIDDEN}\n{change}\n{START}", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def test_rows_are_printed_and_written(tmp_path):
     file = tmp_path / "rows.json"
-    done = benchmarks("conv", "pool", "dense", "--seconds", "0.01", "--json", file)
+    numbers = {"conv": 24, "pool": 20, "dense": 6, "norm": 14, "step": 12, "threads": 8, "scaling": 5, "resnet": 23}
+    numbers |= {"vgg": 9, "job": 2, "memory": 1}
+    done = benchmarks(*numbers, "--seconds", "0.01", "--threads", "2", "--json", file, change=SMALL)
     assert done.returncode == 0, done.stderr
     written = json.loads(file.read_text())
-    assert written["machine"]["threads"] >= 1
+    assert written["machine"]["threads"] == 2
     assert written["machine"]["tile GFLOP/s, one core"] > 0
 
     tables = {table["stem"]: table["rows"] for table in written["tables"]}
-    assert {stem: len(rows) for stem, rows in tables.items()} == {"conv": 24, "pool": 20, "dense": 6}
+    assert {stem: len(rows) for stem, rows in tables.items()} == numbers
     lines = done.stdout.splitlines()
     for stem, rows in tables.items():
         first = next(number for number, line in enumerate(lines) if line.startswith(f"{stem}: ")) + 2
         for row, line in zip(rows, lines[first:], strict=False):
             assert list(row) == list(rows[0])
             assert line.startswith(next(iter(row.values())))
-            assert line.endswith("-")  # no PyTorch, no ratio
-            assert row["ms"] > 0 and row["vs PyTorch"] is None
-    assert all(row["GFLOP/s"] > 0 and row["of peak"] > 0 for row in tables["conv"] + tables["dense"])
-    assert all(row["GB/s"] > 0 for row in tables["pool"])
+            assert row.get("vs PyTorch") is None and row.get("vs onnxruntime") is None
+            assert line.endswith("-") == (stem not in ("dense", "threads", "memory"))  # no peer, no ratio
+            assert all(row[name] > 0 for name in ("ms", "GFLOP/s", "of peak", "GB/s") if name in row)
     assert all(row["vs NumPy"] > 0 for row in tables["dense"])
+    assert all(row["vs one worker"] > 0 for row in tables["threads"])
+    assert lines.count("geometric mean of vs PyTorch: -") == 2 and "geometric mean of vs best, latency: -" in lines
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_peers_give_our_scores(name):
+    if not (exported.installed() or peers.formats()):
+        pytest.skip("neither PyTorch nor onnxruntime is installed")
+    model = networks.build(name)
+    x, y = networks.digits(40)
+    model.train_step(x, y)  # so that batch normalisation has statistics of its own
+    scores = model.predict(x)
+    for runner in peers.inference(name, x, networks.channels_first(model, mirrored=True)):
+        check("PyTorch", runner(), scores)
+    for runner in exported.inference(model, x, threads=1):
+        check("onnxruntime", runner(), scores)
+
+
+def test_geometric_mean_needs_all_rows():
+    assert geometric_mean([{"ratio": 2.0}, {"ratio": 8.0}], "ratio") == pytest.approx(4)
+    assert geometric_mean([{"ratio": 2.0}, {"ratio": None}], "ratio") is None
+
+
+def test_threads_are_doubled_up_to_all():
+    assert [counts(threads) for threads in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from calls import CALLS, normal
 from conftest import DTYPES
 
 from minicnn import get_ops
-from minicnn.ops.memory import Pool
+from minicnn.memory import Pool
 
 MARGIN = 256  # numbers on either side of an array: more than a tile can reach past its end by mistake
 CPU = get_ops("cpu")

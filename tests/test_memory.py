@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
-from minicnn.ops.memory import ALIGNMENT, Pool
+from minicnn.memory import ALIGNMENT, Pool
 
 
 def address(array):

@@ -15,13 +15,13 @@ was put in between.
 
 from functools import lru_cache
 from math import gcd
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, part
 from .product import HEAD, plan, run_plan
-from .simd import FIELDS
+from .simd import FIELDS, clear, copy, fill, int_at, load, number_at, put, select, size_of, store, width_of
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -153,81 +153,104 @@ def input_gradient_plan(
     return np.concatenate(parts), order, ((top, bottom), (left, right))
 
 
-def flipped_kernel(weights: np.ndarray, order: list[tuple[Phase, Phase]]) -> np.ndarray:
-    """The kernel as the input gradient multiplies by it: the taps of each phase as (taps, taps, F, C), last ones first."""
-    parts = [weights[i.tap :: i.step, j.tap :: j.step][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1) for i, j in order]
-    return np.concatenate([np.empty(0, weights.dtype), *parts])
+def tap_order(order: list[tuple[Phase, Phase]], width: int) -> np.ndarray:
+    """The taps, numbered a · KW + b, in the order in which the input gradient multiplies by them: last ones first."""
+    taps = []
+    for i, j in order:
+        downwards, across = (range(p.tap, p.tap + p.taps * p.step, p.step) for p in (i, j))
+        taps += [a * width + b for a in reversed(downwards) for b in reversed(across)]
+    return np.array(taps, np.int64)
 
 
-@kernel
-def clear(x: Any) -> None:
-    flat = x.reshape(-1)
-    for i in range(flat.size):
-        flat[i] = 0
+@kernel("flipped")
+def flip_kernel(zero, count, kernel, order, flipped, first, C, F):
+    """The taps (C, F) named by `order`, from number `first` on, transposed to (F, C)."""
+    size = size_of(zero)
+    for k in range(count):
+        source = kernel + size * int_at(order + 8 * (first + k)) * C * F
+        target = flipped + size * (first + k) * C * F
+        for f in range(F):
+            for c in range(C):
+                put(number_at(source + size * (c * F + f), zero), target + size * (f * C + c), zero)
 
 
-@kernel
-def copy_inside(image: Any, top: int, left: int, padded: Any) -> None:
-    """Copies an image (H, W, C) into the inside of a padded one."""
-    H, W, C = image.shape
-    for i in range(H):
-        source = image[i].reshape(-1)
-        target = padded[top + i].reshape(-1)
-        for k in range(W * C):
-            target[left * C + k] = source[k]
+@part
+def pad(zero, image, lines, line, padded, padded_line):
+    """Copies so many lines of so many bytes to the inside of a padded image, whose border is zero and stays so."""
+    for i in range(lines):
+        copy(image + i * line, padded + i * padded_line, line)
 
 
-@kernel
-def copy_gradient(dy: Any, y: Any, n: int, top: int, left: int, padded: Any, total: Any) -> None:
-    """As `copy_inside` for dy[n], with zeros where y, the result of a ReLU, is zero; adds all pixels to total (F,)."""
-    H, W, F = dy.shape[1:]
-    for i in range(H):
-        target = padded[top + i].reshape(-1)[left * F :]
-        gradient = dy[n, i].reshape(-1)
-        if y.size:
-            result = y[n, i].reshape(-1)
-            for k in range(W * F):
-                target[k] = 0 if result[k] <= 0 else gradient[k]
-        else:
-            for k in range(W * F):
-                target[k] = gradient[k]
-        for j in range(W):
-            for f in range(F):
-                total[f] += target[j * F + f]
-
-
-@kernel
+@kernel("y", "padded")
 def convolve(
-    x: Any, first: int, last: int, top: int, left: int, padded: Any, plan: Any, weights: Any, bias: Any, y: Any
-) -> None:
-    """Forward, for the images first … last-1; `padded` is one image of scratch, or empty where there is no padding."""
-    clear(padded)
-    for n in range(first, last):
-        source = x[n].ctypes.data
-        if padded.size:
-            copy_inside(x[n], top, left, padded)
-            source = padded.ctypes.data
-        run_plan(plan, source, weights.ctypes.data, bias.ctypes.data, y[n].ctypes.data)
+    zero, count, x, weights, bias, y, padded, plan, panels, H, W, C, top, left, padded_height, padded_width,
+    y_image,
+):  # fmt: skip
+    """Forward; `padded` is one image of scratch, 0 where there is no padding, and `y_image` the bytes of one of y."""
+    size = size_of(zero)
+    line, padded_line = size * W * C, size * padded_width * C
+    for n in range(count):
+        source = x + n * H * line
+        if padded:
+            pad(zero, source, H, line, padded + top * padded_line + left * size * C, padded_line)
+            source = padded
+        run_plan(plan, panels, source, weights, bias, y + n * y_image)
 
 
-@kernel
+@part
+def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total):
+    """Copies dy of one image into a padded one, with zeros where y, the result of a ReLU, is zero; adds all to total (F,).
+
+    y is 0 where there was no ReLU, padded_dy is 0 where no copy is needed.
+    """
+    size, lanes = size_of(zero), width_of(zero)
+    nothing = fill(zero, zero)
+    for f in range(0, F, lanes):
+        left = F - f
+        sum0 = load(total + size * f, left, zero)
+        sum1 = nothing
+        for i in range(lines):
+            source, target = size * (i * width * F + f), padded_dy + i * padded_line + size * f
+            for _ in range(width):
+                gradient = load(dy + source, left, zero)
+                if y:
+                    gradient = select(load(y + source, left, zero) <= nothing, nothing, gradient)
+                if padded_dy:
+                    store(gradient, target, left)
+                sum0, sum1 = sum1, sum0 + gradient
+                source += size * F
+                target += size * F
+        store(sum0 + sum1, total + size * f, left)
+
+
+@kernel("dkernel", "dbias", "dx", "padded", "padded_dy")
 def convolve_backward(
-    x: Any, first: int, last: int, top: int, left: int, padded: Any, dy: Any, y: Any, dy_top: int, dy_left: int, padded_dy: Any,
-    kernel_plan: Any, dkernel: Any, dbias: Any, input_plan: Any, flipped: Any, dx: Any,
-) -> None:  # fmt: skip
-    """Both gradients, for the images first … last-1; `y` is empty without a ReLU, `flipped` if dx is not wanted."""
-    clear(padded)
-    clear(padded_dy)
-    clear(dkernel)
-    clear(dbias)
-    F = dy.shape[3]
-    dy_inside = padded_dy.itemsize * (dy_top * padded_dy.shape[1] + dy_left) * F
-    for n in range(first, last):
-        copy_gradient(dy, y, n, dy_top, dy_left, padded_dy, dbias)
-        source = x[n].ctypes.data
-        if padded.size:
-            copy_inside(x[n], top, left, padded)
-            source = padded.ctypes.data
-        run_plan(kernel_plan, source, padded_dy.ctypes.data + dy_inside, 0, dkernel.ctypes.data)
-        if flipped.size:
-            run_plan(input_plan, padded_dy.ctypes.data, flipped.ctypes.data, 0, dx[n].ctypes.data)
+    zero, count, fresh, x, dy, y, padded, padded_dy, dkernel, dbias, flipped, dx, kernel_plan, kernel_panels,
+    input_plan, input_panels, H, W, C, top, left, padded_height, padded_width, OH, OW, F, dy_top, dy_left, dy_width,
+    taps, zeroed,
+):  # fmt: skip
+    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted; with `zeroed` some pixels of dx stay zero."""
+    size = size_of(zero)
+    if fresh:
+        clear(dkernel, size * taps * C * F)
+        clear(dbias, size * F)
+    line, padded_line, dy_line = size * W * C, size * padded_width * C, size * dy_width * F
+    inside = padded_dy + dy_top * dy_line + dy_left * size * F
+    for n in range(count):
+        image = size * n * OH * OW * F
+        result = y + image if y else 0
+        source, gradient = x + n * H * line, dy + image
+        if padded_dy:
+            prepare_gradient(zero, gradient, result, OH, OW, F, inside, dy_line, dbias)
+            gradient = padded_dy
+        else:
+            prepare_gradient(zero, gradient, result, OH, OW, F, 0, dy_line, dbias)
+        if padded:
+            pad(zero, source, H, line, padded + top * padded_line + left * size * C, padded_line)
+            source = padded
+        start = inside if padded_dy else gradient
+        run_plan(kernel_plan, kernel_panels, source, start, 0, dkernel)
+        if dx:
+            if zeroed:
+                clear(dx + n * H * line, H * line)
+            run_plan(input_plan, input_panels, gradient, flipped, 0, dx + n * H * line)

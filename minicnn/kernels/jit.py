@@ -1,18 +1,22 @@
 """How a kernel is compiled and where its machine code is kept.
 
-Every kernel of this folder carries `@kernel`; the code it compiles to runs without the interpreter lock, is stored on
-disk and is found again by the next process, unless any file of this folder or the processor has changed.
+A kernel is a function of integers: a `zero` of the number type, how many items it has to do (images, rows, numbers), and
+then addresses, sizes and settings. It is compiled for a number type when its address is first asked for, to native code
+that is stored on disk and found again by the next process, unless any file of this folder or the processor has changed.
 """
 
 import hashlib
+import inspect
 import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
+from numba import types
 from numba.core import caching, config
 from numba.core.ccallback import CFunc
 
@@ -65,21 +69,62 @@ class _Cache(caching.FunctionCache):
     _impl_class = _Implementation
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `function` at its first call, to code that needs no interpreter lock and is cached on disk.
+def native(signature: Any, function: Callable[..., Any], name: str) -> int:
+    """The address of `function`, compiled under a name of its own: two functions of one name would share a symbol.
 
     Division follows IEEE 754: Python's check for a zero divisor would stop vectorisation.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    if not config.DISABLE_JIT:
-        compiled._cache = _Cache(function)
-    return compiled
-
-
-def native(signature: Any, function: Callable[..., Any], name: str) -> int:
-    """The address of `function`, compiled under a name of its own: two functions of one name would share a symbol."""
     function.__name__ = function.__qualname__ = name
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={"error_model": "numpy"})
     compiled._cache = _Cache(function)
     compiled.compile()
+    _kept.append(compiled)
     return int(compiled.address or 0)
+
+
+_kept: list[Any] = []  # whose machine code must stay
+
+
+class Kernel:
+    """A function kernel(zero, count, …) and what of the rest it writes to."""
+
+    def __init__(self, function: Callable[..., Any], writes: tuple[str, ...]) -> None:
+        self.function, self.writes = function, frozenset(writes)
+        self.names = list(inspect.signature(function).parameters)[2:]
+        self.__doc__ = function.__doc__
+        if unknown := self.writes - set(self.names):
+            raise ValueError(f"kernel {self.name} has no argument {min(unknown)}")
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @cache  # noqa: B019  kernels live as long as the program
+    def address(self, dtype: str) -> int:
+        """Of the native code for a number type: a function of zero, and of count and all the rest as int64."""
+        number = getattr(types, dtype)
+        function = self.function
+        copy = FunctionType(function.__code__, function.__globals__, self.name, None, function.__closure__)
+        integers = [types.intp] * (1 + len(self.names))
+        return native(
+            types.void(number, *integers), copy, f"{function.__module__.rpartition('.')[2]}_{self.name}_{dtype}"
+        )
+
+
+def kernel(*writes: str) -> Callable[[Callable[..., Any]], Kernel]:
+    """Makes a function a kernel; `writes` names those of its arguments that are addresses it writes to."""
+    return lambda function: Kernel(function, writes)
+
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that kernels call."""
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls it
+    return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+
+def cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that Python calls: compiled at its first call, without the interpreter lock, and kept on disk."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    if not config.DISABLE_JIT:
+        compiled._cache = _Cache(function)
+    return compiled

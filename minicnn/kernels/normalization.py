@@ -1,83 +1,135 @@
-"""Batch-normalisation kernels over the rows (M, C) of an activation; a task has the rows first … last-1.
+"""Batch-normalisation kernels: images are rows (pixels) of channels, `rows` of them per item.
 
-Statistics are summed in groups of rows that depend on M alone, and the groups are added in order, so the bits are the
-same for any number of threads.
+What is summed over the batch is summed per group of images first, and the groups are added in order.
 """
 
-from typing import Any
-
-import numpy as np
-
 from .jit import kernel
+from .simd import clear, fill, load, number_at, put, real, size_of, square_root, store, width_of
 
 BLOCK = 256  # rows measured together
 
 
-@kernel
-def moments(x: Any, first: int, last: int, mean: Any, square: Any) -> None:
-    """The mean (C,) of the rows and the sum (C,) of their squared deviations from it, in one pass over memory.
+@kernel("part")
+def moments(zero, count, fresh, x, part, rows, C):
+    """Into part (2·C + 1,): means (C,), sums (C,) of the squared deviations from them, and the number of rows, so far.
 
     Blocks that fit the cache are measured in two passes, and merged: Chan, Golub and LeVeque (1979).
     """
-    C = x.shape[1]
-    block_mean = np.empty(C, x.dtype)
-    block_square = np.empty(C, x.dtype)
-    seen = 0
-    for start in range(first, last, BLOCK):
-        stop = min(last, start + BLOCK)
-        count = stop - start
-        for c in range(C):
-            block_mean[c] = 0
-            block_square[c] = 0
-        for m in range(start, stop):
-            for c in range(C):
-                block_mean[c] += x[m, c]
-        for c in range(C):
-            block_mean[c] /= count
-        for m in range(start, stop):
-            for c in range(C):
-                deviation = x[m, c] - block_mean[c]
-                block_square[c] += deviation * deviation
-        share = x.dtype.type(count / (seen + count))
-        for c in range(C):
-            if seen == 0:
-                mean[c] = block_mean[c]
-                square[c] = block_square[c]
-            else:
-                apart = block_mean[c] - mean[c]
-                mean[c] += apart * share
-                square[c] += block_square[c] + apart * apart * share * seen
-        seen += count
+    size, lanes = size_of(zero), width_of(zero)
+    blocks = (rows + BLOCK - 1) // BLOCK
+    before = zero
+    if not fresh:
+        before = number_at(part + size * 2 * C, zero)
+    for c in range(0, C, lanes):
+        left, seen = C - c, before
+        mean, square = fill(zero, zero), fill(zero, zero)
+        if not fresh:
+            mean, square = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
+        for number in range(
+            count * blocks
+        ):  # of `rows` rows cut into blocks, item by item: it must not matter how many are done at once
+            start = number // blocks * rows + number % blocks * BLOCK
+            length = min(BLOCK, rows - number % blocks * BLOCK)
+            place = x + size * (start * C + c)
+            sum0 = fill(zero, zero)
+            for r in range(length):
+                sum0 += load(place + size * r * C, left, zero)
+            block_mean, block_square = sum0 / fill(length, zero), fill(zero, zero)
+            for r in range(length):
+                deviation = load(place + size * r * C, left, zero) - block_mean
+                block_square += deviation * deviation
+            share = length / (seen + length)
+            apart = block_mean - mean
+            mean += apart * fill(share, zero)
+            square += block_square + apart * apart * fill(share * seen, zero)
+            seen += length
+        store(mean, part + size * c, left)
+        store(square, part + size * (C + c), left)
+    put(before + count * rows, part + size * 2 * C, zero)
 
 
-@kernel
-def scale_rows(x: Any, first: int, last: int, mean: Any, scale: Any, shift: Any, y: Any) -> None:
+@kernel("mean", "variance", "inverse", "scale")
+def combine_moments(zero, count, parts, number, gamma, mean, variance, inverse, scale, first, C, epsilon):
+    """The statistics of `count` channels from number `first` on, of so many parts; scale = γ / √(variance + ε)."""
+    size, lanes = size_of(zero), width_of(zero)
+    stride = size * (2 * C + 1)
+    for c in range(first, first + count, lanes):
+        left, seen = first + count - c, number_at(parts + size * 2 * C, zero)
+        middle, square = load(parts + size * c, left, zero), load(parts + size * (C + c), left, zero)
+        for p in range(1, number):
+            part = parts + p * stride
+            rows = number_at(part + size * 2 * C, zero)
+            share = rows / (seen + rows)
+            apart = load(part + size * c, left, zero) - middle
+            middle += apart * fill(share, zero)
+            square += load(part + size * (C + c), left, zero) + apart * apart * fill(share * seen, zero)
+            seen += rows
+        spread = square / fill(seen, zero)
+        factor = fill(1, zero) / square_root(spread + fill(real(epsilon), zero))
+        store(middle, mean + size * c, left)
+        store(spread, variance + size * c, left)
+        store(factor, inverse + size * c, left)
+        store(factor * load(gamma + size * c, left, zero), scale + size * c, left)
+
+
+@kernel("y")
+def scale_rows(zero, count, x, mean, scale, shift, y, rows, C):
     """y = (x - mean) · scale + shift"""
-    C = x.shape[1]
-    for m in range(first, last):
-        for c in range(C):
-            y[m, c] = (x[m, c] - mean[c]) * scale[c] + shift[c]
+    size, lanes = size_of(zero), width_of(zero)
+    for c in range(0, C, lanes):
+        left = C - c
+        middle, factor = load(mean + size * c, left, zero), load(scale + size * c, left, zero)
+        start = load(shift + size * c, left, zero)
+        for r in range(count * rows):
+            place = size * (r * C + c)
+            store((load(x + place, left, zero) - middle) * factor + start, y + place, left)
 
 
-@kernel
-def gradient_sums(dy: Any, x: Any, first: int, last: int, mean: Any, dbeta: Any, dgamma: Any) -> None:
-    """dbeta[c] = Σ dy and dgamma[c] = Σ dy · (x - mean), the latter still to be divided by the standard deviation."""
-    C = x.shape[1]
-    for c in range(C):
-        dbeta[c] = 0
-        dgamma[c] = 0
-    for m in range(first, last):
-        for c in range(C):
-            dbeta[c] += dy[m, c]
-            dgamma[c] += dy[m, c] * (x[m, c] - mean[c])
+@kernel("part")
+def gradient_sums(zero, count, fresh, dy, x, mean, part, rows, C):
+    """Into part (2, C): Σ dy and Σ dy · (x - mean), so far."""
+    size, lanes = size_of(zero), width_of(zero)
+    if fresh:
+        clear(part, size * 2 * C)
+    for c in range(0, C, lanes):
+        left, middle = C - c, load(mean + size * c, C - c, zero)
+        sum0, sum1 = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
+        for r in range(count * rows):
+            gradient = load(dy + size * (r * C + c), left, zero)
+            sum0 += gradient
+            sum1 += gradient * (load(x + size * (r * C + c), left, zero) - middle)
+        store(sum0, part + size * c, left)
+        store(sum1, part + size * (C + c), left)
 
 
-@kernel
-def input_gradient(
-    dy: Any, x: Any, first: int, last: int, mean: Any, scale: Any, along_one: Any, along_x: Any, dx: Any
-) -> None:
+@kernel("dgamma", "dbeta", "along_one", "along_x")
+def combine_sums(zero, count, parts, number, inverse, dgamma, dbeta, along_one, along_x, first, C, rows):
+    """The gradients of γ and β for `count` channels from `first` on, and what `input_gradient` takes off; rows in all."""
+    size, lanes = size_of(zero), width_of(zero)
+    for c in range(first, first + count, lanes):
+        left = first + count - c
+        sum0, sum1 = load(parts + size * c, left, zero), load(parts + size * (C + c), left, zero)
+        for p in range(1, number):
+            part = parts + p * size * 2 * C
+            sum0 += load(part + size * c, left, zero)
+            sum1 += load(part + size * (C + c), left, zero)
+        factor, pixels = load(inverse + size * c, left, zero), fill(rows, zero)
+        sum1 = sum1 * factor
+        store(sum0, dbeta + size * c, left)
+        store(sum1, dgamma + size * c, left)
+        store(sum0 / pixels, along_one + size * c, left)
+        store(sum1 * factor / pixels, along_x + size * c, left)
+
+
+@kernel("dx")
+def input_gradient(zero, count, dy, x, mean, scale, along_one, along_x, dx, rows, C):
     """dx = scale · (dy - along_one - (x - mean) · along_x)"""
-    C = x.shape[1]
-    for m in range(first, last):
-        for c in range(C):
-            dx[m, c] = scale[c] * (dy[m, c] - along_one[c] - (x[m, c] - mean[c]) * along_x[c])
+    size, lanes = size_of(zero), width_of(zero)
+    for c in range(0, C, lanes):
+        left = C - c
+        middle, factor = load(mean + size * c, left, zero), load(scale + size * c, left, zero)
+        one, along = load(along_one + size * c, left, zero), load(along_x + size * c, left, zero)
+        for r in range(count * rows):
+            place = size * (r * C + c)
+            deviation = load(x + place, left, zero) - middle
+            store(factor * (load(dy + place, left, zero) - one - deviation * along), dx + place, left)

@@ -1,109 +1,129 @@
-"""Pooling kernels: channels are contiguous, so every innermost loop runs over them and becomes vector code."""
+"""Pooling kernels, vectors of channels at a time."""
 
-from typing import Any
+from .jit import kernel, part
+from .simd import clear, fill, load, load_bytes, select, size_of, store, store_bytes, width_of
 
-from .jit import kernel
+NOBODY = 255  # no pixel of the window: the number of a winner that a ReLU would have stopped
 
 
-@kernel
-def max_pool(
-    x: Any, first: int, last: int, KH: int, KW: int, SH: int, SW: int, top: int, left: int, y: Any, winner: Any
-) -> None:
-    """y (N, OH, OW, C) and, for the images first … last-1, the number a·KW + b of the winning pixel of each window."""
-    H, W, C = x.shape[1:]
-    OH, OW = y.shape[1:3]
-    for n in range(first, last):
+@part
+def clip(low, high, length):
+    """The part of low … high-1 that lies in 0 … length-1, counted from low."""
+    return (0 if low >= 0 else -low), (high if high < length else length) - low
+
+
+@kernel("y", "winner")
+def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, OW, wide, positive):
+    """y and the number a·KW + b of the winning pixel of each window, as a byte or, if `wide`, as a number.
+
+    With `positive`, x is the result of a ReLU, and where it is 0 there is no winner.
+    """
+    size, lanes = size_of(zero), width_of(zero)
+    line, nobody, nothing = size * W * C, fill(NOBODY, zero), fill(zero, zero)
+    for n in range(count):
         for i in range(OH):
+            a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
             for j in range(OW):
-                best = y[n, i, j]
-                number = winner[n, i, j]
-                fresh = True
-                for a in range(max(0, top - i * SH), min(KH, H + top - i * SH)):
-                    for b in range(max(0, left - j * SW), min(KW, W + left - j * SW)):
-                        pixel = x[n, i * SH + a - top, j * SW + b - left]
-                        tap = a * KW + b
-                        if fresh:
-                            for c in range(C):
-                                best[c] = pixel[c]
-                                number[c] = tap
-                        else:
-                            for c in range(C):
-                                better = not pixel[c] <= best[c]  # also where the pixel is not a number
-                                best[c] = pixel[c] if better else best[c]
-                                number[c] = tap if better else number[c]
-                        fresh = False
+                b0, b1 = clip(j * SW - left, j * SW - left + KW, W)
+                corner = x + (n * H + i * SH - top) * line + (j * SW - left) * size * C
+                place = ((n * OH + i) * OW + j) * C
+                for c in range(0, C, lanes):
+                    rest = C - c
+                    pixel = corner + a0 * line + b0 * size * C + size * c
+                    best = load(pixel, rest, zero)
+                    number = fill(a0 * KW + b0, zero)
+                    for a in range(a0, a1):
+                        pixel = corner + a * line + b0 * size * C + size * c
+                        for b in range(b0, b1):
+                            value = load(pixel, rest, zero)
+                            kept = value <= best  # not where the pixel is not a number
+                            best = select(kept, best, value)
+                            number = select(kept, number, fill(a * KW + b, zero))
+                            pixel += size * C
+                    if positive:
+                        number = select(best <= nothing, nobody, number)
+                    store(best, y + size * (place + c), rest)
+                    if wide:
+                        store(number, winner + size * (place + c), rest)
+                    else:
+                        store_bytes(number, winner + place + c, rest)
 
 
-@kernel
-def max_pool_backward(
-    dy: Any, winner: Any, first: int, last: int, KH: int, KW: int, SH: int, SW: int, top: int, left: int, dx: Any
-) -> None:
-    """dx of the images first … last-1: every dy goes to the pixel that won."""
-    H, W, C = dx.shape[1:]
-    OH, OW = dy.shape[1:3]
-    disjoint = SH >= KH and SW >= KW
-    for n in range(first, last):
-        image = dx[n].reshape(-1)
-        for k in range(image.size):
-            image[k] = 0
+@kernel("dx")
+def max_pool_backward(zero, count, dy, winner, dx, H, W, C, KH, KW, SH, SW, top, left, OH, OW, wide):
+    """Every dy goes to the pixel that won."""
+    size, lanes = size_of(zero), width_of(zero)
+    line, nothing = size * W * C, fill(zero, zero)
+    apart = SH >= KH and SW >= KW
+    if not (SH == KH and SW == KW and top == 0 and left == 0 and OH * KH == H and OW * KW == W):
+        clear(dx, count * H * line)
+    for n in range(count):
         for i in range(OH):
+            a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
             for j in range(OW):
-                gradient = dy[n, i, j]
-                number = winner[n, i, j]
-                for a in range(max(0, top - i * SH), min(KH, H + top - i * SH)):
-                    for b in range(max(0, left - j * SW), min(KW, W + left - j * SW)):
-                        pixel = dx[n, i * SH + a - top, j * SW + b - left]
-                        tap = a * KW + b
-                        if disjoint:
-                            for c in range(C):
-                                pixel[c] = gradient[c] if number[c] == tap else 0
-                        else:
-                            for c in range(C):
-                                pixel[c] += gradient[c] if number[c] == tap else 0
+                b0, b1 = clip(j * SW - left, j * SW - left + KW, W)
+                corner = dx + (n * H + i * SH - top) * line + (j * SW - left) * size * C
+                place = ((n * OH + i) * OW + j) * C
+                for c in range(0, C, lanes):
+                    rest = C - c
+                    gradient = load(dy + size * (place + c), rest, zero)
+                    if wide:  # noqa: SIM108  Numba compiles no conditional expression of two vectors
+                        number = load(winner + size * (place + c), rest, zero)
+                    else:
+                        number = load_bytes(winner + place + c, rest, zero)
+                    for a in range(a0, a1):
+                        pixel = corner + a * line + b0 * size * C + size * c
+                        for b in range(b0, b1):
+                            value = select(number == fill(a * KW + b, zero), gradient, nothing)
+                            if not apart:
+                                value += load(pixel, rest, zero)
+                            store(value, pixel, rest)
+                            pixel += size * C
 
 
-@kernel
-def avg_pool(x: Any, first: int, last: int, KH: int, KW: int, SH: int, SW: int, top: int, left: int, y: Any) -> None:
-    """y of the images first … last-1: means over the pixels of the window that lie inside the image."""
-    H, W, C = x.shape[1:]
-    OH, OW = y.shape[1:3]
-    for n in range(first, last):
+@kernel("y")
+def avg_pool(zero, count, x, y, H, W, C, KH, KW, SH, SW, top, left, OH, OW):
+    """Means over the pixels of the window that lie inside the image."""
+    size, lanes = size_of(zero), width_of(zero)
+    line = size * W * C
+    for n in range(count):
         for i in range(OH):
-            a0, a1 = max(0, top - i * SH), min(KH, H + top - i * SH)
+            a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
             for j in range(OW):
-                b0, b1 = max(0, left - j * SW), min(KW, W + left - j * SW)
-                mean = y[n, i, j]
-                for c in range(C):
-                    mean[c] = 0
-                for a in range(a0, a1):
-                    for b in range(b0, b1):
-                        pixel = x[n, i * SH + a - top, j * SW + b - left]
-                        for c in range(C):
-                            mean[c] += pixel[c]
-                count = (a1 - a0) * (b1 - b0)
-                for c in range(C):
-                    mean[c] /= count
+                b0, b1 = clip(j * SW - left, j * SW - left + KW, W)
+                corner = x + (n * H + i * SH - top) * line + (j * SW - left) * size * C
+                place = ((n * OH + i) * OW + j) * C
+                pixels = fill((a1 - a0) * (b1 - b0), zero)
+                for c in range(0, C, lanes):
+                    rest = C - c
+                    total = fill(zero, zero)
+                    for a in range(a0, a1):
+                        pixel = corner + a * line + b0 * size * C + size * c
+                        for _ in range(b0, b1):
+                            total += load(pixel, rest, zero)
+                            pixel += size * C
+                    store(total / pixels, y + size * (place + c), rest)
 
 
-@kernel
-def avg_pool_backward(
-    dy: Any, first: int, last: int, KH: int, KW: int, SH: int, SW: int, top: int, left: int, dx: Any
-) -> None:
-    """dx of the images first … last-1: every dy is shared equally by the pixels of its window."""
-    H, W, C = dx.shape[1:]
-    OH, OW = dy.shape[1:3]
-    for n in range(first, last):
-        image = dx[n].reshape(-1)
-        for k in range(image.size):
-            image[k] = 0
+@kernel("dx")
+def avg_pool_backward(zero, count, dy, dx, H, W, C, KH, KW, SH, SW, top, left, OH, OW):
+    """Every dy is shared equally by the pixels of its window."""
+    size, lanes = size_of(zero), width_of(zero)
+    line = size * W * C
+    clear(dx, count * H * line)
+    for n in range(count):
         for i in range(OH):
-            a0, a1 = max(0, top - i * SH), min(KH, H + top - i * SH)
+            a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
             for j in range(OW):
-                b0, b1 = max(0, left - j * SW), min(KW, W + left - j * SW)
-                gradient = dy[n, i, j]
-                count = (a1 - a0) * (b1 - b0)
-                for a in range(a0, a1):
-                    for b in range(b0, b1):
-                        pixel = dx[n, i * SH + a - top, j * SW + b - left]
-                        for c in range(C):
-                            pixel[c] += gradient[c] / count
+                b0, b1 = clip(j * SW - left, j * SW - left + KW, W)
+                corner = dx + (n * H + i * SH - top) * line + (j * SW - left) * size * C
+                place = ((n * OH + i) * OW + j) * C
+                pixels = fill((a1 - a0) * (b1 - b0), zero)
+                for c in range(0, C, lanes):
+                    rest = C - c
+                    share = load(dy + size * (place + c), rest, zero) / pixels
+                    for a in range(a0, a1):
+                        pixel = corner + a * line + b0 * size * C + size * c
+                        for _ in range(b0, b1):
+                            store(load(pixel, rest, zero) + share, pixel, rest)
+                            pixel += size * C

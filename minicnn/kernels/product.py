@@ -4,15 +4,14 @@ A plan is an int64 array with one row per panel of equal tiles: the address of t
 offsets of its corner in a, b, the bias and c, and the geometry of `simd.FIELDS`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from . import simd
-from .jit import kernel
-from .simd import call
+from .jit import kernel, part
+from .simd import call, int_at
 
 HEAD = 5  # columns of a plan before the geometry: function, and the offsets in a, b, bias and c
 
@@ -69,9 +68,33 @@ def plan(
     return np.array(table, np.int64)
 
 
-@kernel
-def run_plan(plan: Any, a: int, b: int, bias: int, c: int) -> None:
-    """Runs every panel of a plan; a, b, bias and c are addresses."""
-    for p in range(plan.shape[0]):
-        geometry = plan.ctypes.data + 8 * (p * plan.shape[1] + HEAD)
-        call(plan[p, 0], geometry, a + plan[p, 1], b + plan[p, 2], bias + plan[p, 3], c + plan[p, 4])
+def table(plans: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Address and number of panels of each plan, two int64 for each, and behind them the plans themselves."""
+    data = np.zeros(sum(2 + (0 if plan is None else plan.size) for plan in plans), np.int64)
+    place = 2 * len(plans)
+    for number, plan in enumerate(plans):
+        if plan is not None:
+            data[place : place + plan.size] = plan.reshape(-1)
+            data[2 * number : 2 * number + 2] = data.ctypes.data + 8 * place, len(plan)
+            place += plan.size
+    return data
+
+
+ROW = 8 * (HEAD + len(simd.FIELDS))  # bytes of a row of a plan
+
+
+@part
+def run_plan(plan, panels, a, b, bias, c):
+    """Runs the panels of the plan at an address; a, b, bias and c are addresses too."""
+    for row in range(plan, plan + panels * ROW, ROW):
+        function, a_offset, b_offset, bias_offset, c_offset = (
+            int_at(row), int_at(row + 8), int_at(row + 16), int_at(row + 24), int_at(row + 32),
+        )  # fmt: skip
+        call(function, row + 8 * HEAD, a + a_offset, b + b_offset, bias + bias_offset, c + c_offset)
+
+
+@kernel("c")
+def products(zero, count, a, b, c, plan, panels):
+    """One product; `count` times, to see how fast the tile is."""
+    for _ in range(count):
+        run_plan(plan, panels, a, b, 0, c)

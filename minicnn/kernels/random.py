@@ -1,50 +1,80 @@
 """The counter-based random generator, and dropout, which is made of it.
 
 The same function of (seed, step, layer, index) as `Ops.random_bits`: Philox4x32-10 of Salmon et al. (2011), four
-numbers per counter.
+numbers per counter; here for a vector of counters at a time.
 """
 
-from typing import Any
+from .jit import kernel, part
+from .simd import (
+    count_up,
+    fill,
+    fill_integer,
+    int_at,
+    interleave,
+    load,
+    reaches,
+    real,
+    select,
+    size_of,
+    store,
+    width_of,
+    without_first,
+)
 
-import numba
-import numpy as np
 
-from .jit import kernel
-
-LOW = np.uint64(0xFFFFFFFF)
-HALF = np.uint64(32)
-
-
-@numba.njit(inline="always", error_model="numpy")
-def philox(block: int, seed: int, step: int, layer: int) -> Any:
-    """The four uint32 (as uint64) of one counter."""
-    c0, c1, c2, c3 = np.uint64(block) & LOW, np.uint64(block) >> HALF, np.uint64(step) & LOW, np.uint64(layer) & LOW
-    k0, k1 = np.uint64(seed) & LOW, np.uint64(seed) >> HALF
+@part
+def philox(first, key, zero):
+    """The four random numbers of W counters from number `first` on; `key` is the address of (seed, step, layer)."""
+    low, half = fill_integer(0xFFFFFFFF, zero), fill_integer(32, zero)
+    multiplier0, multiplier1 = fill_integer(0xD2511F53, zero), fill_integer(0xCD9E8D57, zero)
+    step0, step1 = fill_integer(0x9E3779B9, zero), fill_integer(0xBB67AE85, zero)
+    counter, seed = count_up(first, zero), fill_integer(int_at(key), zero)
+    c0, c1 = counter & low, counter >> half
+    c2, c3 = fill_integer(int_at(key + 8), zero) & low, fill_integer(int_at(key + 16), zero) & low
+    k0, k1 = seed & low, seed >> half
     for _ in range(10):
-        product0 = c0 * np.uint64(0xD2511F53)
-        product1 = c2 * np.uint64(0xCD9E8D57)
-        c0, c1, c2, c3 = (product1 >> HALF) ^ c1 ^ k0, product1 & LOW, (product0 >> HALF) ^ c3 ^ k1, product0 & LOW
-        k0 = (k0 + np.uint64(0x9E3779B9)) & LOW
-        k1 = (k1 + np.uint64(0xBB67AE85)) & LOW
+        product0, product1 = c0 * multiplier0, c2 * multiplier1
+        c0, c1 = (product1 >> half) ^ c1 ^ k0, product1 & low
+        c2, c3 = (product0 >> half) ^ c3 ^ k1, product0 & low
+        k0, k1 = (k0 + step0) & low, (k1 + step1) & low
     return c0, c1, c2, c3
 
 
-@kernel
-def dropout(x: Any, first: int, seed: int, step: int, layer: int, threshold: int, scale: float, y: Any) -> None:
+@part
+def drop(bits, x, y, left, threshold, factor, zero):
+    store(select(reaches(bits, threshold), load(x, left, zero) * factor, fill(zero, zero)), y, left)
+
+
+@kernel("y")
+def dropout(zero, count, x, y, first, each, key, threshold, scale):
     """y = x · scale where the random number of the index reaches the threshold, else 0.
 
-    x is the part of the whole array that begins at index `first`, a multiple of 4.
+    For `count` items of `each` numbers; the first number has index `first`. `scale` is a float64 in an integer's bits.
     """
-    limit = np.uint64(threshold)
-    zero = x.dtype.type(0)
-    for block in range(x.size // 4):
-        r0, r1, r2, r3 = philox(first // 4 + block, seed, step, layer)
-        k = 4 * block
-        y[k] = x[k] * scale if r0 >= limit else zero
-        y[k + 1] = x[k + 1] * scale if r1 >= limit else zero
-        y[k + 2] = x[k + 2] * scale if r2 >= limit else zero
-        y[k + 3] = x[k + 3] * scale if r3 >= limit else zero
-    if x.size % 4:
-        rest = philox((first + x.size) // 4, seed, step, layer)
-        for k in range(x.size // 4 * 4, x.size):
-            y[k] = x[k] * scale if rest[k % 4] >= limit else zero
+    size, lanes, factor = size_of(zero), width_of(zero), fill(real(scale), zero)
+    k, numbers = 0, count * each
+    if first % 4:  # in the middle of a counter's four
+        r0, r1, r2, r3 = philox(first // 4, key, zero)
+        bits = interleave(r0, r1, r2, r3, 0)
+        if first % 4 == 1:
+            bits = without_first(bits, 1)
+        elif first % 4 == 2:
+            bits = without_first(bits, 2)
+        else:
+            bits = without_first(bits, 3)
+        k = min(4 - first % 4, numbers)
+        drop(bits, x, y, k, threshold, factor, zero)
+    while k < numbers:
+        r0, r1, r2, r3 = philox((first + k) // 4, key, zero)
+        for quarter in range(4):
+            if quarter == 0:
+                bits = interleave(r0, r1, r2, r3, 0)
+            elif quarter == 1:
+                bits = interleave(r0, r1, r2, r3, 1)
+            elif quarter == 2:
+                bits = interleave(r0, r1, r2, r3, 2)
+            else:
+                bits = interleave(r0, r1, r2, r3, 3)
+            if k < numbers:
+                drop(bits, x + size * k, y + size * k, numbers - k, threshold, factor, zero)
+            k += lanes

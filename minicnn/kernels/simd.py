@@ -1,7 +1,8 @@
-"""The register tile: the one piece of arithmetic behind every convolution and every dense layer.
+"""Vector registers: the register tile, which is behind every convolution and dense layer, and vectors as values, in
+which all other kernels are written.
 
-It is written as LLVM instructions through Numba's `@intrinsic`, because no compiler finds this code by itself, and it
-runs at the limit of the multiply-add units.
+Both are LLVM instructions, written through Numba's `@intrinsic`: left to itself the compiler finds the tile never, and
+vectors only sometimes. Everything works on addresses (integers, in bytes) and checks nothing.
 
 The product.  All sums of products in this library have one shape,
 
@@ -25,12 +26,17 @@ Two multiply-add units with a latency of four cycles need eight independent sums
 loads. The result goes to memory once, at the end. When the number of channels is not a multiple of W, the last vector
 is loaded and stored under a mask, which costs nothing.
 
+The vectors.  `load(address, lanes, zero)` gives the numbers at an address as a `Vector` of W lanes, with `lanes` of them
+if that is less than W, and `store` writes as many; +, -, *, /, comparisons and `select` work lane by lane. The argument
+`zero`, which every kernel has, is 0 in the number type of the arrays and tells which type that is.
+
 The panel.  A tile covers a few rows; `panel` runs it over a grid of I × J tiles (lines × pixels of an image, say), in
 one native function per tile shape and number type, compiled when it is first asked for and then kept on disk. What
 differs from call to call (strides, counts) is read from an int64 array, the geometry: the columns of that array are the
 names in `FIELDS`.
 """
 
+import operator
 import re
 from collections.abc import Callable
 from functools import cache
@@ -42,7 +48,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from .jit import native
 
@@ -104,6 +111,17 @@ def tile_shape(rows: int, channels: int, dtype: np.dtype[Any]) -> tuple[int, int
     return most // vectors, vectors
 
 
+def lanes_of(number: types.Type) -> int:
+    return lanes(np.dtype(str(number)))
+
+
+def _broadcast(builder: ir.IRBuilder, scalar: ir.Value, width: int) -> ir.Value:
+    """A vector with one number in all lanes."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, width), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, i32(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(i32, width), [0] * width))
+
+
 class Emitter:
     """Writes vector instructions for one number type into the function that Numba is compiling.
 
@@ -117,17 +135,14 @@ class Emitter:
         self.size, self.width = np.dtype(dtype).itemsize, lanes(np.dtype(dtype))
         self.vector = ir.VectorType(self.number, self.width)
         self.zero = self.constant(0.0)
+        self.bytes = ir.VectorType(ir.IntType(8), self.width)
         self.suffix = f"v{self.width}f{8 * self.size}.p0"
 
     def constant(self, value: float) -> ir.Value:
         return ir.Constant(self.vector, [float(value)] * self.width)
 
     def broadcast(self, scalar: ir.Value) -> ir.Value:
-        """A vector with one number in all lanes."""
-        undefined = ir.Constant(ir.VectorType(scalar.type, self.width), ir.Undefined)
-        all_lane_0 = ir.Constant(ir.VectorType(i32, self.width), [0] * self.width)
-        first = self.builder.insert_element(undefined, scalar, i32(0))
-        return self.builder.shuffle_vector(first, undefined, all_lane_0)
+        return _broadcast(self.builder, scalar, self.width)
 
     def mask(self, count: ir.Value) -> ir.Value:
         """True in the first `count` lanes."""
@@ -151,6 +166,19 @@ class Emitter:
         kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask.type])
         masked_store = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.masked.store." + self.suffix)
         self.builder.call(masked_store, [value, self.pointer(address), i32(self.size), mask])
+
+    def copy_bytes(self, source: ir.Value, target: ir.Value, lanes: ir.Value) -> None:
+        """W bytes at once, or `lanes` of them one by one: few processors mask bytes."""
+        with self.builder.if_else(self.builder.icmp_signed(">=", lanes, i64(self.width))) as (whole, part):
+            with whole:
+                a, b = (self.builder.inttoptr(address, self.bytes.as_pointer()) for address in (source, target))
+                self.builder.store(self.builder.load(a, align=1), b, align=1)
+            with part, cgutils.for_range(self.builder, lanes) as lane:
+                a, b = (
+                    self.builder.inttoptr(self.builder.add(address, lane.index), ir.IntType(8).as_pointer())
+                    for address in (source, target)
+                )
+                self.builder.store(self.builder.load(a), b)
 
     def load_number(self, address: ir.Value) -> ir.Value:
         return self.builder.load(self.builder.inttoptr(address, self.number.as_pointer()), align=self.size)
@@ -231,12 +259,12 @@ def _tile(
 
 
 @intrinsic(prefer_literal=True)
-def tile(typing, number, rows, vectors, masked, geometry, a, b, bias, c):  # type: ignore[no-untyped-def]
+def tile(typing, number, rows, vectors, masked, geometry, a, b, bias, c):
     """One tile of the type, shape and mask given by literals; `geometry` and the four operands are byte addresses."""
     shape = [argument.literal_value for argument in (rows, vectors, masked)]
     signature = types.void(number, rows, vectors, masked, *[types.intp] * 5)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         geometry, a, b, bias, c = arguments[4:]
 
         def field(name: str) -> ir.Value:
@@ -250,20 +278,20 @@ def tile(typing, number, rows, vectors, masked, geometry, a, b, bias, c):  # typ
 
 
 @intrinsic
-def int_at(typing, address):  # type: ignore[no-untyped-def]
+def int_at(typing, address):
     """The int64 at a byte address."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return builder.load(builder.inttoptr(arguments[0], i64.as_pointer()))
 
     return types.intp(types.intp), generate
 
 
 @intrinsic
-def call(typing, function, *arguments):  # type: ignore[no-untyped-def]
+def call(typing, function, *arguments):
     """Calls the native function at the address `function`, which takes integers and returns nothing."""
 
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, values):
         function, arguments = values[0], list(cgutils.unpack_tuple(builder, values[1]))
         kind = ir.FunctionType(ir.VoidType(), [i64] * len(arguments))
         builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
@@ -283,7 +311,7 @@ def panel(rows: int, vectors: int, masked: bool, dtype: str) -> int:
         8 * FIELD[name] for name in ("I", "J", "a_i", "a_j", "b_i", "c_i", "c_j")
     )
 
-    def grid(geometry, a, b, bias, c):  # type: ignore[no-untyped-def]
+    def grid(geometry, a, b, bias, c):
         for i in range(int_at(geometry + i_count)):
             for j in range(int_at(geometry + j_count)):
                 a_tile = a + size * (i * int_at(geometry + a_i) + j * int_at(geometry + a_j))
@@ -292,3 +320,298 @@ def panel(rows: int, vectors: int, masked: bool, dtype: str) -> int:
                 tile(dtype, rows, vectors, masked, geometry, a_tile, b_tile, bias, c_tile)
 
     return native(types.void(*[types.intp] * 5), grid, f"panel_{dtype}_{rows}x{vectors}" + "_masked" * masked)
+
+
+# ---------------------------------------------------------------------- vectors as values
+
+
+class Vector(types.Type):
+    """The type of W numbers in one register: of floats, of int64 (random bits), int32 (positions) or of truth values."""
+
+    def __init__(self, number: types.Type, width: int) -> None:
+        self.number, self.width = number, width
+        super().__init__(f"vector({number} x {width})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        number = i1 if vector.number is types.boolean else manager.lookup(vector.number).get_data_type()
+        super().__init__(manager, vector, ir.VectorType(number, vector.width))
+
+
+def _define(
+    symbol: Any, emit: Callable[[ir.IRBuilder, bool, list[ir.Value]], ir.Value], compares: bool = False
+) -> None:
+    """Makes an operator of Python work on two vectors of one type."""
+
+    @infer_global(symbol)
+    class Template(AbstractTemplate):
+        def generic(self, arguments: Any, keywords: Any) -> Any:
+            if len(arguments) == 2 and isinstance(arguments[0], Vector) and arguments[0] == arguments[1]:
+                result = Vector(types.boolean, arguments[0].width) if compares else arguments[0]
+                return signature(result, *arguments)
+            return None
+
+    @lower_builtin(symbol, Vector, Vector)
+    def lower(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        return emit(builder, isinstance(signature.args[0].number, types.Float), arguments)
+
+
+for _symbol, _float, _int in (("add", "fadd", "add"), ("sub", "fsub", "sub"), ("mul", "fmul", "mul")):
+    for _name in (_symbol, "i" + _symbol):
+        _define(
+            getattr(operator, _name),
+            lambda builder, real, pair, _float=_float, _int=_int: (
+                getattr(builder, _float)(*pair, flags=("contract",)) if real else getattr(builder, _int)(*pair)
+            ),
+        )
+_define(operator.truediv, lambda builder, real, pair: builder.fdiv(*pair))
+_define(operator.xor, lambda builder, real, pair: builder.xor(*pair))
+_define(operator.and_, lambda builder, real, pair: builder.and_(*pair))
+_define(operator.rshift, lambda builder, real, pair: builder.lshr(*pair))
+for _symbol, _sign in (("gt", ">"), ("ge", ">="), ("le", "<="), ("eq", "==")):
+    _define(
+        getattr(operator, _symbol),
+        lambda builder, real, pair, _sign=_sign: (
+            builder.fcmp_ordered(_sign, *pair) if real else builder.icmp_unsigned(_sign, *pair)
+        ),
+        compares=True,
+    )
+
+
+def _masked(emit: "Emitter", lanes: ir.Value, whole: Callable[[], None], part: Callable[[ir.Value], None]) -> None:
+    """`whole()` where all lanes are wanted, else `part(mask)`: masked access is slow on some processors."""
+    with emit.builder.if_else(emit.builder.icmp_signed(">=", lanes, i64(emit.width))) as (then, otherwise):
+        with then:
+            whole()
+        with otherwise:
+            part(emit.mask(lanes))
+
+
+@intrinsic
+def load(typing, address, lanes, zero):
+    """The numbers at an address; those beyond `lanes` are 0."""
+    vector = Vector(zero, lanes_of(zero))
+
+    def generate(context, builder, signature, arguments):
+        emit = Emitter(builder, str(zero))
+        found = cgutils.alloca_once(builder, emit.vector)
+        _masked(
+            emit,
+            arguments[1],
+            lambda: builder.store(emit.load(arguments[0]), found),
+            lambda mask: builder.store(emit.load(arguments[0], mask), found),
+        )
+        return builder.load(found)
+
+    return vector(types.intp, types.intp, zero), generate
+
+
+@intrinsic
+def store(typing, vector, address, lanes):
+    """Writes the first `lanes` numbers of a vector."""
+
+    def generate(context, builder, signature, arguments):
+        emit = Emitter(builder, str(vector.number))
+        value, address, lanes = arguments
+        _masked(emit, lanes, lambda: emit.store(value, address), lambda mask: emit.store(value, address, mask))
+        return context.get_dummy_value()
+
+    return types.void(vector, types.intp, types.intp), generate
+
+
+@intrinsic
+def fill(typing, value, zero):
+    """A vector with one number, of zero's type, in all lanes."""
+
+    def generate(context, builder, signature, arguments):
+        number = context.cast(builder, arguments[0], value, zero)
+        return _broadcast(builder, number, lanes_of(zero))
+
+    return Vector(zero, lanes_of(zero))(value, zero), generate
+
+
+@intrinsic
+def fill_integer(typing, value, zero):
+    """A vector with one int64 in all lanes, as many as a vector of zero's type has."""
+
+    def generate(context, builder, signature, arguments):
+        return _broadcast(builder, context.cast(builder, arguments[0], value, types.int64), lanes_of(zero))
+
+    return Vector(types.int64, lanes_of(zero))(value, zero), generate
+
+
+@intrinsic
+def select(typing, condition, yes, no):
+    """Lane by lane `yes` where the condition holds, else `no`."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(*arguments)
+
+    return yes(condition, yes, no), generate
+
+
+@intrinsic
+def square_root(typing, vector):
+    def generate(context, builder, signature, arguments):
+        (value,) = arguments
+        name = f"llvm.sqrt.v{vector.width}f{vector.number.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(value.type, [value.type]), name)
+        return builder.call(function, [value])
+
+    return vector(vector), generate
+
+
+@intrinsic
+def load_bytes(typing, address, lanes, zero):
+    """Unsigned bytes at an address as a vector of numbers; those beyond `lanes` are 0."""
+
+    def generate(context, builder, signature, arguments):
+        emit = Emitter(builder, str(zero))
+        address, lanes = arguments[:2]
+        local = cgutils.alloca_once_value(builder, ir.Constant(emit.bytes, [0] * emit.width))
+        emit.copy_bytes(address, builder.ptrtoint(local, i64), lanes)
+        return builder.uitofp(builder.load(local), emit.vector)
+
+    return Vector(zero, lanes_of(zero))(types.intp, types.intp, zero), generate
+
+
+@intrinsic
+def store_bytes(typing, vector, address, lanes):
+    """Writes the first `lanes` of a vector of whole numbers from 0 to 255 as bytes."""
+
+    def generate(context, builder, signature, arguments):
+        emit = Emitter(builder, str(vector.number))
+        value, address, lanes = arguments
+        whole = builder.fptosi(value, ir.VectorType(i32, emit.width))
+        local = cgutils.alloca_once_value(builder, builder.trunc(whole, emit.bytes))
+        emit.copy_bytes(builder.ptrtoint(local, i64), address, lanes)
+        return context.get_dummy_value()
+
+    return types.void(vector, types.intp, types.intp), generate
+
+
+@intrinsic
+def count_up(typing, first, zero):
+    """first, first + 1, … as a vector of int64."""
+    width = lanes_of(zero)
+
+    def generate(context, builder, signature, arguments):
+        steps = ir.Constant(ir.VectorType(i64, width), list(range(width)))
+        return builder.add(_broadcast(builder, arguments[0], width), steps)
+
+    return Vector(types.int64, width)(types.intp, zero), generate
+
+
+@intrinsic(prefer_literal=True)
+def interleave(typing, a, b, c, d, quarter):
+    """The lower halves of a[0], b[0], c[0], d[0], a[1], b[1], …: of these 4·W numbers a quarter, named by a literal."""
+    width, which = a.width, quarter.literal_value
+    vector = Vector(types.uint32, width)
+
+    def generate(context, builder, signature, arguments):
+        halves = [builder.trunc(argument, ir.VectorType(i32, width)) for argument in arguments[:4]]
+        both = ir.Constant(ir.VectorType(i32, 2 * width), list(range(2 * width)))
+        ab, cd = builder.shuffle_vector(*halves[:2], both), builder.shuffle_vector(*halves[2:], both)
+        places = [index % 4 * width + index // 4 for index in range(which * width, (which + 1) * width)]
+        return builder.shuffle_vector(ab, cd, ir.Constant(ir.VectorType(i32, width), places))
+
+    return vector(a, b, c, d, quarter), generate
+
+
+@intrinsic(prefer_literal=True)
+def without_first(typing, vector, lanes):
+    """The vector moved down by a literal number of lanes."""
+    down = lanes.literal_value
+
+    def generate(context, builder, signature, arguments):
+        places = [min(lane + down, vector.width - 1) for lane in range(vector.width)]
+        return builder.shuffle_vector(arguments[0], arguments[0], ir.Constant(ir.VectorType(i32, vector.width), places))
+
+    return vector(vector, lanes), generate
+
+
+@intrinsic
+def reaches(typing, vector, limit):
+    """Where a vector of uint32 is at least `limit`."""
+
+    def generate(context, builder, signature, arguments):
+        value, limit = arguments
+        return builder.icmp_unsigned(">=", value, _broadcast(builder, builder.trunc(limit, i32), vector.width))
+
+    return Vector(types.boolean, vector.width)(vector, types.intp), generate
+
+
+# ---------------------------------------------------------------------- numbers at addresses
+
+
+@intrinsic
+def size_of(typing, zero):
+    """Bytes of a number of zero's type."""
+    return types.intp(zero), lambda context, builder, signature, arguments: i64(zero.bitwidth // 8)
+
+
+@intrinsic
+def width_of(typing, zero):
+    """W for numbers of zero's type."""
+    return types.intp(zero), lambda context, builder, signature, arguments: i64(lanes_of(zero))
+
+
+@intrinsic
+def number_at(typing, address, zero):
+    """The number at an address."""
+
+    def generate(context, builder, signature, arguments):
+        return Emitter(builder, str(zero)).load_number(arguments[0])
+
+    return zero(types.intp, zero), generate
+
+
+@intrinsic
+def put(typing, value, address, zero):
+    """Writes one number, of zero's type, to an address."""
+
+    def generate(context, builder, signature, arguments):
+        number = context.cast(builder, arguments[0], value, zero)
+        builder.store(number, builder.inttoptr(arguments[1], number.type.as_pointer()), align=zero.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(value, types.intp, zero), generate
+
+
+@intrinsic
+def real(typing, bits):
+    """The float64 whose bits an integer argument carries."""
+    return types.float64(types.intp), lambda context, builder, signature, arguments: builder.bitcast(
+        arguments[0], ir.DoubleType()
+    )
+
+
+@intrinsic
+def copy(typing, source, target, size):
+    """Copies so many bytes, which do not overlap."""
+
+    def generate(context, builder, signature, arguments):
+        source, target, size = arguments
+        pointers = [builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in (target, source)]
+        kind = ir.FunctionType(ir.VoidType(), [pointers[0].type, pointers[0].type, i64, i1])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memcpy.p0.p0.i64")
+        builder.call(function, [*pointers, size, i1(0)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def clear(typing, target, size):
+    """Sets so many bytes to zero."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, ir.IntType(8), i64, i1])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memset.p0.i64")
+        builder.call(function, [pointer, ir.IntType(8)(0), arguments[1], i1(0)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate

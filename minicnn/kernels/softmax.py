@@ -1,26 +1,47 @@
-"""Softmax and cross-entropy in one pass over the rows of the scores."""
-
-from typing import Any
+"""Softmax and cross-entropy, and their gradient, in one pass over the rows of the scores."""
 
 import numpy as np
 
 from .jit import kernel
+from .simd import number_at, put, size_of
 
 
-@kernel
-def softmax_cross_entropy(logits: Any, targets: Any, losses: Any, probabilities: Any) -> None:
-    """losses[n] = -Σ_k t_k log softmax(logits[n])_k, the maximum taken off first."""
-    N, K = logits.shape
-    for n in range(N):
-        largest = logits[n, 0]
+@kernel("losses", "probabilities")
+def softmax_cross_entropy(zero, count, scores, targets, losses, probabilities, K):
+    """losses[n] = -Σ_k t_k log softmax(scores[n])_k, the maximum taken off first.
+
+    scores, targets and probabilities (·, K), losses (·,).
+    """
+    size = size_of(zero)
+    for n in range(count):
+        row = size * n * K
+        largest = number_at(scores + row, zero)
         for k in range(1, K):
-            largest = max(largest, logits[n, k])
-        total = logits.dtype.type(0)
+            score = number_at(scores + row + size * k, zero)
+            if not score <= largest:  # so written, what is not a number stays
+                largest = score
+        total = zero
         for k in range(K):
-            probabilities[n, k] = np.exp(logits[n, k] - largest)
-            total += probabilities[n, k]
-        loss = logits.dtype.type(0)
+            power = np.exp(number_at(scores + row + size * k, zero) - largest)
+            put(power, probabilities + row + size * k, zero)
+            total += power
+        loss, logarithm = zero, np.log(total)
         for k in range(K):
-            loss += targets[n, k] * (np.log(total) - (logits[n, k] - largest))
-            probabilities[n, k] /= total
-        losses[n] = loss
+            target = number_at(targets + row + size * k, zero)
+            loss += target * (logarithm - (number_at(scores + row + size * k, zero) - largest))
+            put(number_at(probabilities + row + size * k, zero) / total, probabilities + row + size * k, zero)
+        put(loss, losses + size * n, zero)
+
+
+@kernel("gradient")
+def gradient(zero, count, probabilities, targets, weights, gradient, K):
+    """The gradient of Σ_n w_n · losses[n] for the scores: w_n · (p · Σ_k t_k - t)."""
+    size = size_of(zero)
+    for n in range(count):
+        row, certain, weight = size * n * K, zero, number_at(weights + size * n, zero)
+        for k in range(K):
+            certain += number_at(targets + row + size * k, zero)
+        for k in range(K):
+            target = number_at(targets + row + size * k, zero)
+            difference = number_at(probabilities + row + size * k, zero) * certain - target
+            put(difference * weight, gradient + row + size * k, zero)

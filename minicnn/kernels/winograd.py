@@ -24,10 +24,10 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from .convolution import clear, copy_gradient, copy_inside
-from .jit import kernel, native
+from .convolution import pad, prepare_gradient
+from .jit import kernel, native, part
 from .product import plan, run_plan
-from .simd import Emitter, call, i64, lanes
+from .simd import Emitter, call, clear, copy, i64, int_at, lanes, load, number_at, put, size_of, store, width_of
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact
 TRANSFORM = 10  # multiply-adds
@@ -66,7 +66,7 @@ def choose(dtype: str, image: tuple[int, int], size: tuple[int, int], channels: 
 
 
 @intrinsic(prefer_literal=True)
-def transform(typing, dtype, kind, m, r, source, s_i, s_j, target, t_i, t_j, bias, relu):  # type: ignore[no-untyped-def]
+def transform(typing, dtype, kind, m, r, source, s_i, s_j, target, t_i, t_j, bias, relu):
     """L d Lᵀ for one vector of channels; element (i, j) of d lies at source + i·s_i + j·s_j, and so for the result.
 
     kind "patch": L = Bᵀ; "kernel": L = G; "output": L = Aᵀ, then bias and ReLU where wanted; and their adjoints
@@ -78,7 +78,7 @@ def transform(typing, dtype, kind, m, r, source, s_i, s_j, target, t_i, t_j, bia
     L = {"patch": Bt, "kernel": G, "output": At}[forward]
     L = L.T if adjoint else L
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         source, s_i, s_j, target, t_i, t_j, bias, relu = arguments[4:]
         emit = Emitter(builder, dtype.literal_value)
 
@@ -129,7 +129,7 @@ def transformation(dtype: str, kind: str, m: int, r: int) -> int:
     size = np.dtype(dtype).itemsize
     step = size * lanes(np.dtype(dtype))
 
-    def channels(source, s_i, s_j, target, t_i, t_j, count, bias, relu):  # type: ignore[no-untyped-def]
+    def channels(source, s_i, s_j, target, t_i, t_j, count, bias, relu):
         for c in range(0, size * count, step):
             transform(dtype, kind, m, r, source + c, s_i, s_j, target + c, t_i, t_j, bias + c, relu)
 
@@ -153,105 +153,166 @@ def plans(
     )  # fmt: skip
 
 
-@kernel
-def transform_channels(function: int, source: Any, target: Any, first: int, last: int) -> None:
-    """A transformation of (i, j, channels) into another such array, for the channels first … last-1: of a kernel."""
-    offset = source.itemsize * first
-    call(
-        function, source.ctypes.data + offset, source.strides[0], source.strides[1],
-        target.ctypes.data + offset, target.strides[0], target.strides[1], last - first, 0, 0,
-    )  # fmt: skip
+@part
+def to_planes(function, image, line, pixel, m, down, across, C, size, planes, row, plane, T):
+    """Transforms the patches of an image, m pixels apart, into planes (T, T, patches, C), from patch number `row` on.
+
+    line, pixel and plane are the bytes of a line and a pixel of the image and of a plane.
+    """
+    for i in range(down):
+        for j in range(across):
+            patch = image + m * (i * line + j * pixel)
+            place = planes + size * C * (row + i * across + j)
+            call(function, patch, line, pixel, place, T * plane, plane, C, 0, 0)
 
 
-@kernel
-def to_planes(images: Any, count: int, m: int, down: int, across: int, function: int, planes: Any) -> None:
-    """Transforms the patches of images (·, H, W, C), which begin m pixels apart, into planes (T, T, patches, C)."""
-    size, C = images.itemsize, images.shape[3]
-    patch = 0
-    for n in range(count):
-        for i in range(down):
-            for j in range(across):
-                pixel = images.ctypes.data + n * images.strides[0] + m * (i * images.strides[1] + j * images.strides[2])
-                place = planes.ctypes.data + size * C * patch
-                call(
-                    function, pixel, images.strides[1], images.strides[2],
-                    place, planes.strides[0], planes.strides[1], C, 0, 0,
+@part
+def from_planes(function, planes, row, plane, T, m, down, across, C, size, bias, relu, image, line, pixel):
+    """The other way round: planes (T, T, patches, C) into, or added to, an image."""
+    for i in range(down):
+        for j in range(across):
+            patch = image + m * (i * line + j * pixel)
+            place = planes + size * C * (row + i * across + j)
+            call(function, place, T * plane, plane, patch, line, pixel, C, bias, relu)
+
+
+@kernel("flipped")
+def transpose_kernel(zero, count, kernel, flipped, first, C, F):
+    """The taps (C, F) from number `first` on, each transposed to (F, C)."""
+    size = size_of(zero)
+    for tap in range(first, first + count):
+        source, target = kernel + size * tap * C * F, flipped + size * tap * C * F
+        for f in range(F):
+            for c in range(C):
+                put(number_at(source + size * (c * F + f), zero), target + size * (f * C + c), zero)
+
+
+@kernel("planes")
+def kernel_to_planes(zero, count, kernel, planes, function, channels, first, r, T):
+    """U = G g Gᵀ for `count` of the channel pairs (so many in all), from number `first` on."""
+    size = size_of(zero)
+    step = size * channels
+    place = size * first
+    call(function, kernel + place, r * step, step, planes + place, T * step, step, count, 0, 0)
+
+
+@kernel("dkernel", "total")
+def planes_to_kernel(zero, count, parts, number, stride, total, dkernel, function, channels, first, r, T):
+    """dkernel = Gᵀ (Σ_p dU_p) G for `count` of the channel pairs; `total` is scratch for one vector of planes."""
+    size, lanes = size_of(zero), width_of(zero)
+    step = size * channels
+    for k in range(first, first + count, lanes):
+        left = first + count - k
+        for plane in range(T * T):
+            place = parts + plane * step + size * k
+            sum0 = load(place, left, zero)
+            for p in range(1, number):
+                sum0 += load(place + p * stride, left, zero)
+            store(sum0, total + size * lanes * plane, lanes)
+        call(function, total, T * size * lanes, size * lanes, dkernel + size * k, r * step, step, lanes, 0, 0)
+
+
+@kernel("y", "padded", "V", "M", "results")
+def winograd(
+    zero, count, x, U, bias, y, padded, V, M, results, plans, functions, H, W, C, F, top, left, padded_width,
+    padded_bytes, OH, OW, m, T, down, across, room, relu,
+):  # fmt: skip
+    """Forward; `padded` is 0 where an image consists of whole patches, `results` where the output does.
+
+    `plans` lists, for each number of images up to `room`, the address and the panels of the plan of its products.
+    """
+    size = size_of(zero)
+    patches = down * across
+    plane, result_plane = size * C * patches * room, size * F * patches * room
+    line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
+    y_line, result_line = size * OW * F, size * across * m * F
+    while count > 0:
+        pieces = (count + room - 1) // room
+        images = (count + pieces - 1) // pieces
+        for n in range(images):
+            source = x + n * H * line
+            if padded:
+                image = padded + n * padded_bytes
+                pad(zero, source, H, line, image + top * padded_line + left * pixel, padded_line)
+                to_planes(
+                    int_at(functions), image, padded_line, pixel, m, down, across, C, size, V, n * patches, plane, T
+                )
+            else:
+                to_planes(int_at(functions), source, line, pixel, m, down, across, C, size, V, n * patches, plane, T)
+        run_plan(int_at(plans + 16 * images), int_at(plans + 16 * images + 8), V, U, 0, M)
+        for n in range(images):
+            target = y + n * OH * y_line
+            if results:
+                from_planes(
+                    int_at(functions + 8), M, n * patches, result_plane, T, m, down, across, F, size, bias, relu,
+                    results, result_line, size * F,
                 )  # fmt: skip
-                patch += 1
-
-
-@kernel
-def from_planes(
-    planes: Any, count: int, m: int, down: int, across: int, function: int, bias: Any, relu: int, images: Any
-) -> None:
-    """The other way round: planes (T, T, patches, C) into, or added to, images (·, H, W, C)."""
-    size, C = images.itemsize, images.shape[3]
-    patch = 0
-    for n in range(count):
-        for i in range(down):
-            for j in range(across):
-                pixel = images.ctypes.data + n * images.strides[0] + m * (i * images.strides[1] + j * images.strides[2])
-                place = planes.ctypes.data + size * C * patch
-                call(
-                    function, place, planes.strides[0], planes.strides[1],
-                    pixel, images.strides[1], images.strides[2], C, bias.ctypes.data, relu,
+                for i in range(OH):
+                    copy(results + i * result_line, target + i * y_line, y_line)
+            else:
+                from_planes(
+                    int_at(functions + 8), M, n * patches, result_plane, T, m, down, across, F, size, bias, relu,
+                    target, y_line, size * F,
                 )  # fmt: skip
-                patch += 1
+        x += images * H * line
+        y += images * OH * y_line
+        count -= images
 
 
-@kernel
-def crop(padded: Any, top: int, left: int, image: Any) -> None:
-    """Copies the inside of a padded image into an image (H, W, C)."""
-    H, W, C = image.shape
-    for i in range(H):
-        source = padded[top + i].reshape(-1)[left * C :]
-        target = image[i].reshape(-1)
-        for k in range(W * C):
-            target[k] = source[k]
-
-
-@kernel
-def convolve(
-    x: Any, first: int, last: int, top: int, left: int, m: int, down: int, across: int, functions: Any,
-    plan: Any, rest: Any, U: Any, bias: Any, relu: int, padded: Any, V: Any, M: Any, results: Any, y: Any,
-) -> None:  # fmt: skip
-    """Forward, for the images first … last-1, as many at a time as `padded` has room for; `rest` is the last plan."""
-    room = len(padded)
-    clear(padded)
-    for n in range(first, last, room):
-        count = min(room, last - n)
-        for k in range(count):
-            copy_inside(x[n + k], top, left, padded[k])
-        to_planes(padded, count, m, down, across, functions[0], V)
-        run_plan(plan if count == room else rest, V.ctypes.data, U.ctypes.data, 0, M.ctypes.data)
-        from_planes(M, count, m, down, across, functions[1], bias, relu, results)
-        for k in range(count):
-            crop(results[k], 0, 0, y[n + k])
-
-
-@kernel
-def convolve_backward(
-    x: Any, first: int, last: int, top: int, left: int, m: int, down: int, across: int, functions: Any,
-    padded: Any, V: Any, dy: Any, y: Any, padded_dy: Any, Z: Any, kernel_plan: Any, kernel_rest: Any, dU: Any, dbias: Any,
-    input_plan: Any, input_rest: Any, Ut: Any, padded_dx: Any, dx: Any,
-) -> None:  # fmt: skip
-    """Both gradients, for the images first … last-1; `y` is empty without a ReLU, `dx` if it is not wanted."""
-    room = len(padded)
-    clear(padded)
-    clear(padded_dy)
-    clear(dU)
-    clear(dbias)
-    for n in range(first, last, room):
-        count = min(room, last - n)
-        for k in range(count):
-            copy_inside(x[n + k], top, left, padded[k])
-            copy_gradient(dy, y, n + k, 0, 0, padded_dy[k], dbias)
-        to_planes(padded, count, m, down, across, functions[0], V)
-        to_planes(padded_dy, count, m, down, across, functions[1], Z)
-        run_plan(kernel_plan if count == room else kernel_rest, V.ctypes.data, Z.ctypes.data, 0, dU.ctypes.data)
-        if dx.size:
-            run_plan(input_plan if count == room else input_rest, Z.ctypes.data, Ut.ctypes.data, 0, V.ctypes.data)
-            clear(padded_dx)
-            from_planes(V, count, m, down, across, functions[2], dbias, 0, padded_dx)
-            for k in range(count):
-                crop(padded_dx[k], top, left, dx[n + k])
+@kernel("dU", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z")
+def winograd_backward(
+    zero, count, fresh, x, dy, y, Ut, dU, dbias, dx, padded, padded_dy, padded_dx, V, Z, kernel_plans, input_plans,
+    functions, H, W, C, F, top, left, padded_width, padded_bytes, OH, OW, m, T, down, across, room,
+):  # fmt: skip
+    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well."""
+    size = size_of(zero)
+    if fresh:
+        clear(dU, size * T * T * C * F)
+        clear(dbias, size * F)
+    patches = down * across
+    plane, dy_plane = size * C * patches * room, size * F * patches * room
+    line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
+    dy_line, padded_dy_line = size * OW * F, size * across * m * F
+    while count > 0:
+        pieces = (count + room - 1) // room
+        images = (count + pieces - 1) // pieces
+        for n in range(images):
+            source, image_line = x + n * H * line, line
+            if padded:
+                source, image_line = padded + n * padded_bytes, padded_line
+                pad(zero, x + n * H * line, H, line, source + top * padded_line + left * pixel, padded_line)
+            to_planes(int_at(functions), source, image_line, pixel, m, down, across, C, size, V, n * patches, plane, T)
+            gradient, gradient_line = dy + n * OH * dy_line, dy_line
+            result = y + n * OH * dy_line if y else 0
+            if padded_dy:
+                prepare_gradient(zero, gradient, result, OH, OW, F, padded_dy, padded_dy_line, dbias)
+                gradient, gradient_line = padded_dy, padded_dy_line
+            else:
+                prepare_gradient(zero, gradient, result, OH, OW, F, 0, 0, dbias)
+            to_planes(
+                int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, size, Z, n * patches, dy_plane, T
+            )  # fmt: skip
+        run_plan(int_at(kernel_plans + 16 * images), int_at(kernel_plans + 16 * images + 8), V, Z, 0, dU)
+        if dx:
+            run_plan(int_at(input_plans + 16 * images), int_at(input_plans + 16 * images + 8), Z, Ut, 0, V)
+            for n in range(images):
+                target = dx + n * H * line
+                if padded:
+                    clear(padded_dx, padded_bytes)
+                    from_planes(
+                        int_at(functions + 16), V, n * patches, plane, T, m, down, across, C, size, 0, 0, padded_dx, padded_line,
+                        pixel,
+                    )  # fmt: skip
+                    for i in range(H):
+                        copy(padded_dx + (top + i) * padded_line + left * pixel, target + i * line, line)
+                else:
+                    clear(target, H * line)
+                    from_planes(
+                        int_at(functions + 16), V, n * patches, plane, T, m, down, across, C, size, 0, 0, target, line, pixel
+                    )  # fmt: skip
+            dx += images * H * line
+        if y:
+            y += images * OH * dy_line
+        x += images * H * line
+        dy += images * OH * dy_line
+        count -= images

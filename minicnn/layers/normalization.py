@@ -61,13 +61,17 @@ class BatchNormalization(Layer):
         self.used_batch = training and self.trainable  # as in Keras, a frozen layer keeps its statistics
         if self.used_batch:
             y, mean, variance, self.saved = self.ops.batch_norm(x, gamma, beta, self.epsilon)
-            self.moving_mean.value = self.momentum * self.moving_mean.value + (1 - self.momentum) * mean
-            self.moving_variance.value = self.momentum * self.moving_variance.value + (1 - self.momentum) * variance
+            self.follow(mean, variance)
         else:
             y, self.saved = self.ops.normalize(
                 x, gamma, beta, self.moving_mean.value, self.moving_variance.value, self.epsilon
             )
         return y
+
+    def follow(self, mean: Array, variance: Array) -> None:
+        """Moves the averages towards the statistics of a batch."""
+        self.moving_mean.value = self.momentum * self.moving_mean.value + (1 - self.momentum) * mean
+        self.moving_variance.value = self.momentum * self.moving_variance.value + (1 - self.momentum) * variance
 
     def backward(self, dy: Array) -> Array:
         backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward
@@ -92,11 +96,10 @@ class Rescaling(Layer):
         self.scale, self.offset = scale, offset
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        x = self.as_float(x)
-        return x * x.dtype.type(self.scale) + x.dtype.type(self.offset)
+        return self.ops.rescale(self.as_float(x), self.scale, self.offset)
 
     def backward(self, dy: Array) -> Array:
-        return dy * dy.dtype.type(self.scale)
+        return self.ops.rescale(dy, self.scale, 0.0)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"scale": self.scale, "offset": self.offset}

@@ -1,21 +1,20 @@
-"""The three ways in which the CPU convolves: each fills y, and computes both gradients, for one geometry.
+"""The ways in which the CPU convolves, as instructions: each gives y, and both gradients, for one geometry.
 
-`choose` takes the cheapest: a dense layer where there is one window only, Winograd's algorithm where it saves work and
-the precision allows it, else the direct kernels, which serve every geometry and number type.
+`choose` takes the cheapest: a dense layer where there is one window only, Winograd's algorithm where it saves work and the
+precision allows it, else the direct kernels, which serve every geometry and number type.
 """
 
-from collections.abc import Sequence
-from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..kernels import convolution, winograd
+from ..kernels.product import table
+from ..tape import FRESH, Buffer, Constant, Each, Fitted, Part, Place, Tape, Times, cut, pieces
+from .cpu_dense import LANES, Dense, add_up
 from .reference import Array, Pads, Pair
-from .tasks import MULTIPLY_ADDS, groups, over
-
-if TYPE_CHECKING:
-    from .cpu import CpuOps
 
 NO_PADS: Pads = ((0, 0), (0, 0))
 
@@ -32,9 +31,11 @@ class Geometry(NamedTuple):
     dilation: Pair
 
     @classmethod
-    def of(cls, x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> "Geometry":
+    def of(cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> "Geometry":
         KH, KW, C, F = kernel.shape
-        return cls(x.shape[1:3], C, (KH, KW), F, strides, pads, dilation)
+        if (KH, KW) == (1, 1) and strides == (1, 1) and pads == NO_PADS:
+            image = (1, image[0] * image[1])  # a product of matrices: all pixels are one line
+        return cls(image, C, (KH, KW), F, strides, pads, dilation)
 
     @property
     def padded(self) -> Pair:
@@ -49,118 +50,155 @@ class Geometry(NamedTuple):
         OH, OW = ((length - (k - 1) * d - 1) // s + 1 for length, k, d, s in sizes)
         return OH, OW
 
-    def groups(self, images: int) -> list[tuple[int, int]]:
-        """The parts of a batch that are convolved as one task."""
-        multiply_adds = prod(self.outputs) * prod(self.kernel) * self.channels * self.filters
-        return groups(images, multiply_adds, MULTIPLY_ADDS)
+    @classmethod
+    def outputs_of(cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Pair:
+        """OH, OW of an image as it is."""
+        return cls(image, kernel.shape[2], kernel.shape[:2], kernel.shape[3], strides, pads, dilation).outputs
 
 
-class Algorithm(Protocol):
-    """What `choose` returns."""
+class Convolution(Protocol):
+    """What `choose` returns: emits instructions on a tape.
 
-    def forward(self, ops: "CpuOps", x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None: ...
+    `forward` and `backward` first prepare the kernel, if `prepare_…` has not been called before. `backward` leaves
+    partial sums, which the function it returns adds up; y is the result of a ReLU, or None where there was none.
+    """
+
+    def prepare_forward(self, tape: Tape, kernel: Array) -> None: ...
+
+    def prepare_backward(self, tape: Tape, kernel: Array) -> None: ...
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None: ...
 
     def backward(
-        self, ops: "CpuOps", dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None
-    ) -> tuple[Array, Array]:
-        """Fills dx, if it is wanted, and returns dkernel and dbias; y is the result of a ReLU, if there was one."""
-        ...
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]: ...  # fmt: skip
 
 
-def choose(geometry: Geometry, dtype: str, precision: str) -> Algorithm:
-    plain = geometry.strides == (1, 1) and geometry.dilation == (1, 1)
+def choose(geometry: Geometry, dtype: str, precision: str) -> Convolution:
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
-        return OneWindow(geometry)
-    if precision == "fast" and plain:
+        return OneWindow(geometry, dtype)
+    if precision == "fast" and geometry.strides == (1, 1) and geometry.dilation == (1, 1):
         m = winograd.choose(dtype, geometry.outputs, geometry.kernel, geometry.channels, geometry.filters)
         if m:
             return Winograd(geometry, m, dtype)
-    return Direct(geometry)
-
-
-def empty_image(dtype: Any) -> np.ndarray:
-    """Tells a kernel that an image is not there."""
-    return np.empty((0, 0, 0, 0), dtype)
+    return Direct(geometry, dtype)
 
 
 class OneWindow:
     """A kernel as large as the image: a dense layer on flattened images."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.inputs, self.filters = geometry.image[0] * geometry.image[1] * geometry.channels, geometry.filters
+    def __init__(self, geometry: Geometry, dtype: str) -> None:
+        g = geometry
+        self.dense = Dense(g.image[0] * g.image[1] * g.channels, g.filters, dtype)
 
-    def forward(self, ops: "CpuOps", x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:
-        dense = ops.dense_relu if relu else ops.dense
-        y[:, 0, 0], _ = dense(x.reshape(-1, self.inputs), kernel.reshape(-1, self.filters), bias)
+    def prepare_forward(self, tape: Tape, kernel: Array) -> None:
+        self.kernel = kernel
+
+    def prepare_backward(self, tape: Tape, kernel: Array) -> None:
+        pass
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        self.dense.forward(tape, x, self.kernel, bias, relu, y)
 
     def backward(
-        self, ops: "CpuOps", dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None
-    ) -> tuple[Array, Array]:
-        if y is not None:
-            dy = ops.relu_backward(dy, (y, None))
-        dy, x = dy.reshape(-1, self.filters), x.reshape(-1, self.inputs)
-        found, dkernel, dbias = ops.dense_backward(dy, kernel.reshape(-1, self.filters), x, dx is not None)
-        if dx is not None and found is not None:
-            dx[...] = found.reshape(dx.shape)
-        return dkernel.reshape(kernel.shape), dbias
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        self.dense.backward(tape, dy, y, x, kernel, dx, dkernel, dbias)
+        return lambda: None
 
 
 class Direct:
     """The definition's multiplications, image by image on the register tile."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
+    def __init__(self, geometry: Geometry, dtype: str) -> None:
+        self.geometry, self.dtype = geometry, dtype
+        g = geometry
+        self.input_plan, self.order, self.dy_pads = convolution.input_gradient_plan(
+            dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation
+        )
 
-    def scratch(self, ops: "CpuOps", dtype: Any) -> Array:
-        """Room for one padded image; nothing where there is no padding."""
+    def prepare_forward(self, tape: Tape, kernel: Array) -> None:
+        self.kernel = kernel
+
+    def prepare_backward(self, tape: Tape, kernel: Array) -> None:
         g = self.geometry
-        return ops.empty((*g.padded, g.channels) if g.padded != g.image else (0, 0, 0), dtype)
+        order = convolution.tap_order(self.order, g.kernel[1])
+        self.flipped = tape.whole(max(1, len(order)), g.filters, g.channels)
+        tape.add(
+            convolution.flip_kernel, len(order), cut(len(order)), 0,
+            kernel=kernel, order=Constant(order), flipped=self.flipped, first=Times(1), C=g.channels, F=g.filters,
+        )  # fmt: skip
 
-    def forward(self, ops: "CpuOps", x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:
+    def _sizes(self) -> dict[str, int]:
+        g = self.geometry
+        return {
+            "H": g.image[0], "W": g.image[1], "C": g.channels, "top": g.pads[0][0], "left": g.pads[1][0],
+            "padded_height": g.padded[0], "padded_width": g.padded[1],
+        }  # fmt: skip
+
+    def _padded(self, tape: Tape) -> Buffer | int:
+        g = self.geometry
+        return tape.cleared(*g.padded, g.channels) if g.padded != g.image else 0
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
         g = self.geometry
         plan = convolution.forward_plan(
-            x.dtype.name, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation,
+            self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation,
             start=0 if bias is None else 1, relu=int(relu),
         )  # fmt: skip
-        start = np.empty(0, x.dtype) if bias is None else bias
-
-        def task(_: int, first: int, last: int) -> None:
-            padded = self.scratch(ops, x.dtype)
-            convolution.convolve(x, first, last, g.pads[0][0], g.pads[1][0], padded, plan, kernel, start, y)
-
-        over(g.groups(len(x)), task)
+        tape.add(
+            convolution.convolve, len(x),
+            x=Each(x), weights=self.kernel, bias=0 if bias is None else bias, y=Each(y), padded=self._padded(tape),
+            plan=Constant(plan), panels=len(plan), y_image=g.outputs[0] * g.outputs[1] * g.filters * y.dtype.itemsize,
+            **self._sizes(),
+        )  # fmt: skip
 
     def backward(
-        self, ops: "CpuOps", dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None
-    ) -> tuple[Array, Array]:
-        g, name = self.geometry, x.dtype.name
-        dy_pads, input_plan, flipped = NO_PADS, np.empty((0, 0), np.int64), np.empty(0, x.dtype)
-        if dx is not None:
-            input_plan, order, dy_pads = convolution.input_gradient_plan(
-                name, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation
-            )
-            flipped = convolution.flipped_kernel(kernel, order)
-            if len(order) < g.strides[0] * g.strides[1]:
-                dx.fill(0)  # there are pixels that no window touches
-        (dy_top, dy_bottom), (dy_left, dy_right) = dy_pads
-        dy_image = dy_top + g.outputs[0] + dy_bottom, dy_left + g.outputs[1] + dy_right
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        g = self.geometry
+        (dy_top, dy_bottom), (dy_left, dy_right) = self.dy_pads if dx is not None else NO_PADS
+        dy_height, dy_width = dy_top + g.outputs[0] + dy_bottom, dy_left + g.outputs[1] + dy_right
         kernel_plan = convolution.kernel_gradient_plan(
-            name, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_image[1]
+            self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_width
         )
-        result, gradient = (empty_image(x.dtype) if array is None else array for array in (y, dx))
-        cuts = g.groups(len(x))
-        dkernels = ops.empty((len(cuts), *kernel.shape), x.dtype)
-        dbiases = ops.empty((len(cuts), g.filters), x.dtype)
+        parts = len(cut(len(x), tape.groups)) - 1
+        dkernels = tape.whole(parts, *dkernel.shape)
+        dbiases = tape.whole(parts, g.filters)
+        copied = y is not None or (dy_height, dy_width) != g.outputs
+        tape.add(
+            convolution.convolve_backward, len(x),
+            fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), padded=self._padded(tape),
+            padded_dy=tape.cleared(dy_height, dy_width, g.filters) if copied else 0,
+            dkernel=Part(dkernels), dbias=Part(dbiases), flipped=0 if dx is None else self.flipped,
+            dx=0 if dx is None else Each(dx), kernel_plan=Constant(kernel_plan), kernel_panels=len(kernel_plan),
+            input_plan=Constant(self.input_plan), input_panels=len(self.input_plan),
+            OH=g.outputs[0], OW=g.outputs[1], F=g.filters, dy_top=dy_top, dy_left=dy_left, dy_width=dy_width,
+            taps=g.kernel[0] * g.kernel[1], zeroed=len(self.order) < g.strides[0] * g.strides[1], **self._sizes(),
+        )  # fmt: skip
 
-        def task(number: int, first: int, last: int) -> None:
-            padded, padded_dy = self.scratch(ops, x.dtype), ops.empty((*dy_image, g.filters), x.dtype)
-            convolution.convolve_backward(
-                x, first, last, g.pads[0][0], g.pads[1][0], padded, dy, result, dy_top, dy_left, padded_dy,
-                kernel_plan, dkernels[number], dbiases[number], input_plan, flipped, gradient,
-            )  # fmt: skip
+        def finish() -> None:
+            add_up(tape, dkernels, dkernel)
+            if dbias is not None:
+                add_up(tape, dbiases, dbias)
 
-        over(cuts, task)
-        return dkernels.sum(axis=0), dbiases.sum(axis=0)
+        return finish
+
+
+@lru_cache(maxsize=256)
+def winograd_tables(
+    dtype: str, m: int, r: int, patches: int, room: int, counts: tuple[int, ...], C: int, F: int
+) -> tuple[np.ndarray, ...]:
+    """The plans (forward, kernel gradient, input gradient) for 0 … `room` images of so many patches, where needed."""
+    needed = {piece for count in counts for piece in pieces(count, room)}
+    plans = [
+        winograd.plans(dtype, m, r, room * patches, images * patches, C, F) if images in needed else (None,) * 3
+        for images in range(room + 1)
+    ]
+    return tuple(table(kind) for kind in zip(*plans, strict=True))
 
 
 class Winograd:
@@ -171,80 +209,104 @@ class Winograd:
         self.T = m + self.r - 1
         OH, OW = geometry.outputs
         self.down, self.across = -(-OH // m), -(-OW // m)  # patches of an image
+        self.whole = (self.down * m, self.across * m) == (OH, OW)  # the output has no pixel beside them
+        border = self.r - 1
+        self.room_needed = self.down * m + border, self.across * m + border
+        self.inside = self.room_needed == geometry.image  # nor do they reach beyond the image
 
-    def functions(self, *kinds: str) -> np.ndarray:
-        return np.array([winograd.transformation(self.dtype, kind, self.m, self.r) for kind in kinds])
+    def functions(self, *kinds: str) -> Constant:
+        return Constant(np.array([winograd.transformation(self.dtype, kind, self.m, self.r) for kind in kinds]))
 
-    def transform_kernel(self, ops: "CpuOps", kind: str, source: Array, side: int) -> Array:
-        """(i, j, C·F) to (side, side, C·F): a kernel to its planes, or the gradient of the planes to that of a kernel."""
-        (function,) = self.functions(kind)
-        target = ops.empty((side, side, source.shape[2]), source.dtype)
-        parts = groups(source.shape[2], self.T**2, unit=winograd.UNIT)
-        over(parts, lambda _, first, last: winograd.transform_channels(function, source, target, first, last))
-        return target
-
-    def planes(self, ops: "CpuOps", kernel: Array) -> Array:
-        """U, (T·T, C, F)."""
+    def _to_planes(self, tape: Tape, kernel: Place) -> Buffer:
         g = self.geometry
-        U = self.transform_kernel(ops, "kernel", kernel.reshape(self.r, self.r, -1), self.T)
-        return U.reshape(-1, g.channels, g.filters)
+        pairs = g.channels * g.filters
+        planes = tape.whole(self.T * self.T, g.channels, g.filters)
+        tape.add(
+            winograd.kernel_to_planes, pairs, cut(pairs, unit=LANES), 0,
+            kernel=kernel, planes=planes, function=winograd.transformation(self.dtype, "kernel", self.m, self.r),
+            channels=pairs, first=Times(1), r=self.r, T=self.T,
+        )  # fmt: skip
+        return planes
 
-    def rooms(self, images: int) -> tuple[int, Sequence[np.ndarray], Sequence[np.ndarray]]:
-        """How many images are computed together, and the plans for so many and for what is left at the end."""
-        patches = self.down * self.across
-        room = max(1, min(images, -(-winograd.PATCHES // patches)))
-        sizes = self.dtype, self.m, self.r, room * patches
-        channels, filters = self.geometry.channels, self.geometry.filters
-        plans = winograd.plans(*sizes, room * patches, channels, filters)
-        left = images % room * patches
-        return room, plans, winograd.plans(*sizes, left, channels, filters) if left else plans
+    def prepare_forward(self, tape: Tape, kernel: Array) -> None:
+        self.U = self._to_planes(tape, kernel)
 
-    def padded(self, ops: "CpuOps", room: int, channels: int, dtype: Any, border: int) -> Array:
-        """Room for images that consist of whole patches, with a border."""
-        return ops.empty((room, self.down * self.m + border, self.across * self.m + border, channels), dtype)
+    def prepare_backward(self, tape: Tape, kernel: Array) -> None:
+        g = self.geometry
+        taps = self.r * self.r
+        flipped = tape.whole(taps, g.filters, g.channels)
+        tape.add(
+            winograd.transpose_kernel, taps, cut(taps), 0,
+            kernel=kernel, flipped=flipped, first=Times(1), C=g.channels, F=g.filters,
+        )  # fmt: skip
+        self.Ut = self._to_planes(tape, flipped)  # (T·T, F, C)
 
-    def forward(self, ops: "CpuOps", x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:
-        g, T = self.geometry, self.T
-        functions = self.functions("patch", "output")
-        U = self.planes(ops, kernel)
-        start = np.zeros(g.filters, x.dtype) if bias is None else bias
+    def _room(self, tape: Tape, images: int) -> int:
+        """How many images are computed together."""
+        largest_group = -(-images // tape.groups)
+        return min(largest_group, -(-winograd.PATCHES // (self.down * self.across)))
 
-        def task(number: int, first: int, last: int) -> None:
-            room, (plan, _, _), (rest, _, _) = self.rooms(last - first)
-            patches = room * self.down * self.across
-            V, M = (ops.empty((T, T, patches, channels), x.dtype) for channels in (g.channels, g.filters))
-            padded = self.padded(ops, room, g.channels, x.dtype, self.r - 1)
-            results = self.padded(ops, room, g.filters, x.dtype, 0)
-            winograd.convolve(
-                x, first, last, g.pads[0][0], g.pads[1][0], self.m, self.down, self.across, functions,
-                plan, rest, U, start, int(relu), padded, V, M, results, y,
-            )  # fmt: skip
+    def _plans(self, room: int, kind: int) -> Fitted:
+        g, patches = self.geometry, self.down * self.across
+        sizes = self.dtype, self.m, self.r, patches, room
+        return Fitted(lambda counts: winograd_tables(*sizes, tuple(counts), g.channels, g.filters)[kind])
 
-        over(g.groups(len(x)), task)
+    def _sizes(self, room: int) -> dict[str, int]:
+        g = self.geometry
+        size = np.dtype(self.dtype).itemsize
+        return {
+            "H": g.image[0], "W": g.image[1], "C": g.channels, "F": g.filters, "top": g.pads[0][0], "left": g.pads[1][0],
+            "padded_width": self.room_needed[1], "padded_bytes": self.room_needed[0] * self.room_needed[1] * g.channels * size,
+            "OH": g.outputs[0], "OW": g.outputs[1], "m": self.m, "T": self.T, "down": self.down, "across": self.across,
+            "room": room,
+        }  # fmt: skip
+
+    def _planes(self, tape: Tape, room: int, channels: int) -> Buffer:
+        return tape.scratch(self.T * self.T, room * self.down * self.across, channels)
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        g = self.geometry
+        room = self._room(tape, len(x))
+        tape.add(
+            winograd.winograd, len(x), None, room,
+            x=Each(x), U=self.U, bias=np.zeros(g.filters, self.dtype) if bias is None else bias, y=Each(y),
+            padded=0 if self.inside else tape.cleared(room, *self.room_needed, g.channels),
+            V=self._planes(tape, room, g.channels), M=self._planes(tape, room, g.filters),
+            results=0 if self.whole else tape.scratch(self.down * self.m, self.across * self.m, g.filters),
+            plans=self._plans(room, 0), functions=self.functions("patch", "output"), relu=int(relu), **self._sizes(room),
+        )  # fmt: skip
 
     def backward(
-        self, ops: "CpuOps", dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None
-    ) -> tuple[Array, Array]:
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
         g, T = self.geometry, self.T
-        functions = self.functions("patch", "output gradient", "patch gradient")
-        Ut = np.ascontiguousarray(self.planes(ops, kernel).transpose(0, 2, 1))  # (T·T, F, C)
-        result, gradient = (empty_image(x.dtype) if array is None else array for array in (y, dx))
-        cuts = g.groups(len(x))
-        dU = ops.empty((len(cuts), T, T, g.channels * g.filters), x.dtype)
-        dbiases = ops.empty((len(cuts), g.filters), x.dtype)
+        room = self._room(tape, len(x))
+        parts = len(cut(len(x), tape.groups)) - 1
+        pairs = g.channels * g.filters
+        dU = tape.whole(parts, T * T, pairs)
+        dbiases = tape.whole(parts, g.filters)
+        tape.add(
+            winograd.winograd_backward, len(x), None, room,
+            fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), Ut=0 if dx is None else self.Ut,
+            dU=Part(dU), dbias=Part(dbiases), dx=0 if dx is None else Each(dx),
+            padded=0 if self.inside else tape.cleared(room, *self.room_needed, g.channels),
+            padded_dy=0 if self.whole and y is None else tape.cleared(self.down * self.m, self.across * self.m, g.filters),
+            padded_dx=0 if self.inside else tape.scratch(*self.room_needed, g.channels),
+            V=self._planes(tape, room, g.channels), Z=self._planes(tape, room, g.filters),
+            kernel_plans=self._plans(room, 1), input_plans=self._plans(room, 2),
+            functions=self.functions("patch", "output gradient", "patch gradient"), **self._sizes(room),
+        )  # fmt: skip
 
-        def task(number: int, first: int, last: int) -> None:
-            room, (_, kernel_plan, input_plan), (_, kernel_rest, input_rest) = self.rooms(last - first)
-            patches = room * self.down * self.across
-            V, Z = (ops.empty((T, T, patches, channels), x.dtype) for channels in (g.channels, g.filters))
-            padded, padded_dx = (self.padded(ops, room, g.channels, x.dtype, self.r - 1) for _ in range(2))
-            padded_dy = self.padded(ops, room, g.filters, x.dtype, 0)
-            winograd.convolve_backward(
-                x, first, last, g.pads[0][0], g.pads[1][0], self.m, self.down, self.across, functions,
-                padded, V, dy, result, padded_dy, Z, kernel_plan, kernel_rest, dU[number], dbiases[number],
-                input_plan, input_rest, Ut, padded_dx, gradient,
+        def finish() -> None:
+            tape.add(
+                winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
+                parts=dU, number=parts, stride=T * T * pairs * np.dtype(self.dtype).itemsize,
+                total=tape.scratch(T * T, LANES), dkernel=dkernel,
+                function=winograd.transformation(self.dtype, "kernel gradient", self.m, self.r),
+                channels=pairs, first=Times(1), r=self.r, T=T,
             )  # fmt: skip
+            if dbias is not None:
+                add_up(tape, dbiases, dbias)
 
-        over(cuts, task)
-        dkernel = self.transform_kernel(ops, "kernel gradient", dU.sum(axis=0), self.r)
-        return dkernel.reshape(kernel.shape), dbiases.sum(axis=0)
+        return finish

@@ -203,6 +203,10 @@ class Ops:
 
     # ------------------------------------------------------------------ activations
 
+    def rescale(self, x: Array, scale: float, offset: float) -> Array:
+        """x · scale + offset, in the number type of x; the gradient is that with offset 0."""
+        return x * x.dtype.type(scale) + x.dtype.type(offset)
+
     def relu(
         self, x: Array, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
     ) -> tuple[Array, Saved]:

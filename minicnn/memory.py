@@ -15,13 +15,20 @@ import numpy as np
 ALIGNMENT = 64  # bytes: a cache line and a full vector register
 
 
+def aligned(size: int) -> np.ndarray:
+    """So many uninitialised bytes, the first of which begins a cache line."""
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
+
+
 class _Memory:
-    """So many bytes, and the address of the first aligned one."""
+    """So many bytes, and the address of the first."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.bytes = np.empty(size + ALIGNMENT, np.uint8)
-        self.start = -(-self.bytes.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self.bytes = aligned(size)
+        self.start = self.bytes.ctypes.data
 
 
 class _Loan:

@@ -1,0 +1,552 @@
+"""The engine: turns a model into tapes, on which a whole training step runs on all cores without Python in between.
+
+Each kind of layer that is known here has a node, which adds the layer's instructions to a tape: the same that the layer's
+own `forward` and `backward` would run one by one, so the numbers are the same to the bit. What a node decides is only in
+which memory they meet, and what need not be kept. A layer that is not known, one of your own say, is called between two
+parts of the tape.
+
+A tape is made for one number of images. The first step with a batch of another size makes another one.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import layers as all_layers
+from .kernels import arrays
+from .layers.activation import Activation, Linear, ReLU, Softmax
+from .layers.augmentation import _RandomAffine
+from .layers.base import ActivatedLayer, Layer, RandomLayer
+from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from .ops import instructions
+from .ops.cpu import CpuOps
+from .ops.cpu_convolution import Geometry, choose
+from .ops.cpu_dense import Dense
+from .ops.instructions import Moments
+from .ops.reference import adam_rate
+from .optimizers import SGD, Adam, Optimizer, RMSprop
+from .tape import GROUPS, Buffer, Each, Tape, Times
+
+if TYPE_CHECKING:
+    from .models import Sequential
+
+ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so more workers can share it
+
+
+class Node:
+    """A layer on one tape. This one calls the layer itself: it serves every layer."""
+
+    def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool) -> None:
+        self.layer, self.tape, self.ops, self.training = layer, tape, ops, training
+
+    def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
+        return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
+
+    def prepare(self, input_gradient: bool) -> None:
+        """What depends on the parameters alone."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+
+        def call() -> None:
+            self.tape.array(self.y)[...] = self.layer.forward(self.tape.array(self.x), training=self.training)
+
+        self.tape.call(call, self.x, self.y)
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+
+        def call() -> None:
+            self.tape.array(dx)[...] = self.layer.backward(self.tape.array(dy))
+
+        self.tape.call(call, dy, dx)
+        return dx
+
+    def finish(self) -> None:
+        """Adds up what `backward` has left in parts."""
+
+    def before_step(self) -> None:
+        """What Python does before the tape runs: draws keys."""
+
+    def after_step(self) -> None:
+        """And afterwards: moves averages."""
+
+
+class Same(Node):
+    """y = x, perhaps in another shape."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x = x
+        return x.reshaped(len(x), *self.layer.output_shape[1:])
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return dy.reshaped(*self.x.shape)
+
+
+class Rescale(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        y = self.buffer(len(x), x.shape)
+        instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)  # type: ignore[attr-defined]
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)  # type: ignore[attr-defined]
+        return dx
+
+
+class Linearity(Node):
+    """What a convolution and a dense layer have in common: a kernel, a bias, and perhaps a ReLU."""
+
+    relu = False
+    masked = False  # whether dy comes with the ReLU's zeros already
+
+    @property
+    def bias(self) -> Any:
+        return None if self.layer.bias is None else self.layer.bias.value  # type: ignore[attr-defined]
+
+    def gradients(self) -> tuple[Any, Any]:
+        """Where the gradients of kernel and bias go; nobody looks at those of a frozen layer."""
+        trainable = self.layer.trainable_parameters
+        found = [parameter.gradient if parameter in trainable else None for parameter in self.layer.parameters]
+        kernel, bias = (found + [None])[:2]
+        if kernel is None:
+            kernel = np.empty(self.layer.parameters[0].shape, self.layer.dtype)
+        return kernel, bias
+
+    def mask(self) -> Buffer | None:
+        return self.y if self.relu and not self.masked else None
+
+
+class Convolve(Linearity):
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
+        super().__init__(layer, tape, ops, training)
+        kernel = layer.kernel.value
+        geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
+        self.algorithm = choose(geometry, tape.dtype, ops.precision)
+        self.relu = layer.fused_relu
+
+    def prepare(self, input_gradient: bool) -> None:
+        self.algorithm.prepare_forward(self.tape, self.layer.kernel.value)  # type: ignore[attr-defined]
+        if input_gradient:
+            self.algorithm.prepare_backward(self.tape, self.layer.kernel.value)  # type: ignore[attr-defined]
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+        self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        kernel = self.layer.kernel.value  # type: ignore[attr-defined]
+        self.finish = self.algorithm.backward(  # type: ignore[method-assign]
+            self.tape, dy, self.mask(), self.x, kernel, dx if input_gradient else None, *self.gradients()
+        )
+        return dx
+
+
+class Densely(Linearity):
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
+        super().__init__(layer, tape, ops, training)
+        self.relu = layer.fused_relu
+        inputs, units = layer.kernel.shape
+        self.product = Dense(inputs, units, tape.dtype)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+        kernel = self.layer.kernel.value  # type: ignore[attr-defined]
+        self.product.forward(self.tape, self.rows(x), kernel, self.bias, self.relu, self.rows(self.y))
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        mask = self.mask()
+        self.product.backward(
+            self.tape, self.rows(dy), None if mask is None else self.rows(mask), self.rows(self.x),
+            self.layer.kernel.value, self.rows(dx) if input_gradient else None, *self.gradients(),  # type: ignore[attr-defined]
+        )  # fmt: skip
+        return dx
+
+    @staticmethod
+    def rows(x: Buffer) -> Buffer:
+        return x.reshaped(int(np.prod(x.shape[:-1])), x.shape[-1])
+
+
+class Rectify(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        self.y = self.buffer(len(x), x.shape)
+        instructions.relu(self.tape, x, self.y)
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        instructions.relu_backward(self.tape, dy, self.y, dx)
+        return dx
+
+
+class MaxPool(Node):
+    after: Linearity | None = None  # what x comes from, if it ends with a ReLU: its zeros need not be looked up again
+
+    def window(self) -> tuple[Any, Any, Any]:
+        layer: Any = self.layer
+        return layer.pool_size, layer.strides, layer.pads
+
+    def forward(self, x: Buffer) -> Buffer:
+        size, strides, pads = self.window()
+        self.x, y = x, self.buffer(len(x), self.layer.output_shape)
+        y_shape = (len(x), (x.shape[1] + sum(pads[0]) - size[0]) // strides[0] + 1,
+                   (x.shape[2] + sum(pads[1]) - size[1]) // strides[1] + 1, x.shape[3])  # fmt: skip
+        self.y_shape = y_shape
+        self.winner = self.buffer(len(x), y_shape, instructions.winner_type(size, self.tape.dtype))
+        positive = self.after is not None and self.training
+        if positive:
+            self.after.masked = True  # type: ignore[union-attr]
+        instructions.max_pool(self.tape, x, y.reshaped(*y_shape), self.winner, size, strides, pads, positive)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        instructions.max_pool_backward(self.tape, dy.reshaped(*self.y_shape), self.winner, dx, *self.window())
+        return dx
+
+
+class AveragePool(MaxPool):
+    def forward(self, x: Buffer) -> Buffer:
+        size, strides, pads = self.window()
+        self.x, y = x, self.buffer(len(x), self.layer.output_shape)
+        self.y_shape = (len(x), (x.shape[1] + sum(pads[0]) - size[0]) // strides[0] + 1,
+                        (x.shape[2] + sum(pads[1]) - size[1]) // strides[1] + 1, x.shape[3])  # fmt: skip
+        instructions.avg_pool(self.tape, x, y.reshaped(*self.y_shape), size, strides, pads)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        instructions.avg_pool_backward(self.tape, dy.reshaped(*self.y_shape), dx, *self.window())
+        return dx
+
+
+NO_PADS = ((0, 0), (0, 0))
+
+
+class GlobalMaxPool(MaxPool):
+    def window(self) -> tuple[Any, Any, Any]:
+        return self.layer.input_shape[1:3], (1, 1), NO_PADS
+
+
+class GlobalAveragePool(AveragePool):
+    def window(self) -> tuple[Any, Any, Any]:
+        return self.layer.input_shape[1:3], (1, 1), NO_PADS
+
+
+class Drop(Node):
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
+        super().__init__(layer, tape, ops, training)
+        self.rate, self.key = layer.rate, np.zeros(3, np.uint64)
+
+    def before_step(self) -> None:
+        self.key[:] = instructions.key_array(self.layer.next_key())  # type: ignore[attr-defined]
+
+    def forward(self, x: Buffer) -> Buffer:
+        return self.dropped(x)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return self.dropped(dy)
+
+    def dropped(self, x: Buffer) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.dropout(self.tape, x, y, self.rate, self.key)
+        return y
+
+
+class Move(Node):
+    """A random affine map of each image; the maps are drawn in Python."""
+
+    def before_step(self) -> None:
+        self.matrices[:] = self.layer.matrices(len(self.matrices))  # type: ignore[attr-defined]
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        self.matrices, y = np.zeros((len(x), 2, 3)), self.tape.buffer(x.shape)
+        instructions.affine(self.tape, x, self.matrices, y, layer.fill_mode, layer.fill_value)
+        return y
+
+
+class Normalize(Node):
+    """Batch normalisation with the statistics of the batch."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        C = x.shape[-1]
+        self.x, y, self.found = x, self.tape.buffer(x.shape), Moments.of(C, self.tape.dtype)
+        gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.value
+        beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.value
+        instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
+        instructions.scale_rows(self.tape, x, self.found.mean, self.found.scale, beta, y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        layer: Any = self.layer
+        dx = self.tape.buffer(dy.shape)
+        dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
+        dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
+        instructions.batch_norm_backward(self.tape, dy, self.x, dx, self.found, dgamma, dbeta)
+        return dx
+
+    def after_step(self) -> None:
+        self.layer.follow(self.found.mean, self.found.variance)  # type: ignore[attr-defined]
+
+
+class NormalizeFixed(Node):
+    """Batch normalisation with the moving averages: outside training."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        C, y = x.shape[-1], self.tape.buffer(x.shape)
+        self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
+        instructions.scale_rows(self.tape, x, layer.moving_mean.value, self.scale, self.shift, y)
+        return y
+
+    def before_step(self) -> None:
+        layer: Any = self.layer
+        inverse = 1 / np.sqrt(layer.moving_variance.value + self.scale.dtype.type(layer.epsilon))
+        self.scale[:] = inverse if layer.gamma is None else layer.gamma.value * inverse
+        self.shift[:] = 0 if layer.beta is None else layer.beta.value
+
+
+class Pad(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        y = self.buffer(len(x), self.layer.output_shape)
+        instructions.pad(self.tape, x, y, self.layer.padding)  # type: ignore[attr-defined]
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.buffer(len(dy), self.layer.input_shape)
+        instructions.crop(self.tape, dy, dx, self.layer.padding)  # type: ignore[attr-defined]
+        return dx
+
+
+ALWAYS: dict[type[Layer], type[Node]] = {
+    all_layers.Input: Same,
+    Linear: Same,
+    all_layers.Flatten: Same,
+    all_layers.Reshape: Same,
+    all_layers.Rescaling: Rescale,
+    all_layers.Conv2D: Convolve,
+    all_layers.Dense: Densely,
+    all_layers.MaxPooling2D: MaxPool,
+    all_layers.AveragePooling2D: AveragePool,
+    all_layers.GlobalMaxPooling2D: GlobalMaxPool,
+    all_layers.GlobalAveragePooling2D: GlobalAveragePool,
+    all_layers.ZeroPadding2D: Pad,
+}
+TRAINING: dict[type[Layer], type[Node]] = {all_layers.Dropout: Drop, all_layers.BatchNormalization: Normalize}
+ASKING: dict[type[Layer], type[Node]] = {all_layers.Dropout: Same, all_layers.BatchNormalization: NormalizeFixed}
+
+
+def node_class(layer: Layer, training: bool) -> type[Node]:
+    """The class of exactly this layer: a subclass of ours may do anything."""
+    kind = type(layer)
+    if kind is ReLU:
+        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold  # type: ignore[attr-defined]
+        return Rectify if plain else Node
+    if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
+        return Move if training else Same
+    if kind is all_layers.Dropout and not layer.rate:  # type: ignore[attr-defined]
+        return Same
+    if kind is all_layers.BatchNormalization and training and not layer.trainable:
+        return Node
+    return ALWAYS.get(kind) or (TRAINING if training else ASKING).get(kind) or Node
+
+
+class Run:
+    """A model on a tape for batches of one size: "train", "evaluate" (scores and losses) or "predict"."""
+
+    def __init__(self, model: "Sequential", images: int, kind: str) -> None:
+        self.model, self.images, self.kind = model, images, kind
+        self.training = kind == "train"
+        dtype = model._layers[0].dtype
+        assert isinstance(model.ops, CpuOps)
+        self.tape = Tape(dtype, GROUPS if self.training else ASKED, model.ops.poison)
+        self.source = np.zeros(3, np.int64)
+        self.nodes = self._nodes(model.ops)
+        self.first = self._first_trainable()
+        for number, node in enumerate(self.nodes):
+            node.prepare(self.training and number > self.first)
+        self.tape.barrier()
+        x = self.tape.buffer((images, *model._layers[0].input_shape[1:]))
+        size = int(np.prod(x.shape[1:]))
+        self.tape.add(arrays.gather, images, source=self.source, first=Times(1), x=Each(x), image=size)
+        for node in self.nodes:
+            x = node.forward(x)
+        self.scores = x
+        self.tape.keep(x)
+        if kind != "predict":
+            self._loss()
+        if self.training:
+            dy = self.gradient
+            for number in range(len(self.nodes) - 1, self.first - 1, -1):
+                dy = self.nodes[number].backward(dy, number > self.first)
+            for node in self.nodes:
+                node.finish()
+            self._optimizer()
+        self.tape.finish()
+        self.hooks = [node for node in self.nodes if type(node).before_step is not Node.before_step]
+        self.endings = [node for node in self.nodes if type(node).after_step is not Node.after_step]
+        self.listed = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
+        self.rows = np.arange(images)
+
+    def _nodes(self, ops: CpuOps) -> list[Node]:
+        """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
+        layers: list[Layer] = []
+        for layer in self.model._layers:
+            layers.append(layer)
+            if type(layer) in (all_layers.Conv2D, all_layers.Dense) and isinstance(layer, ActivatedLayer):
+                layers.append(layer.activation)
+        if self.kind != "predict" and self.model.ends_with_softmax:
+            last = layers[-1]
+            if isinstance(last, Softmax | Activation):
+                layers.pop()
+        nodes: list[Node] = []
+        for layer in layers:
+            kind = node_class(layer, self.training)
+            before = nodes[-1] if nodes else None
+            if kind is Rectify and isinstance(before, Linearity) and not before.relu:
+                before.relu = True
+                continue
+            if type(layer) is Linear:
+                continue
+            node = kind(layer, self.tape, ops, self.training)
+            if type(node) is MaxPool and isinstance(before, Convolve) and before.relu:
+                node.after = before
+            nodes.append(node)
+        return nodes
+
+    def _first_trainable(self) -> int:
+        """The number of the first node with parameters to train: gradients go back to there."""
+        found = [n for n, node in enumerate(self.nodes) if node.layer.trainable_parameters]
+        return min(found, default=len(self.nodes))
+
+    def _loss(self) -> None:
+        model, scores = self.model, self.scores
+        assert model.loss is not None
+        self.native_loss = (
+            type(model.loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
+            and (model.loss.from_logits or model.ends_with_softmax)
+            and len(scores.shape) == 2
+        )
+        if self.native_loss:
+            self.targets = np.zeros(scores.shape, self.tape.dtype)
+            self.weights = np.zeros(self.images, self.tape.dtype)
+            self.losses = np.zeros(self.images, self.tape.dtype)
+            probabilities, self.gradient = self.tape.buffer(scores.shape), self.tape.buffer(scores.shape)
+            instructions.softmax_cross_entropy(self.tape, scores, self.targets, self.losses, probabilities)
+            if self.training:
+                instructions.softmax_gradient(self.tape, probabilities, self.targets, self.weights, self.gradient)
+            return
+        self.gradient = self.tape.buffer(scores.shape)
+
+        def call() -> None:
+            self.loss, gradient = model.loss_of(self.y, self.tape.array(scores), self.sample_weight)
+            self.tape.array(self.gradient)[...] = gradient
+
+        self.tape.call(call, scores, self.gradient)
+
+    def _optimizer(self) -> None:
+        optimizer, flat = self.model.optimizer, self.model._flat
+        assert optimizer is not None and flat is not None
+        self.settings = np.zeros(4)
+        if flat[0].size == 0:
+            return
+        if type(optimizer) is SGD:
+            instructions.sgd(self.tape, *flat, optimizer.state["velocity"], self.settings, optimizer.nesterov)
+        elif type(optimizer) is Adam:
+            instructions.adam(self.tape, *flat, optimizer.state["m"], optimizer.state["v"], self.settings)
+        elif type(optimizer) is RMSprop:
+            square, mean, velocity = (optimizer.state.get(name) for name in ("square", "mean", "velocity"))
+            instructions.rmsprop(self.tape, *flat, square, mean, velocity, self.settings)
+        else:
+            self.tape.call(lambda: optimizer.apply(*flat, self.rate))
+
+    def _set_optimizer(self, optimizer: Optimizer) -> None:
+        self.rate = optimizer.current_learning_rate
+        optimizer.iterations += 1
+        if type(optimizer) is SGD:
+            self.settings[:2] = self.rate, optimizer.momentum
+        elif type(optimizer) is Adam:
+            rate = adam_rate(optimizer.iterations, self.rate, optimizer.beta_1, optimizer.beta_2)
+            self.settings[:] = rate, 1.0 - optimizer.beta_1, 1.0 - optimizer.beta_2, optimizer.epsilon
+        elif type(optimizer) is RMSprop:
+            self.settings[:] = self.rate, 1.0 - optimizer.rho, optimizer.momentum, optimizer.epsilon
+
+    def __call__(self, x: np.ndarray, rows: np.ndarray | None, y: Any = None, sample_weight: Any = None) -> float:
+        """Runs on the images `rows` of x (the first ones if None) and returns the loss; the scores are in `result`."""
+        if x.dtype != np.uint8 and x.dtype != self.tape.dtype or not x.flags.c_contiguous:
+            x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
+        self.rows_now = self.rows if rows is None else np.ascontiguousarray(rows, np.int64)
+        self.source[:] = x.ctypes.data, self.rows_now.ctypes.data, x.dtype == np.uint8
+        if self.training:
+            assert self.model.optimizer is not None
+            for layer in self.listed:
+                layer.step = self.model.optimizer.iterations
+            self._set_optimizer(self.model.optimizer)
+        for node in self.hooks:
+            node.before_step()
+        if self.kind != "predict":
+            self.y, self.sample_weight = y, sample_weight
+            if self.native_loss:
+                self._set_targets(y, sample_weight)
+        self.tape.run()
+        for node in self.endings:
+            node.after_step()
+        if self.kind == "predict":
+            return 0.0
+        return float((self.losses * self.weights).sum()) if self.native_loss else self.loss
+
+    def _set_targets(self, y: Any, sample_weight: Any) -> None:
+        loss: Any = self.model.loss
+        smoothing, classes = loss.label_smoothing, self.scores.shape[1]
+        self.targets[:] = loss.one_hot(np.asarray(y), classes) * (1 - smoothing) + smoothing / classes
+        if sample_weight is None:
+            self.weights.fill(1 / self.images)
+        else:
+            self.weights[:] = np.asarray(sample_weight, float).reshape(-1) / self.images
+
+    @property
+    def result(self) -> np.ndarray:
+        """The scores, or the prediction, of the last batch; overwritten by the next."""
+        return self.tape.array(self.scores)
+
+
+class Engine:
+    """The runs of one model, by kind and number of images."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[str, int], Run] = {}
+        self.state: tuple[Any, ...] = ()
+
+    def run(self, model: "Sequential", images: int, kind: str) -> Run:
+        state = self._state(model)
+        if state != self.state:
+            self.runs.clear()
+            self.state, self.kept = state, (model._flat, model.optimizer, model.loss)  # their identities stay theirs
+        if (kind, images) not in self.runs:
+            self.runs[kind, images] = Run(model, images, kind)
+        return self.runs[kind, images]
+
+    @staticmethod
+    def _state(model: "Sequential") -> tuple[Any, ...]:
+        """What a tape was made from: it is made anew when any of this has changed."""
+        assert model._flat is not None
+        optimizer = model.optimizer
+        moments = () if optimizer is None else tuple(id(moment) for moment in optimizer.state.values())
+        return (
+            id(model._flat[0]), id(optimizer), moments, id(model.loss), model.ops.precision, model.ops.poison,  # type: ignore[attr-defined]
+            *((id(layer), layer.trainable, getattr(layer, "rate", None)) for layer in model._layers),
+        )  # fmt: skip
+
+
+def usable(model: "Sequential") -> bool:
+    """Whether the model is on the CPU, in one number type."""
+    return isinstance(model.ops, CpuOps) and len({layer.dtype for layer in model._layers}) == 1

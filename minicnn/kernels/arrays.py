@@ -1,0 +1,55 @@
+"""What is done to arrays as such: gathering the images of a batch, rescaling, padding and adding up."""
+
+from .jit import kernel
+from .simd import clear, copy, fill, int_at, load, load_bytes, real, size_of, store, width_of
+
+
+@kernel("x")
+def gather(zero, count, source, first, x, image):
+    """Images of so many numbers, from sample `first` of the batch on.
+
+    `source` has three int64: the address of the data set, that of the batch's sample numbers, and 1 if the data set holds
+    bytes, 0 if it holds numbers.
+    """
+    size, lanes = size_of(zero), width_of(zero)
+    data, rows, bytes_ = int_at(source), int_at(source + 8), int_at(source + 16)
+    for n in range(count):
+        row = int_at(rows + 8 * (first + n))
+        target = x + size * n * image
+        if bytes_:
+            for k in range(0, image, lanes):
+                store(load_bytes(data + row * image + k, image - k, zero), target + size * k, image - k)
+        else:
+            copy(data + size * row * image, target, size * image)
+
+
+@kernel("y")
+def rescale(zero, count, x, y, image, scale, offset):
+    """y = x · scale + offset, for images of so many numbers; the two are float64 in an integer's bits."""
+    size, lanes = size_of(zero), width_of(zero)
+    factor, shift = fill(real(scale), zero), fill(real(offset), zero)
+    for k in range(0, count * image, lanes):
+        left, place = count * image - k, size * k
+        store(load(x + place, left, zero) * factor + shift, y + place, left)
+
+
+@kernel("y")
+def move_lines(zero, count, x, y, x_corner, y_corner, cleared, lines, line, x_image, x_line, y_image, y_line):
+    """Copies the lines of images to where they belong in images of another size, `cleared` first; sizes in bytes."""
+    if cleared:
+        clear(y, count * y_image)
+    for n in range(count):
+        for i in range(lines):
+            copy(x + x_corner + n * x_image + i * x_line, y + y_corner + n * y_image + i * y_line, line)
+
+
+@kernel("total")
+def add_rows(zero, count, rows, number, stride, total, first):
+    """total[k] = Σ_n rows[n, k] for the columns from `first` on; rows lie `stride` bytes apart."""
+    size, lanes = size_of(zero), width_of(zero)
+    for k in range(first, first + count, lanes):
+        left = first + count - k
+        even, odd = load(rows + size * k, left, zero), fill(zero, zero)
+        for n in range(1, number):
+            even, odd = odd, even + load(rows + n * stride + size * k, left, zero)
+        store(even + odd, total + size * k, left)

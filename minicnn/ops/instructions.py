@@ -1,0 +1,233 @@
+"""Operations of the CPU as instructions on a tape: which kernel, over what, with which sizes.
+
+What a convolution and a dense layer are made of is in `cpu_convolution.py` and `cpu_dense.py`.
+"""
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..kernels import activation, arrays, augment, normalization, optimizers, pooling, random, softmax
+from ..tape import FRESH, Each, Part, Place, Tape, Times, cut
+from .reference import Array, Key, Pads, Pair, drop_threshold
+
+UNIT = 64  # numbers that parts of a flat array begin at multiples of
+
+
+def each(place: Place) -> int:
+    """Numbers per item."""
+    return prod(place.shape[1:])
+
+
+def rescale(tape: Tape, x: Place, y: Place, scale: float, offset: float) -> None:
+    tape.add(arrays.rescale, len(x), x=Each(x), y=Each(y), image=each(x), scale=float(scale), offset=float(offset))
+
+
+def relu(tape: Tape, x: Place, y: Place) -> None:
+    tape.add(activation.relu, len(x), x=Each(x), y=Each(y), each=each(x))
+
+
+def relu_backward(tape: Tape, dy: Place, y: Place, dx: Place) -> None:
+    tape.add(activation.relu_backward, len(y), dy=Each(dy), y=Each(y), dx=Each(dx), each=each(y))
+
+
+def key_array(key: Key) -> np.ndarray:
+    """(seed, step, layer) as a kernel reads them."""
+    return np.array([key[0] & 0xFFFFFFFFFFFFFFFF, key[1], key[2]], np.uint64)
+
+
+def dropout(tape: Tape, x: Place, y: Place, rate: float, key: np.ndarray) -> None:
+    """`key` is (seed, step, layer) as int64; the gradient is the same map of dy."""
+    numbers = each(x)
+    tape.add(
+        random.dropout, len(x), x=Each(x), y=Each(y), first=Times(numbers), each=numbers, key=key,
+        threshold=drop_threshold(rate), scale=1.0 / (1.0 - rate),
+    )  # fmt: skip
+
+
+def affine(tape: Tape, x: Place, matrices: np.ndarray, y: Place, fill_mode: str, fill_value: float) -> None:
+    _, H, W, C = x.shape
+    tape.add(
+        augment.affine, len(x), x=Each(x), matrices=Each(matrices), y=Each(y), H=H, W=W, C=C,
+        mode=augment.FILL_MODES[fill_mode], fill_value=float(fill_value),
+    )  # fmt: skip
+
+
+def pad(tape: Tape, x: Place, y: Place, pads: Pads) -> None:
+    """Copies images to the inside of larger ones, with zeros around."""
+    size, (_, H, W, C), (_, PH, PW, _) = x.dtype.itemsize, x.shape, y.shape
+    corner = size * (pads[0][0] * PW + pads[1][0]) * C
+    tape.add(
+        arrays.move_lines, len(x), x=Each(x), y=Each(y), x_corner=0, y_corner=corner, cleared=1, lines=H, line=size * W * C,
+        x_image=size * H * W * C, x_line=size * W * C, y_image=size * PH * PW * C, y_line=size * PW * C,
+    )  # fmt: skip
+
+
+def crop(tape: Tape, x: Place, y: Place, pads: Pads) -> None:
+    """The other way round."""
+    size, (_, PH, PW, C), (_, H, W, _) = x.dtype.itemsize, x.shape, y.shape
+    corner = size * (pads[0][0] * PW + pads[1][0]) * C
+    tape.add(
+        arrays.move_lines, len(x), x=Each(x), y=Each(y), x_corner=corner, y_corner=0, cleared=0, lines=H, line=size * W * C,
+        x_image=size * PH * PW * C, x_line=size * PW * C, y_image=size * H * W * C, y_line=size * W * C,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------- pooling
+
+
+def _window(
+    x_shape: tuple[int, ...], y_shape: tuple[int, ...], size: Pair, strides: Pair, pads: Pads
+) -> dict[str, int]:
+    _, H, W, C = x_shape
+    return {
+        "H": H, "W": W, "C": C, "KH": size[0], "KW": size[1], "SH": strides[0], "SW": strides[1],
+        "top": pads[0][0], "left": pads[1][0], "OH": y_shape[1], "OW": y_shape[2],
+    }  # fmt: skip
+
+
+def winner_type(size: Pair, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Of the numbers of the pixels of a window."""
+    return np.dtype(np.uint8) if prod(size) < pooling.NOBODY else np.dtype(dtype)
+
+
+def max_pool(
+    tape: Tape, x: Place, y: Place, winner: Place, size: Pair, strides: Pair, pads: Pads, positive: bool = False
+) -> None:
+    """`positive`: x is the result of a ReLU whose gradient is to stop here."""
+    tape.add(
+        pooling.max_pool, len(x), x=Each(x), y=Each(y), winner=Each(winner), wide=int(winner.dtype != np.uint8),
+        positive=int(positive), **_window(x.shape, y.shape, size, strides, pads),
+    )  # fmt: skip
+
+
+def max_pool_backward(tape: Tape, dy: Place, winner: Place, dx: Place, size: Pair, strides: Pair, pads: Pads) -> None:
+    tape.add(
+        pooling.max_pool_backward, len(dx), dy=Each(dy), winner=Each(winner), dx=Each(dx),
+        wide=int(winner.dtype != np.uint8), **_window(dx.shape, dy.shape, size, strides, pads),
+    )  # fmt: skip
+
+
+def avg_pool(tape: Tape, x: Place, y: Place, size: Pair, strides: Pair, pads: Pads) -> None:
+    tape.add(pooling.avg_pool, len(x), x=Each(x), y=Each(y), **_window(x.shape, y.shape, size, strides, pads))
+
+
+def avg_pool_backward(tape: Tape, dy: Place, dx: Place, size: Pair, strides: Pair, pads: Pads) -> None:
+    tape.add(
+        pooling.avg_pool_backward, len(dx), dy=Each(dy), dx=Each(dx), **_window(dx.shape, dy.shape, size, strides, pads)
+    )
+
+
+# ---------------------------------------------------------------------- batch normalisation
+
+
+class Moments(NamedTuple):
+    """What a batch normalisation finds per channel, each an array (C,)."""
+
+    mean: Array
+    variance: Array
+    inverse: Array  # 1 / √(variance + ε)
+    scale: Array  # γ · inverse
+    dgamma: Array
+    dbeta: Array
+    along_one: Array  # what the gradient loses, since the mean and the variance depend on x too
+    along_x: Array
+
+    @classmethod
+    def of(cls, channels: int, dtype: str) -> "Moments":
+        return cls(*np.zeros((len(cls._fields), channels), dtype))
+
+
+def batch_moments(tape: Tape, x: Place, gamma: Array, epsilon: float, found: Moments) -> None:
+    C = x.shape[-1]
+    parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 2 * C + 1)
+    tape.add(normalization.moments, len(x), fresh=FRESH, x=Each(x), part=Part(parts), rows=each(x) // C, C=C)
+    tape.add(
+        normalization.combine_moments, C, (0, C), 0, parts=parts, number=len(parts), gamma=gamma, mean=found.mean,
+        variance=found.variance, inverse=found.inverse, scale=found.scale, first=Times(1), C=C, epsilon=float(epsilon),
+    )  # fmt: skip
+
+
+def scale_rows(tape: Tape, x: Place, mean: Array, scale: Array, shift: Array, y: Place) -> None:
+    C = x.shape[-1]
+    tape.add(
+        normalization.scale_rows,
+        len(x),
+        x=Each(x),
+        mean=mean,
+        scale=scale,
+        shift=shift,
+        y=Each(y),
+        rows=each(x) // C,
+        C=C,
+    )
+
+
+def batch_norm_backward(
+    tape: Tape, dy: Place, x: Place, dx: Place, found: Moments, dgamma: Array, dbeta: Array
+) -> None:
+    C = x.shape[-1]
+    rows = each(x) // C
+    parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 2 * C)
+    tape.add(
+        normalization.gradient_sums, len(x), fresh=FRESH, dy=Each(dy), x=Each(x), mean=found.mean, part=Part(parts),
+        rows=rows, C=C,
+    )  # fmt: skip
+    tape.add(
+        normalization.combine_sums, C, (0, C), 0, parts=parts, number=len(parts), inverse=found.inverse,
+        dgamma=dgamma, dbeta=dbeta, along_one=found.along_one, along_x=found.along_x, first=Times(1), C=C,
+        rows=len(x) * rows,
+    )  # fmt: skip
+    tape.add(
+        normalization.input_gradient, len(x), dy=Each(dy), x=Each(x), mean=found.mean, scale=found.scale,
+        along_one=found.along_one, along_x=found.along_x, dx=Each(dx), rows=rows, C=C,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------- loss and optimizers
+
+
+def softmax_cross_entropy(tape: Tape, scores: Place, targets: Place, losses: Place, probabilities: Place) -> None:
+    tape.add(
+        softmax.softmax_cross_entropy, len(scores), scores=Each(scores), targets=Each(targets), losses=Each(losses),
+        probabilities=Each(probabilities), K=scores.shape[-1],
+    )  # fmt: skip
+
+
+def softmax_gradient(tape: Tape, probabilities: Place, targets: Place, weights: Place, gradient: Place) -> None:
+    tape.add(
+        softmax.gradient, len(targets), probabilities=Each(probabilities), targets=Each(targets), weights=Each(weights),
+        gradient=Each(gradient), K=targets.shape[-1],
+    )  # fmt: skip
+
+
+def sgd(tape: Tape, w: Array, g: Array, velocity: Array, settings: np.ndarray, nesterov: bool) -> None:
+    """`settings`, here and below: what the kernel says, as float64."""
+    tape.add(
+        optimizers.sgd, w.size, cut(w.size, unit=UNIT), 0, w=Each(w), g=Each(g), velocity=Each(velocity), settings=settings,
+        nesterov=int(nesterov),
+    )  # fmt: skip
+
+
+def adam(tape: Tape, w: Array, g: Array, m: Array, v: Array, settings: np.ndarray) -> None:
+    tape.add(
+        optimizers.adam,
+        w.size,
+        cut(w.size, unit=UNIT),
+        0,
+        w=Each(w),
+        g=Each(g),
+        m=Each(m),
+        v=Each(v),
+        settings=settings,
+    )
+
+
+def rmsprop(
+    tape: Tape, w: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None, settings: np.ndarray
+) -> None:
+    tape.add(
+        optimizers.rmsprop, w.size, cut(w.size, unit=UNIT), 0, w=Each(w), g=Each(g), square=Each(square),
+        mean=0 if mean is None else Each(mean), velocity=0 if velocity is None else Each(velocity), settings=settings,
+    )  # fmt: skip

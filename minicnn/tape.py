@@ -1,0 +1,421 @@
+"""The tape: work for all cores as a list of instructions, and the memory they share.
+
+An instruction is a kernel, its arguments, and the number of equal items (images, rows, numbers) it is done for. The items
+are cut into groups by their number alone, never by the number of workers, so that every sum has one order and results
+are the same to the bit for any number of threads.
+
+Instructions that follow each other through the same items form a strand: a worker takes a group and does all of them for
+a few items at a time, while those are in its cache. Strands that do not touch each other's memory form a phase. A phase
+begins when the one before it is done. All of this follows from what each kernel reads and writes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .kernels import walk
+from .kernels.jit import Kernel
+from .memory import ALIGNMENT, aligned
+from .threads import get_threads, hand_over
+
+GROUPS = 16  # parts of a batch: as many workers can share it, and so many partial gradients are added up
+
+
+def cut(items: int, parts: int = GROUPS, unit: int = 1) -> tuple[int, ...]:
+    """Where the groups of so many items begin and end: equal parts that begin at multiples of `unit`."""
+    parts = max(1, min(parts, -(-items // unit)))
+    return (*(items * part // parts // unit * unit for part in range(parts)), items)
+
+
+def pieces(items: int, most: int) -> list[int]:
+    """So many items in as few pieces of nearly equal size as there can be with at most `most` in one."""
+    sizes = []
+    while items:
+        sizes.append(-(-items // -(-items // most)))
+        items -= sizes[-1]
+    return sizes
+
+
+class Buffer:
+    """Memory of a tape: for a number of items (`each` has so many bytes), for a group's partial result, or for scratch.
+
+    `kind` "items": one part per item; it stays in a worker's cache if a single strand uses it. "whole": one for all.
+    "scratch": each worker's own, and any instruction may overwrite it; "cleared": each worker's own, zero at first, and
+    nobody else's.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any, kind: str) -> None:
+        self.shape, self.dtype, self.kind = tuple(shape), np.dtype(dtype), kind
+        self.size = max(1, math.prod(self.shape)) * self.dtype.itemsize
+        self.storage = self  # what lies in the same memory has the same storage
+        self.strands: set[int] = set()  # that use it, by number
+        self.address = 0  # of the first byte; of a worker's own memory, the offset there
+        self.local = kind in ("scratch", "cleared")  # a place in every worker's own memory
+        self.each = self.size // self.shape[0] if self.shape and self.shape[0] else 0
+
+    def reshaped(self, *shape: int) -> "Buffer":
+        """The same memory, seen in another shape."""
+        view = Buffer(shape, self.dtype, self.kind)
+        view.storage = self.storage
+        return view
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+Place = Buffer | np.ndarray
+
+
+class Each(NamedTuple):
+    """As an argument: the part of the block of items that a call is for."""
+
+    place: Place
+
+
+class Part(NamedTuple):
+    """As an argument: the part of the group."""
+
+    place: Place
+
+
+class Times(NamedTuple):
+    """As an argument: this, times the number of the first item."""
+
+    factor: int
+
+
+class Constant(NamedTuple):
+    """As an argument: an array that nobody writes to any more."""
+
+    array: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """As an argument: an array made for the numbers of items that will be done at once."""
+
+    make: Callable[[Sequence[int]], np.ndarray]
+
+
+class Fresh(NamedTuple):
+    """As an argument: 1 in the first block of a group, 0 afterwards."""
+
+
+FRESH = Fresh()
+Argument = Place | Each | Part | Times | Constant | Fitted | Fresh | int | float
+
+
+class Access(NamedTuple):
+    """What an instruction does to memory."""
+
+    place: Place
+    way: str  # "each", "part" or "whole"
+    writes: bool
+
+    def meets(self, other: "Access") -> bool:
+        """Whether the two cannot be done at the same time."""
+        if not (self.writes or other.writes):
+            return False
+        if isinstance(self.place, Buffer) and isinstance(other.place, Buffer):
+            return self.place.storage is other.place.storage
+        if isinstance(self.place, Buffer) or isinstance(other.place, Buffer):
+            return False
+        return bool(np.may_share_memory(self.place, other.place))
+
+    def follows(self, other: "Access") -> bool:
+        """Whether a worker that does the one after the other, group by group, does it right."""
+        return self.way == other.way != "whole"
+
+
+@dataclass
+class Instruction:
+    kernel: Kernel
+    dtype: str
+    arguments: list[Argument]
+    accesses: list[Access]
+
+
+@dataclass
+class Strand:
+    """Instructions done one after the other for a group of items, `block` items at a time."""
+
+    number: int
+    cuts: tuple[int, ...]
+    block: int
+    instructions: list[Instruction] = field(default_factory=list)
+
+    def counts(self) -> list[int]:
+        """The numbers of items done at once."""
+        return sorted({n for a, b in zip(self.cuts, self.cuts[1:], strict=False) for n in pieces(b - a, self.block)})
+
+    def meets(self, accesses: list[Access]) -> bool:
+        return any(a.meets(b) for i in self.instructions for a in i.accesses for b in accesses)
+
+    def takes(self, accesses: list[Access]) -> bool:
+        return all(not a.meets(b) or a.follows(b) for i in self.instructions for a in i.accesses for b in accesses)
+
+
+Phase = list[Strand]
+Call = Callable[[], None]
+
+
+class Tape:
+    """Instructions in the order in which they are added; `run` does them all."""
+
+    def __init__(self, dtype: Any, groups: int = GROUPS, poison: bool = False) -> None:
+        self.dtype, self.groups, self.poison = np.dtype(dtype).name, groups, poison
+        self.sections: list[list[Phase] | Call] = []
+        self.labels: list[str] = []
+        self.buffers: list[Buffer] = []
+        self.strands = 0
+        self.programs: list[Program | Call] = []
+        self.local_bytes = 0
+        self.memory: np.ndarray = np.empty(0, np.uint8)
+        self.wall = False
+
+    # ------------------------------------------------------------------ memory
+
+    def buffer(self, shape: Sequence[int], kind: str = "items", dtype: Any = None) -> Buffer:
+        buffer = Buffer(shape, dtype or self.dtype, kind)
+        self.buffers.append(buffer)
+        return buffer
+
+    def whole(self, *shape: int) -> Buffer:
+        return self.buffer(shape, "whole")
+
+    def scratch(self, *shape: int) -> Buffer:
+        return self.buffer(shape, "scratch")
+
+    def cleared(self, *shape: int) -> Buffer:
+        return self.buffer(shape, "cleared")
+
+    def array(self, buffer: Buffer) -> np.ndarray:
+        """A buffer as an array, after `finish`; one that a strand kept to itself has no such place."""
+        start = buffer.storage.address
+        return self.memory[start : start + buffer.size].view(buffer.dtype).reshape(buffer.shape)
+
+    # ------------------------------------------------------------------ instructions
+
+    def add(
+        self, kernel: Kernel, items: int, cuts: tuple[int, ...] | None = None, at_once: int = 1, /, **named: Argument
+    ) -> None:
+        """A kernel for so many items, cut into groups as images are unless told; `at_once` at a time, 0 for all.
+
+        The arguments are the kernel's, by name: a buffer or an array stands for its address.
+        """
+        if items == 0:
+            return
+        arguments = [named.pop(name) for name in kernel.names]
+        assert not named, f"kernel {kernel.name} has no argument {min(named)}"
+        accesses = []
+        for name, argument in zip(kernel.names, arguments, strict=True):
+            place = argument.place if isinstance(argument, Each | Part) else argument
+            if isinstance(place, Buffer) and place.storage.local:
+                continue
+            if isinstance(place, Buffer | np.ndarray):
+                way = "each" if isinstance(argument, Each) else "part" if isinstance(argument, Part) else "whole"
+                accesses.append(Access(place, way, name in kernel.writes))
+        cuts = cut(items, self.groups) if cuts is None else cuts
+        block = at_once or items
+        strand = self._strand(cuts, accesses, block)
+        strand.instructions.append(Instruction(kernel, self.dtype, arguments, accesses))
+        strand.block = max(strand.block, block)
+        for access in accesses:
+            if isinstance(access.place, Buffer):
+                access.place.storage.strands.add(strand.number if access.way == "each" else -1)
+
+    def _strand(self, cuts: tuple[int, ...], accesses: list[Access], block: int) -> Strand:
+        """That of the last phase which can take the instruction; else a new one, in a new phase if it must wait."""
+        if not self.sections or callable(self.sections[-1]):
+            self.sections.append([])
+        phases = self.sections[-1]
+        assert isinstance(phases, list)
+        if not phases or self.wall:
+            phases.append([])
+            self.wall = False
+        met = [strand for strand in phases[-1] if strand.meets(accesses)]
+        if len(met) <= 1:
+            for strand in met or phases[-1][-1:]:
+                if strand.cuts == cuts and strand.takes(accesses):
+                    return strand
+        if met:
+            phases.append([])
+        self.strands += 1
+        strand = Strand(self.strands, cuts, block)
+        phases[-1].append(strand)
+        return strand
+
+    def keep(self, place: Buffer) -> None:
+        """Gives a buffer a place where `array` finds it after a run."""
+        place.storage.strands.add(-1)
+
+    def barrier(self) -> None:
+        """What comes next waits for all before it."""
+        self.wall = True
+
+    def call(self, function: Call, *places: Buffer) -> None:
+        """Has the caller's thread call a function of Python between phases; it may use these buffers."""
+        self.sections.append(function)
+        for place in places:
+            self.keep(place)
+
+    # ------------------------------------------------------------------ finishing
+
+    def finish(self) -> "Tape":
+        """Gives every buffer its place and translates the instructions for the workers."""
+        blocks = {s.number: s.block for s in self._all_strands()}
+        size, local, shared = 0, 0, 0
+        for buffer in self.buffers:
+            strands = buffer.strands
+            if buffer.kind == "items" and len(strands) == 1 and -1 not in strands:
+                (number,) = strands
+                buffer.local = True
+                buffer.address, local = local, local + _room(min(blocks[number], len(buffer)) * buffer.each)
+            elif buffer.kind == "cleared":
+                buffer.address, local = local, local + _room(buffer.size)
+            elif buffer.kind != "scratch":
+                buffer.address, size = size, size + _room(buffer.size)
+        for strand in self._all_strands():
+            for instruction in strand.instructions:
+                used = 0
+                for place, argument in enumerate(instruction.arguments):
+                    if isinstance(argument, Fitted):
+                        instruction.arguments[place] = Constant(argument.make(strand.counts()))
+                    if isinstance(argument, Buffer) and argument.kind == "scratch":
+                        argument.storage.address, used = local + used, used + _room(argument.size)
+                shared = max(shared, used)
+        self.local_bytes = local + shared
+        self.memory = aligned(size)
+        if self.poison:
+            self.memory.fill(0xFF)  # as floats: not a number
+        self.programs = [s if callable(s) else Program(self, s) for s in self.sections]
+        return self
+
+    def _all_strands(self) -> Iterable[Strand]:
+        return (strand for section in self.sections if not callable(section) for phase in section for strand in phase)
+
+    def run(self) -> None:
+        if not self.programs:
+            self.finish()
+        for program in self.programs:
+            program()
+
+
+def _room(size: int) -> int:
+    """Bytes that a buffer takes, so that the next begins at a cache line; a line is left between any two."""
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + ALIGNMENT
+
+
+class Program:
+    """Phases without Python between them, as the arrays that `walk` reads, and the memory of each worker."""
+
+    def __init__(self, tape: Tape, phases: list[Phase]) -> None:
+        self.tape = tape
+        self.state = aligned(8 * 2 * walk.LINE).view(np.int64)
+        self.state.fill(0)
+        self.times = np.zeros(len(phases) + 1, np.int64)
+        self.number = 0
+        table, strands, cuts, instructions = [], [], [], []  # type: ignore[var-annotated]
+        offset = 0
+        for phase in phases:
+            table.append((len(strands), sum(len(strand.cuts) - 1 for strand in phase)))
+            for strand in phase:
+                begin = len(instructions)
+                for instruction in strand.instructions:
+                    instructions.append((instruction.kernel.address(instruction.dtype), offset))
+                    offset += 1 + walk.FIELDS * _arity(instruction)
+                strands.append((begin, len(instructions), len(cuts), len(strand.cuts) - 1, strand.block))
+                cuts += strand.cuts
+        self.phases, self.strands = np.array(table), np.array(strands)
+        self.cuts, self.instructions = np.array(cuts), np.array(instructions)
+        self.listed = [i for phase in phases for strand in phase for i in strand.instructions]
+        self.state[0] = len(phases) << walk.PHASE
+        self.workers: list[tuple[np.ndarray, np.ndarray]] = []
+        self.zero = walk.NUMBERS[tape.dtype]
+
+    def worker(self, number: int) -> int:
+        """The address of a worker's arguments: like all others', but for the addresses of its own memory."""
+        while len(self.workers) <= number:
+            own = aligned(self.tape.local_bytes)
+            own.fill(0)
+            if self.tape.poison:
+                self._poison(own)
+            rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
+            self.workers.append((own, np.array(rows, np.int64)))
+        return int(self.workers[number][1].ctypes.data)
+
+    def _poison(self, own: np.ndarray) -> None:
+        kept = [(b.address, b.size) for b in self.tape.buffers if b.kind == "cleared"]
+        mask = np.ones(len(own), bool)
+        for start, size in kept:
+            mask[start : start + size] = False
+        own[mask] = 0xFF
+
+    def _fields(self, instruction: Instruction, own: int) -> list[int]:
+        rows = [_arity(instruction)]
+        for argument in instruction.arguments:
+            rows += self._field(argument, own)
+        return rows + [0] * (1 + walk.FIELDS * rows[0] - len(rows))
+
+    def _field(self, argument: Argument, own: int) -> tuple[int, int, int, int]:
+        """Value, and what is added to it per group, per item, and in a group's first block."""
+        match argument:
+            case Fresh():
+                return 0, 0, 0, 1
+            case Times(factor):
+                return 0, 0, factor, 0
+            case Each(place):
+                if isinstance(place, np.ndarray):
+                    return place.ctypes.data, 0, place[:1].nbytes, 0
+                if place.storage.local:
+                    return own + place.storage.address, 0, 0, 0
+                return self._address(place), 0, place.each, 0
+            case Constant(array):
+                return array.ctypes.data, 0, 0, 0
+            case Part(place):
+                if isinstance(place, np.ndarray):
+                    return place.ctypes.data, place[:1].nbytes, 0, 0
+                return self._address(place), place.each, 0, 0
+            case np.ndarray():
+                return argument.ctypes.data, 0, 0, 0
+            case Buffer():
+                if argument.storage.local:
+                    return own + argument.storage.address, 0, 0, 0
+                return self._address(argument), 0, 0, 0
+            case float():
+                return int(np.float64(argument).view(np.int64)), 0, 0, 0
+            case Fitted():
+                raise TypeError("a fitted array is made by Tape.finish")
+            case _:
+                return int(argument), 0, 0, 0
+
+    def _address(self, buffer: Buffer) -> int:
+        return int(self.tape.memory.ctypes.data) + buffer.storage.address
+
+    def __call__(self) -> None:
+        """Runs on all workers; returns when the last task is done."""
+        if not walk.is_over(int(self.state[0]), len(self.phases)):
+            self._walk(0, self.number)  # a run that an interrupt of the caller left to the helpers
+        self.number = self.number % 0x7FFFFF + 1
+        workers = min(get_threads(), int(self.phases[:, 1].max()))
+        for worker in range(workers):
+            self.worker(worker)
+        self.times[0] = walk.now()
+        self.state[0] = walk.begin(self.number)
+        number = self.number
+        for worker in range(1, workers):
+            hand_over(partial(self._walk, worker, number))
+        self._walk(0, number)
+
+    def _walk(self, worker: int, number: int) -> None:
+        walk.walk(
+            self.zero, number, self.state.ctypes.data, self.phases, self.strands, self.cuts, self.instructions,
+            self.worker(worker), self.times,
+        )  # fmt: skip
+
+
+def _arity(instruction: Instruction) -> int:
+    return next(arity for arity in walk.ARITIES if arity >= len(instruction.arguments))
