@@ -334,6 +334,8 @@ class Program:
         self.listed = [i for phase in phases for strand in phase for i in strand.instructions]
         self.state[0] = len(phases) << walk.PHASE
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []
+        self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
+        self.measured = False
         self.zero = walk.NUMBERS[tape.dtype]
 
     def worker(self, number: int) -> int:
@@ -345,6 +347,7 @@ class Program:
                 self._poison(own)
             rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
             self.workers.append((own, np.array(rows, np.int64)))
+            self.spent.append(np.zeros(len(self.listed), np.int64))
         return int(self.workers[number][1].ctypes.data)
 
     def _poison(self, own: np.ndarray) -> None:
@@ -413,8 +416,11 @@ class Program:
     def _walk(self, worker: int, number: int) -> None:
         walk.walk(
             self.zero, number, self.state.ctypes.data, self.phases, self.strands, self.cuts, self.instructions,
-            self.worker(worker), self.times,
+            self.worker(worker), self.times, self.spent[worker] if self.measured else NOTHING,
         )  # fmt: skip
+
+
+NOTHING = np.empty(0, np.int64)
 
 
 def _arity(instruction: Instruction) -> int:

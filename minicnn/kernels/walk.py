@@ -132,7 +132,9 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh):
 
 
 @part
-def run_task(zero: Any, task: int, strand: int, strands: Any, cuts: Any, instructions: Any, arguments: int) -> None:
+def run_task(
+    zero: Any, task: int, strand: int, strands: Any, cuts: Any, instructions: Any, arguments: int, spent: Any
+) -> None:  # fmt: skip
     """One task of a phase: all instructions of a strand, for the items of one group, block by block."""
     while task >= strands[strand, 3]:
         task -= strands[strand, 3]
@@ -144,16 +146,24 @@ def run_task(zero: Any, task: int, strand: int, strands: Any, cuts: Any, instruc
         blocks = (last - first + block - 1) // block
         count = (last - first + blocks - 1) // blocks  # blocks of nearly equal size
         for i in range(begin, end):
+            start = clock() if spent.size else 0
             call_kernel(zero, instructions[i, 0], arguments + 8 * instructions[i, 1], task, first, count, fresh)
+            if spent.size:
+                spent[i] += clock() - start
         first += count
         fresh = 0
 
 
 @cached
 def walk(
-    zero: Any, run: int, state: int, phases: Any, strands: Any, cuts: Any, instructions: Any, arguments: int, times: Any
-) -> None:
-    """Does tasks of a program until all are done; `state` is the address of the word, a line later of the tasks done."""
+    zero: Any, run: int, state: int, phases: Any, strands: Any, cuts: Any, instructions: Any, arguments: int, times: Any,
+    spent: Any,
+) -> None:  # fmt: skip
+    """Does tasks of a program until all are done; `state` is the address of the word, a line later of the tasks done.
+
+    `times` takes the cycle counter at the end of each phase and `spent`, unless it is empty, this worker's cycles in each
+    instruction.
+    """
     finished = state + 8 * LINE
     waited = 0
     while True:
@@ -165,7 +175,7 @@ def walk(
         if task < tasks:
             if exchange(state, word, word + 1):
                 waited = 0
-                run_task(zero, task, phases[phase, 0], strands, cuts, instructions, arguments)
+                run_task(zero, task, phases[phase, 0], strands, cuts, instructions, arguments, spent)
                 if add_one(finished) == tasks:
                     write(finished, 0)
                     times[phase + 1] = clock()

@@ -18,6 +18,7 @@ kernels; in float64, in which gradients are checked, by about 1e-14.
 """
 
 from functools import cache, lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ from numba.extending import intrinsic
 from .convolution import pad, prepare_gradient
 from .jit import kernel, native, part
 from .product import plan, run_plan
-from .simd import Emitter, call, clear, copy, i64, int_at, lanes, load, number_at, put, size_of, store, width_of
+from .simd import Emitter, call, clear, copy, fill, i64, int_at, lanes, load, number_at, put, size_of, store, width_of
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact
-TRANSFORM = 10  # multiply-adds
+TRANSFORM = 5  # multiply-adds
 UNIT = 16  # channels in the largest vector
-PATCHES = 48  # computed together: enough rows for the tile, and few enough for the second-level cache
+SKEW = 16  # numbers between the planes, which must not lie a power of two apart: they would evict each other
+PATCHES = 32  # computed together: enough rows for the tile, and few enough for the second-level cache
 
 
 @cache
@@ -59,10 +61,49 @@ def choose(dtype: str, image: tuple[int, int], size: tuple[int, int], channels: 
     if size not in ((3, 3), (5, 5)) or channels % width or filters % width:
         return 0
     costs = {0: image[0] * image[1] * r * r * channels * filters}
-    for m in (2, 4):
+    for m in range(2, len(POINTS) + 3 - r):
         patches = -(-image[0] // m) * -(-image[1] // m)
         costs[m] = patches * (m + r - 1) ** 2 * (channels * filters + TRANSFORM * (channels + filters))
     return min(costs, key=lambda m: costs[m])
+
+
+def pairs(rows: np.ndarray) -> list[tuple[int, int]]:
+    """Rows that differ in signs only, as those of the points p and -p do; each row in one pair at most."""
+    found: list[tuple[int, int]] = []
+    for i, k in combinations(range(len(rows)), 2):
+        if (abs(rows[i]) == abs(rows[k])).all() and not {i, k} & {n for pair in found for n in pair}:
+            found.append((i, k))
+    return found
+
+
+def multiply(emit: Emitter, L: np.ndarray, vectors: list[Any]) -> list[Any]:
+    """L · vectors, with half of the arithmetic: of two columns that differ in signs the sum and the difference of the
+    vectors are taken first, of two such rows the common and the opposite part are computed once."""
+    builder, L, vectors = emit.builder, L.copy(), list(vectors)
+    for j, k in pairs(L.T):
+        a, b = vectors[j], vectors[k]
+        vectors[j], vectors[k] = builder.fadd(a, b), builder.fsub(a, b)
+        L[:, j], L[:, k] = (L[:, j] + L[:, k]) / 2, (L[:, j] - L[:, k]) / 2
+
+    def times(row: np.ndarray) -> Any:
+        """Σ_k row[k] · vectors[k], with additions alone where a coefficient is 1 or -1."""
+        total = None
+        for factor, vector in sorted(zip(row, vectors, strict=True), key=lambda term: abs(term[0]) != 1):
+            if factor == 0:
+                continue
+            if total is None:
+                total = vector if factor == 1 else builder.fmul(vector, emit.constant(factor))
+            elif abs(factor) == 1:
+                total = (builder.fadd if factor == 1 else builder.fsub)(total, vector)
+            else:
+                total = emit.multiply_add(vector, emit.constant(factor), total)
+        return emit.zero if total is None else total
+
+    results = [None] * len(L)
+    for i, k in pairs(L):
+        common, opposite = times((L[i] + L[k]) / 2), times((L[i] - L[k]) / 2)
+        results[i], results[k] = builder.fadd(common, opposite), builder.fsub(common, opposite)
+    return [times(row) if result is None else result for row, result in zip(L, results, strict=True)]
 
 
 @intrinsic(prefer_literal=True)
@@ -82,30 +123,16 @@ def transform(typing, dtype, kind, m, r, source, s_i, s_j, target, t_i, t_j, bia
         source, s_i, s_j, target, t_i, t_j, bias, relu = arguments[4:]
         emit = Emitter(builder, dtype.literal_value)
 
-        def times(row: np.ndarray, vectors: list[Any]) -> Any:
-            """Σ_k row[k] · vectors[k], with additions alone where a coefficient is 1 or -1."""
-            total = None
-            for factor, vector in zip(row, vectors, strict=True):
-                if factor == 0:
-                    continue
-                if total is None:
-                    total = vector if factor == 1 else builder.fmul(vector, emit.constant(factor))
-                elif abs(factor) == 1:
-                    total = (builder.fadd if factor == 1 else builder.fsub)(total, vector)
-                else:
-                    total = emit.multiply_add(vector, emit.constant(factor), total)
-            return total
-
         def at(base: Any, stride_i: Any, stride_j: Any, i: int, j: int) -> Any:
             return emit.at(emit.at(base, stride_i, i), stride_j, j)
 
         height, width = L.shape
-        d = [[emit.load(at(source, s_i, s_j, i, j)) for j in range(width)] for i in range(width)]
-        half = [[times(L[i], [d[k][j] for k in range(width)]) for j in range(width)] for i in range(height)]  # L d
+        columns = [
+            multiply(emit, L, [emit.load(at(source, s_i, s_j, i, j)) for i in range(width)]) for j in range(width)
+        ]  # of L d
         start = emit.load(bias) if kind_ == "output" else None
         for i in range(height):
-            for j in range(height):
-                value = times(L[j], half[i])  # (L d) Lᵀ
+            for j, value in enumerate(multiply(emit, L, [column[i] for column in columns])):  # (L d) Lᵀ
                 address = at(target, t_i, t_j, i, j)
                 if kind_ == "output":
                     value = builder.fadd(value, start)
@@ -141,16 +168,14 @@ def plans(
     dtype: str, m: int, r: int, patches: int, rows: int, C: int, F: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The T·T products of `rows` patches (of `patches` there is room for): forward, kernel gradient, input gradient."""
-    planes = (m + r - 1) ** 2
-    sizes = {"I": planes, "a_k": 1}
+    planes, x_plane, y_plane = (m + r - 1) ** 2, patches * C + SKEW, patches * F + SKEW
     return (
-        plan(dtype, rows, F, **sizes, a_i=patches * C, b_i=C * F, c_i=patches * F, a_row=C, c_row=F, K=C, b_k=F),
+        plan(dtype, rows, F, I=planes, a_i=x_plane, b_i=C * F, c_i=y_plane, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
         plan(
-            dtype, C, F, I=planes, a_i=patches * C, b_i=patches * F, c_i=C * F, a_row=1, c_row=F,
-            K=rows, a_k=C, b_k=F, start=2,
+            dtype, C, F, I=planes, a_i=x_plane, b_i=y_plane, c_i=C * F, a_row=1, c_row=F, K=rows, a_k=C, b_k=F, start=2
         ),
-        plan(dtype, rows, C, **sizes, a_i=patches * F, b_i=F * C, c_i=patches * C, a_row=F, c_row=C, K=F, b_k=C),
-    )  # fmt: skip
+        plan(dtype, rows, C, I=planes, a_i=y_plane, b_i=F * C, c_i=x_plane, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
+    )
 
 
 @part
@@ -197,25 +222,28 @@ def kernel_to_planes(zero, count, kernel, planes, function, channels, first, r, 
 
 
 @kernel("dkernel", "total")
-def planes_to_kernel(zero, count, parts, number, stride, total, dkernel, function, channels, first, r, T):
-    """dkernel = Gᵀ (Σ_p dU_p) G for `count` of the channel pairs; `total` is scratch for one vector of planes."""
+def planes_to_kernel(
+    zero, count, parts, number, stride, total, dkernel, function, channels, first, r, T, room
+):  # fmt: skip
+    """dkernel = Gᵀ (Σ_p dU_p) G for `count` of the channel pairs; `total` is scratch for the planes of `room` of them."""
     size, lanes = size_of(zero), width_of(zero)
     step = size * channels
-    for k in range(first, first + count, lanes):
-        left = first + count - k
+    for begin in range(first, first + count, room):
+        pairs = min(room, first + count - begin)
         for plane in range(T * T):
-            place = parts + plane * step + size * k
-            sum0 = load(place, left, zero)
-            for p in range(1, number):
-                sum0 += load(place + p * stride, left, zero)
-            store(sum0, total + size * lanes * plane, lanes)
-        call(function, total, T * size * lanes, size * lanes, dkernel + size * k, r * step, step, lanes, 0, 0)
+            for k in range(0, pairs, lanes):
+                place, left = parts + plane * step + size * (begin + k), pairs - k
+                even, odd = load(place, left, zero), fill(zero, zero)
+                for p in range(1, number):
+                    even, odd = odd, even + load(place + p * stride, left, zero)
+                store(even + odd, total + size * (room * plane + k), left)
+        call(function, total, T * size * room, size * room, dkernel + size * begin, r * step, step, pairs, 0, 0)
 
 
 @kernel("y", "padded", "V", "M", "results")
 def winograd(
     zero, count, x, U, bias, y, padded, V, M, results, plans, functions, H, W, C, F, top, left, padded_width,
-    padded_bytes, OH, OW, m, T, down, across, room, relu,
+    padded_bytes, OH, OW, m, T, down, across, room, skew, relu,
 ):  # fmt: skip
     """Forward; `padded` is 0 where an image consists of whole patches, `results` where the output does.
 
@@ -223,7 +251,7 @@ def winograd(
     """
     size = size_of(zero)
     patches = down * across
-    plane, result_plane = size * C * patches * room, size * F * patches * room
+    plane, result_plane = size * (C * patches * room + skew), size * (F * patches * room + skew)
     line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
     y_line, result_line = size * OW * F, size * across * m * F
     while count > 0:
@@ -263,6 +291,7 @@ def winograd(
 def winograd_backward(
     zero, count, fresh, x, dy, y, Ut, dU, dbias, dx, padded, padded_dy, padded_dx, V, Z, kernel_plans, input_plans,
     functions, H, W, C, F, top, left, padded_width, padded_bytes, OH, OW, m, T, down, across, room,
+    skew,
 ):  # fmt: skip
     """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well."""
     size = size_of(zero)
@@ -270,7 +299,7 @@ def winograd_backward(
         clear(dU, size * T * T * C * F)
         clear(dbias, size * F)
     patches = down * across
-    plane, dy_plane = size * C * patches * room, size * F * patches * room
+    plane, dy_plane = size * (C * patches * room + skew), size * (F * patches * room + skew)
     line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
     dy_line, padded_dy_line = size * OW * F, size * across * m * F
     while count > 0:

@@ -16,6 +16,7 @@ from ..tape import FRESH, Buffer, Constant, Each, Fitted, Part, Place, Tape, Tim
 from .cpu_dense import LANES, Dense, add_up
 from .reference import Array, Pads, Pair
 
+SUMMED = 256  # channel pairs whose planes are added up at once
 NO_PADS: Pads = ((0, 0), (0, 0))
 
 
@@ -258,11 +259,11 @@ class Winograd:
             "H": g.image[0], "W": g.image[1], "C": g.channels, "F": g.filters, "top": g.pads[0][0], "left": g.pads[1][0],
             "padded_width": self.room_needed[1], "padded_bytes": self.room_needed[0] * self.room_needed[1] * g.channels * size,
             "OH": g.outputs[0], "OW": g.outputs[1], "m": self.m, "T": self.T, "down": self.down, "across": self.across,
-            "room": room,
+            "room": room, "skew": winograd.SKEW,
         }  # fmt: skip
 
     def _planes(self, tape: Tape, room: int, channels: int) -> Buffer:
-        return tape.scratch(self.T * self.T, room * self.down * self.across, channels)
+        return tape.scratch(self.T * self.T, room * self.down * self.across * channels + winograd.SKEW)
 
     def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
         g = self.geometry
@@ -302,9 +303,9 @@ class Winograd:
             tape.add(
                 winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
                 parts=dU, number=parts, stride=T * T * pairs * np.dtype(self.dtype).itemsize,
-                total=tape.scratch(T * T, LANES), dkernel=dkernel,
+                total=tape.scratch(T * T, SUMMED), dkernel=dkernel,
                 function=winograd.transformation(self.dtype, "kernel gradient", self.m, self.r),
-                channels=pairs, first=Times(1), r=self.r, T=T,
+                channels=pairs, first=Times(1), r=self.r, T=T, room=SUMMED,
             )  # fmt: skip
             if dbias is not None:
                 add_up(tape, dbiases, dbias)
