@@ -9,11 +9,14 @@ matrices,
 and Σ_c V ⊙ U is, for each of the T·T positions, a product of matrices: (patches × channels) · (channels × filters). They
 run on the register tile. F(4×4, 3×3) needs 36 multiplications for what takes the definition 144, F(4×4, 5×5) 64 for 400.
 
+A convolution of stride s is one of stride 1: every s-th pixel of every s-th line makes an image of its own, with every
+s-th tap of the kernel, so that there are s² times as many channels, and kernels of ⌈size / s⌉ taps a side.
+
 The gradients are the exact adjoints, step by step: with Z = A dy Aᵀ
 
     dU = Σ_patches V ⊙ Z   dkernel = Gᵀ dU G          dV = Σ_f Z ⊙ U   dx += B dV Bᵀ, patch by overlapping patch
 
-In float32 the result differs from the definition by about 5e-6 of its largest number, against 6e-7 for the direct
+In float32 the result differs from the definition by up to 1e-5 of its largest number, against 6e-7 for the direct
 kernels; in float64, in which gradients are checked, by about 1e-14.
 """
 
@@ -52,18 +55,21 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return At, G, Bt
 
 
-def choose(dtype: str, image: tuple[int, int], size: tuple[int, int], channels: int, filters: int) -> int:
+def choose(
+    dtype: str, image: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int
+) -> int:
     """m of the fastest F(m×m, r×r) for an output of height and width `image`, or 0 where the direct kernels are faster.
 
     Counted in multiply-adds; a transformation costs about as much as `TRANSFORM` of them for each of its numbers.
     """
-    r, width = size[0], lanes(np.dtype(dtype))
-    if size not in ((3, 3), (5, 5)) or channels % width or filters % width:
+    width, r, spread = lanes(np.dtype(dtype)), -(-size[0] // strides[0]), channels * strides[0] ** 2
+    square = size[0] == size[1] and strides[0] == strides[1]
+    if not square or not 2 <= r <= 5 or channels % width or filters % width:
         return 0
-    costs = {0: image[0] * image[1] * r * r * channels * filters}
+    costs = {0: image[0] * image[1] * size[0] ** 2 * channels * filters}
     for m in range(2, len(POINTS) + 3 - r):
         patches = -(-image[0] // m) * -(-image[1] // m)
-        costs[m] = patches * (m + r - 1) ** 2 * (channels * filters + TRANSFORM * (channels + filters))
+        costs[m] = patches * (m + r - 1) ** 2 * (spread * filters + TRANSFORM * (spread + filters))
     return min(costs, key=lambda m: costs[m])
 
 
@@ -179,26 +185,48 @@ def plans(
 
 
 @part
-def to_planes(function, image, line, pixel, m, down, across, C, size, planes, row, plane, T):
-    """Transforms the patches of an image, m pixels apart, into planes (T, T, patches, C), from patch number `row` on.
+def to_planes(function, image, line, pixel, m, down, across, C, planes, row, plane, T):
+    """Transforms the patches of an image, m pixels apart, into planes, whose rows of so many bytes are for one patch.
 
-    line, pixel and plane are the bytes of a line and a pixel of the image and of a plane.
+    line, pixel and plane are the bytes of a line and a pixel of the image and of a plane, C the number of channels.
     """
     for i in range(down):
         for j in range(across):
             patch = image + m * (i * line + j * pixel)
-            place = planes + size * C * (row + i * across + j)
-            call(function, patch, line, pixel, place, T * plane, plane, C, 0, 0)
+            call(function, patch, line, pixel, planes + row * (i * across + j), T * plane, plane, C, 0, 0)
 
 
 @part
-def from_planes(function, planes, row, plane, T, m, down, across, C, size, bias, relu, image, line, pixel):
-    """The other way round: planes (T, T, patches, C) into, or added to, an image."""
+def from_planes(function, planes, row, plane, T, m, down, across, C, bias, relu, image, line, pixel):
+    """The other way round: from planes into, or added to, an image."""
     for i in range(down):
         for j in range(across):
             patch = image + m * (i * line + j * pixel)
-            place = planes + size * C * (row + i * across + j)
-            call(function, place, T * plane, plane, patch, line, pixel, C, bias, relu)
+            call(function, planes + row * (i * across + j), T * plane, plane, patch, line, pixel, C, bias, relu)
+
+
+@kernel("spread")
+def spread_taps(zero, count, kernel, spread, first, size, S, r, bytes_):
+    """The taps of a kernel as one for stride 1: (r, r, S, S, C, F), where (i, j, a, b) is tap (i·S + a, j·S + b) or 0.
+
+    `size` is that of the kernel, and `bytes_` what one tap, (C, F), takes.
+    """
+    for number in range(first, first + count):
+        b, a, j, i = number % S, number // S % S, number // (S * S) % r, number // (S * S * r)
+        row, column = i * S + a, j * S + b
+        if row < size and column < size:
+            copy(kernel + bytes_ * (row * size + column), spread + bytes_ * number, bytes_)
+        else:
+            clear(spread + bytes_ * number, bytes_)
+
+
+@kernel("kernel")
+def collect_taps(zero, count, spread, kernel, first, size, S, r, bytes_):
+    """The other way round, for the taps of the kernel from number `first` on."""
+    for number in range(first, first + count):
+        row, column = number // size, number % size
+        place = ((row // S * r + column // S) * S + row % S) * S + column % S
+        copy(spread + bytes_ * place, kernel + bytes_ * number, bytes_)
 
 
 @kernel("flipped")
@@ -240,48 +268,50 @@ def planes_to_kernel(
         call(function, total, T * size * room, size * room, dkernel + size * begin, r * step, step, pairs, 0, 0)
 
 
+@part
+def image_to_planes(function, image, line, pixel, S, m, down, across, C, planes, row, plane, T):
+    """As `to_planes`, for each of the S² images of every S-th pixel, whose channels lie side by side."""
+    for a in range(S):
+        for b in range(S):
+            corner, place = image + a * line + b * pixel, planes + pixel * (a * S + b)
+            to_planes(function, corner, S * line, S * pixel, m, down, across, C, place, row, plane, T)
+
+
 @kernel("y", "padded", "V", "M", "results")
 def winograd(
-    zero, count, x, U, bias, y, padded, V, M, results, plans, functions, H, W, C, F, top, left, padded_width,
+    zero, count, x, U, bias, y, padded, V, M, results, plans, functions, H, W, C, F, S, top, left, padded_width,
     padded_bytes, OH, OW, m, T, down, across, room, skew, relu,
 ):  # fmt: skip
     """Forward; `padded` is 0 where an image consists of whole patches, `results` where the output does.
 
     `plans` lists, for each number of images up to `room`, the address and the panels of the plan of its products.
     """
-    size = size_of(zero)
-    patches = down * across
-    plane, result_plane = size * (C * patches * room + skew), size * (F * patches * room + skew)
+    size, patches = size_of(zero), down * across
+    row, result_row = size * S * S * C, size * F
+    plane, result_plane = row * patches * room + size * skew, result_row * patches * room + size * skew
     line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
     y_line, result_line = size * OW * F, size * across * m * F
     while count > 0:
         pieces = (count + room - 1) // room
         images = (count + pieces - 1) // pieces
         for n in range(images):
-            source = x + n * H * line
+            image, image_line, place = x + n * H * line, line, V + n * patches * row
             if padded:
-                image = padded + n * padded_bytes
-                pad(zero, source, H, line, image + top * padded_line + left * pixel, padded_line)
-                to_planes(
-                    int_at(functions), image, padded_line, pixel, m, down, across, C, size, V, n * patches, plane, T
-                )
-            else:
-                to_planes(int_at(functions), source, line, pixel, m, down, across, C, size, V, n * patches, plane, T)
+                pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
+                image, image_line = padded, padded_line
+            image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
         run_plan(int_at(plans + 16 * images), int_at(plans + 16 * images + 8), V, U, 0, M)
         for n in range(images):
-            target = y + n * OH * y_line
+            target, target_line, place = y + n * OH * y_line, y_line, M + n * patches * result_row
             if results:
-                from_planes(
-                    int_at(functions + 8), M, n * patches, result_plane, T, m, down, across, F, size, bias, relu,
-                    results, result_line, size * F,
-                )  # fmt: skip
+                target, target_line = results, result_line
+            from_planes(
+                int_at(functions + 8), place, result_row, result_plane, T, m, down, across, F, bias, relu, target,
+                target_line, size * F,
+            )  # fmt: skip
+            if results:
                 for i in range(OH):
-                    copy(results + i * result_line, target + i * y_line, y_line)
-            else:
-                from_planes(
-                    int_at(functions + 8), M, n * patches, result_plane, T, m, down, across, F, size, bias, relu,
-                    target, y_line, size * F,
-                )  # fmt: skip
+                    copy(results + i * result_line, y + (n * OH + i) * y_line, y_line)
         x += images * H * line
         y += images * OH * y_line
         count -= images
@@ -290,55 +320,51 @@ def winograd(
 @kernel("dU", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z")
 def winograd_backward(
     zero, count, fresh, x, dy, y, Ut, dU, dbias, dx, padded, padded_dy, padded_dx, V, Z, kernel_plans, input_plans,
-    functions, H, W, C, F, top, left, padded_width, padded_bytes, OH, OW, m, T, down, across, room,
-    skew,
+    functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, T, down, across, room, skew,
 ):  # fmt: skip
     """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well."""
-    size = size_of(zero)
+    size, patches = size_of(zero), down * across
+    row, dy_row = size * S * S * C, size * F
     if fresh:
-        clear(dU, size * T * T * C * F)
+        clear(dU, row * T * T * F)
         clear(dbias, size * F)
-    patches = down * across
-    plane, dy_plane = size * (C * patches * room + skew), size * (F * patches * room + skew)
+    plane, dy_plane = row * patches * room + size * skew, dy_row * patches * room + size * skew
     line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
     dy_line, padded_dy_line = size * OW * F, size * across * m * F
     while count > 0:
         pieces = (count + room - 1) // room
         images = (count + pieces - 1) // pieces
         for n in range(images):
-            source, image_line = x + n * H * line, line
+            image, image_line, place = x + n * H * line, line, V + n * patches * row
             if padded:
-                source, image_line = padded + n * padded_bytes, padded_line
-                pad(zero, x + n * H * line, H, line, source + top * padded_line + left * pixel, padded_line)
-            to_planes(int_at(functions), source, image_line, pixel, m, down, across, C, size, V, n * patches, plane, T)
-            gradient, gradient_line = dy + n * OH * dy_line, dy_line
+                pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
+                image, image_line = padded, padded_line
+            image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
+            gradient, gradient_line, place = dy + n * OH * dy_line, dy_line, Z + n * patches * dy_row
             result = y + n * OH * dy_line if y else 0
+            prepare_gradient(zero, gradient, result, OH, OW, F, padded_dy, padded_dy_line, dbias)
             if padded_dy:
-                prepare_gradient(zero, gradient, result, OH, OW, F, padded_dy, padded_dy_line, dbias)
                 gradient, gradient_line = padded_dy, padded_dy_line
-            else:
-                prepare_gradient(zero, gradient, result, OH, OW, F, 0, 0, dbias)
             to_planes(
-                int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, size, Z, n * patches, dy_plane, T
-            )  # fmt: skip
+                int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, place, dy_row, dy_plane, T
+            )
         run_plan(int_at(kernel_plans + 16 * images), int_at(kernel_plans + 16 * images + 8), V, Z, 0, dU)
         if dx:
             run_plan(int_at(input_plans + 16 * images), int_at(input_plans + 16 * images + 8), Z, Ut, 0, V)
             for n in range(images):
-                target = dx + n * H * line
+                image, image_line = dx + n * H * line, line
                 if padded:
-                    clear(padded_dx, padded_bytes)
-                    from_planes(
-                        int_at(functions + 16), V, n * patches, plane, T, m, down, across, C, size, 0, 0, padded_dx, padded_line,
-                        pixel,
-                    )  # fmt: skip
+                    image, image_line = padded_dx, padded_line
+                clear(image, padded_bytes)
+                for a in range(S):
+                    for b in range(S):
+                        from_planes(
+                            int_at(functions + 16), V + n * patches * row + pixel * (a * S + b), row, plane, T, m, down,
+                            across, C, 0, 0, image + a * image_line + b * pixel, S * image_line, S * pixel,
+                        )  # fmt: skip
+                if padded:
                     for i in range(H):
-                        copy(padded_dx + (top + i) * padded_line + left * pixel, target + i * line, line)
-                else:
-                    clear(target, H * line)
-                    from_planes(
-                        int_at(functions + 16), V, n * patches, plane, T, m, down, across, C, size, 0, 0, target, line, pixel
-                    )  # fmt: skip
+                        copy(padded_dx + (top + i) * padded_line + left * pixel, dx + (n * H + i) * line, line)
             dx += images * H * line
         if y:
             y += images * OH * dy_line

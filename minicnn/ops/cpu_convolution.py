@@ -6,6 +6,7 @@ precision allows it, else the direct kernels, which serve every geometry and num
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -79,8 +80,9 @@ class Convolution(Protocol):
 def choose(geometry: Geometry, dtype: str, precision: str) -> Convolution:
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
         return OneWindow(geometry, dtype)
-    if precision == "fast" and geometry.strides == (1, 1) and geometry.dilation == (1, 1):
-        m = winograd.choose(dtype, geometry.outputs, geometry.kernel, geometry.channels, geometry.filters)
+    if precision == "fast" and geometry.dilation == (1, 1):
+        g = geometry
+        m = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters)
         if m:
             return Winograd(geometry, m, dtype)
     return Direct(geometry, dtype)
@@ -206,22 +208,25 @@ class Winograd:
     """F(m×m, r×r), a few images at a time; see `kernels/winograd.py`."""
 
     def __init__(self, geometry: Geometry, m: int, dtype: str) -> None:
-        self.geometry, self.m, self.r, self.dtype = geometry, m, geometry.kernel[0], dtype
+        self.geometry, self.m, self.dtype, self.stride = geometry, m, dtype, geometry.strides[0]
+        self.r = -(-geometry.kernel[0] // self.stride)
         self.T = m + self.r - 1
+        self.channels = self.stride**2 * geometry.channels
         OH, OW = geometry.outputs
         self.down, self.across = -(-OH // m), -(-OW // m)  # patches of an image
         self.whole = (self.down * m, self.across * m) == (OH, OW)  # the output has no pixel beside them
-        border = self.r - 1
-        self.room_needed = self.down * m + border, self.across * m + border
-        self.inside = self.room_needed == geometry.image  # nor do they reach beyond the image
+        self.padded = (
+            max(geometry.padded[0], self.stride * (self.down * m + self.r - 1)),
+            max(geometry.padded[1], self.stride * (self.across * m + self.r - 1)),
+        )
+        self.inside = self.padded == geometry.image  # nor do they reach beyond the image
 
     def functions(self, *kinds: str) -> Constant:
         return Constant(np.array([winograd.transformation(self.dtype, kind, self.m, self.r) for kind in kinds]))
 
     def _to_planes(self, tape: Tape, kernel: Place) -> Buffer:
-        g = self.geometry
-        pairs = g.channels * g.filters
-        planes = tape.whole(self.T * self.T, g.channels, g.filters)
+        pairs = self.channels * self.geometry.filters
+        planes = tape.whole(self.T * self.T, pairs)
         tape.add(
             winograd.kernel_to_planes, pairs, cut(pairs, unit=LANES), 0,
             kernel=kernel, planes=planes, function=winograd.transformation(self.dtype, "kernel", self.m, self.r),
@@ -229,18 +234,30 @@ class Winograd:
         )  # fmt: skip
         return planes
 
+    def _taps(self) -> dict[str, int]:
+        g, size = self.geometry, np.dtype(self.dtype).itemsize
+        return {"size": g.kernel[0], "S": self.stride, "r": self.r, "bytes_": g.channels * g.filters * size}
+
+    def _spread(self, tape: Tape, kernel: Array) -> Place:
+        """The kernel as one for stride 1, (r, r, channels, filters)."""
+        if self.stride == 1:
+            return kernel
+        taps = (self.r * self.stride) ** 2
+        spread = tape.whole(self.r, self.r, self.channels, self.geometry.filters)
+        tape.add(winograd.spread_taps, taps, cut(taps), 0, kernel=kernel, spread=spread, first=Times(1), **self._taps())
+        return spread
+
     def prepare_forward(self, tape: Tape, kernel: Array) -> None:
-        self.U = self._to_planes(tape, kernel)
+        self.U = self._to_planes(tape, self._spread(tape, kernel))
 
     def prepare_backward(self, tape: Tape, kernel: Array) -> None:
-        g = self.geometry
-        taps = self.r * self.r
-        flipped = tape.whole(taps, g.filters, g.channels)
+        taps, filters = self.r * self.r, self.geometry.filters
+        flipped = tape.whole(taps, filters, self.channels)
         tape.add(
             winograd.transpose_kernel, taps, cut(taps), 0,
-            kernel=kernel, flipped=flipped, first=Times(1), C=g.channels, F=g.filters,
+            kernel=self._spread(tape, kernel), flipped=flipped, first=Times(1), C=self.channels, F=filters,
         )  # fmt: skip
-        self.Ut = self._to_planes(tape, flipped)  # (T·T, F, C)
+        self.Ut = self._to_planes(tape, flipped)  # (T·T, F, channels)
 
     def _room(self, tape: Tape, images: int) -> int:
         """How many images are computed together."""
@@ -248,16 +265,16 @@ class Winograd:
         return min(largest_group, -(-winograd.PATCHES // (self.down * self.across)))
 
     def _plans(self, room: int, kind: int) -> Fitted:
-        g, patches = self.geometry, self.down * self.across
+        filters, patches = self.geometry.filters, self.down * self.across
         sizes = self.dtype, self.m, self.r, patches, room
-        return Fitted(lambda counts: winograd_tables(*sizes, tuple(counts), g.channels, g.filters)[kind])
+        return Fitted(lambda counts: winograd_tables(*sizes, tuple(counts), self.channels, filters)[kind])
 
     def _sizes(self, room: int) -> dict[str, int]:
         g = self.geometry
         size = np.dtype(self.dtype).itemsize
         return {
-            "H": g.image[0], "W": g.image[1], "C": g.channels, "F": g.filters, "top": g.pads[0][0], "left": g.pads[1][0],
-            "padded_width": self.room_needed[1], "padded_bytes": self.room_needed[0] * self.room_needed[1] * g.channels * size,
+            "H": g.image[0], "W": g.image[1], "C": g.channels, "F": g.filters, "S": self.stride, "top": g.pads[0][0],
+            "left": g.pads[1][0], "padded_width": self.padded[1], "padded_bytes": prod(self.padded) * g.channels * size,
             "OH": g.outputs[0], "OW": g.outputs[1], "m": self.m, "T": self.T, "down": self.down, "across": self.across,
             "room": room, "skew": winograd.SKEW,
         }  # fmt: skip
@@ -271,8 +288,8 @@ class Winograd:
         tape.add(
             winograd.winograd, len(x), None, room,
             x=Each(x), U=self.U, bias=np.zeros(g.filters, self.dtype) if bias is None else bias, y=Each(y),
-            padded=0 if self.inside else tape.cleared(room, *self.room_needed, g.channels),
-            V=self._planes(tape, room, g.channels), M=self._planes(tape, room, g.filters),
+            padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
+            V=self._planes(tape, room, self.channels), M=self._planes(tape, room, g.filters),
             results=0 if self.whole else tape.scratch(self.down * self.m, self.across * self.m, g.filters),
             plans=self._plans(room, 0), functions=self.functions("patch", "output"), relu=int(relu), **self._sizes(room),
         )  # fmt: skip
@@ -284,29 +301,41 @@ class Winograd:
         g, T = self.geometry, self.T
         room = self._room(tape, len(x))
         parts = len(cut(len(x), tape.groups)) - 1
-        pairs = g.channels * g.filters
+        pairs = self.channels * g.filters
         dU = tape.whole(parts, T * T, pairs)
         dbiases = tape.whole(parts, g.filters)
         tape.add(
             winograd.winograd_backward, len(x), None, room,
             fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), Ut=0 if dx is None else self.Ut,
             dU=Part(dU), dbias=Part(dbiases), dx=0 if dx is None else Each(dx),
-            padded=0 if self.inside else tape.cleared(room, *self.room_needed, g.channels),
+            padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
             padded_dy=0 if self.whole and y is None else tape.cleared(self.down * self.m, self.across * self.m, g.filters),
-            padded_dx=0 if self.inside else tape.scratch(*self.room_needed, g.channels),
-            V=self._planes(tape, room, g.channels), Z=self._planes(tape, room, g.filters),
+            padded_dx=0 if self.inside else tape.scratch(*self.padded, g.channels),
+            V=self._planes(tape, room, self.channels), Z=self._planes(tape, room, g.filters),
             kernel_plans=self._plans(room, 1), input_plans=self._plans(room, 2),
             functions=self.functions("patch", "output gradient", "patch gradient"), **self._sizes(room),
         )  # fmt: skip
 
         def finish() -> None:
+            spread: Place = dkernel if self.stride == 1 else tape.whole(self.r, self.r, self.channels, g.filters)
             tape.add(
                 winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
-                parts=dU, number=parts, stride=T * T * pairs * np.dtype(self.dtype).itemsize,
-                total=tape.scratch(T * T, SUMMED), dkernel=dkernel,
+                parts=dU, number=parts, stride=dU.each, total=tape.scratch(T * T, SUMMED), dkernel=spread,
                 function=winograd.transformation(self.dtype, "kernel gradient", self.m, self.r),
                 channels=pairs, first=Times(1), r=self.r, T=T, room=SUMMED,
             )  # fmt: skip
+            if self.stride > 1:
+                taps = prod(g.kernel)
+                tape.add(
+                    winograd.collect_taps,
+                    taps,
+                    cut(taps),
+                    0,
+                    spread=spread,
+                    kernel=dkernel,
+                    first=Times(1),
+                    **self._taps(),
+                )
             if dbias is not None:
                 add_up(tape, dbiases, dbias)
 
