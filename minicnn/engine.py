@@ -199,7 +199,8 @@ class MaxPool(Node):
         y_shape = (len(x), (x.shape[1] + sum(pads[0]) - size[0]) // strides[0] + 1,
                    (x.shape[2] + sum(pads[1]) - size[1]) // strides[1] + 1, x.shape[3])  # fmt: skip
         self.y_shape = y_shape
-        self.winner = self.buffer(len(x), y_shape, instructions.winner_type(size, self.tape.dtype))
+        kind = instructions.winner_type(size, self.tape.dtype)
+        self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
         positive = self.after is not None and self.training
         if positive:
             self.after.masked = True  # type: ignore[union-attr]

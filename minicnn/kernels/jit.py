@@ -118,7 +118,7 @@ def kernel(*writes: str) -> Callable[[Callable[..., Any]], Kernel]:
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that kernels call."""
-    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls it
+    options: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls it
     return numba.njit(nogil=True, error_model="numpy", **options)(function)
 
 

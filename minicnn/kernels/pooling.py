@@ -12,14 +12,23 @@ def clip(low, high, length):
     return (0 if low >= 0 else -low), (high if high < length else length) - low
 
 
+@part
+def larger(pixel, tap, best, number, rest, zero):
+    """The larger of a pixel and the best so far, and which tap it is; what is not a number wins."""
+    value = load(pixel, rest, zero)
+    kept = value <= best
+    return select(kept, best, value), select(kept, number, fill(tap, zero))
+
+
 @kernel("y", "winner")
 def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, OW, wide, positive):
-    """y and the number a·KW + b of the winning pixel of each window, as a byte or, if `wide`, as a number.
+    """y and, unless `winner` is 0, the number a·KW + b of the winning pixel of each window, as a byte or as a `wide` number.
 
     With `positive`, x is the result of a ReLU, and where it is 0 there is no winner.
     """
     size, lanes = size_of(zero), width_of(zero)
     line, nobody, nothing = size * W * C, fill(NOBODY, zero), fill(zero, zero)
+    two_by_two = KH == 2 and KW == 2 and top == 0 and left == 0 and OH * SH <= H and OW * SW <= W
     for n in range(count):
         for i in range(OH):
             a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
@@ -32,17 +41,20 @@ def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, 
                     pixel = corner + a0 * line + b0 * size * C + size * c
                     best = load(pixel, rest, zero)
                     number = fill(a0 * KW + b0, zero)
-                    for a in range(a0, a1):
+                    if two_by_two:
+                        best, number = larger(pixel + size * C, 1, best, number, rest, zero)
+                        best, number = larger(pixel + line, 2, best, number, rest, zero)
+                        best, number = larger(pixel + line + size * C, 3, best, number, rest, zero)
+                    for a in range(a0, a0 if two_by_two else a1):
                         pixel = corner + a * line + b0 * size * C + size * c
                         for b in range(b0, b1):
-                            value = load(pixel, rest, zero)
-                            kept = value <= best  # not where the pixel is not a number
-                            best = select(kept, best, value)
-                            number = select(kept, number, fill(a * KW + b, zero))
+                            best, number = larger(pixel, a * KW + b, best, number, rest, zero)
                             pixel += size * C
                     if positive:
                         number = select(best <= nothing, nobody, number)
                     store(best, y + size * (place + c), rest)
+                    if winner == 0:
+                        continue
                     if wide:
                         store(number, winner + size * (place + c), rest)
                     else:
@@ -55,6 +67,7 @@ def max_pool_backward(zero, count, dy, winner, dx, H, W, C, KH, KW, SH, SW, top,
     size, lanes = size_of(zero), width_of(zero)
     line, nothing = size * W * C, fill(zero, zero)
     apart = SH >= KH and SW >= KW
+    two_by_two = apart and KH == 2 and KW == 2 and top == 0 and left == 0 and OH * SH <= H and OW * SW <= W
     if not (SH == KH and SW == KW and top == 0 and left == 0 and OH * KH == H and OW * KW == W):
         clear(dx, count * H * line)
     for n in range(count):
@@ -71,6 +84,13 @@ def max_pool_backward(zero, count, dy, winner, dx, H, W, C, KH, KW, SH, SW, top,
                         number = load(winner + size * (place + c), rest, zero)
                     else:
                         number = load_bytes(winner + place + c, rest, zero)
+                    if two_by_two:
+                        pixel = corner + size * c
+                        store(select(number == fill(0, zero), gradient, nothing), pixel, rest)
+                        store(select(number == fill(1, zero), gradient, nothing), pixel + size * C, rest)
+                        store(select(number == fill(2, zero), gradient, nothing), pixel + line, rest)
+                        store(select(number == fill(3, zero), gradient, nothing), pixel + line + size * C, rest)
+                        continue
                     for a in range(a0, a1):
                         pixel = corner + a * line + b0 * size * C + size * c
                         for b in range(b0, b1):

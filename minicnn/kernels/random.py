@@ -23,20 +23,18 @@ from .simd import (
 
 
 @part
-def philox(first, key, zero):
-    """The four random numbers of W counters from number `first` on; `key` is the address of (seed, step, layer)."""
+def philox(first, seed, step, layer, zero):
+    """The four random numbers of W counters from number `first` on, in the lower halves of int64."""
     low, half = fill_integer(0xFFFFFFFF, zero), fill_integer(32, zero)
     multiplier0, multiplier1 = fill_integer(0xD2511F53, zero), fill_integer(0xCD9E8D57, zero)
-    step0, step1 = fill_integer(0x9E3779B9, zero), fill_integer(0xBB67AE85, zero)
-    counter, seed = count_up(first, zero), fill_integer(int_at(key), zero)
-    c0, c1 = counter & low, counter >> half
-    c2, c3 = fill_integer(int_at(key + 8), zero) & low, fill_integer(int_at(key + 16), zero) & low
-    k0, k1 = seed & low, seed >> half
+    c0, c1 = count_up(first, zero), count_up(first, zero) >> half
+    c2, c3 = fill_integer(step, zero), fill_integer(layer, zero)
+    k0, k1 = seed, seed >> 32
     for _ in range(10):
-        product0, product1 = c0 * multiplier0, c2 * multiplier1
-        c0, c1 = (product1 >> half) ^ c1 ^ k0, product1 & low
-        c2, c3 = (product0 >> half) ^ c3 ^ k1, product0 & low
-        k0, k1 = (k0 + step0) & low, (k1 + step1) & low
+        product0, product1 = (c0 & low) * multiplier0, (c2 & low) * multiplier1
+        c0, c1 = (product1 >> half) ^ c1 ^ fill_integer(k0 & 0xFFFFFFFF, zero), product1
+        c2, c3 = (product0 >> half) ^ c3 ^ fill_integer(k1 & 0xFFFFFFFF, zero), product0
+        k0, k1 = k0 + 0x9E3779B9, k1 + 0xBB67AE85
     return c0, c1, c2, c3
 
 
@@ -49,12 +47,13 @@ def drop(bits, x, y, left, threshold, factor, zero):
 def dropout(zero, count, x, y, first, each, key, threshold, scale):
     """y = x · scale where the random number of the index reaches the threshold, else 0.
 
-    For `count` items of `each` numbers; the first number has index `first`. `scale` is a float64 in an integer's bits.
+    For `count` items of `each` numbers; the first number has index `first`, and `key` has (seed, step, layer). `scale` is a float64 in an integer's bits.
     """
     size, lanes, factor = size_of(zero), width_of(zero), fill(real(scale), zero)
+    seed, step, layer = int_at(key), int_at(key + 8), int_at(key + 16)
     k, numbers = 0, count * each
     if first % 4:  # in the middle of a counter's four
-        r0, r1, r2, r3 = philox(first // 4, key, zero)
+        r0, r1, r2, r3 = philox(first // 4, seed, step, layer, zero)
         bits = interleave(r0, r1, r2, r3, 0)
         if first % 4 == 1:
             bits = without_first(bits, 1)
@@ -65,7 +64,7 @@ def dropout(zero, count, x, y, first, each, key, threshold, scale):
         k = min(4 - first % 4, numbers)
         drop(bits, x, y, k, threshold, factor, zero)
     while k < numbers:
-        r0, r1, r2, r3 = philox((first + k) // 4, key, zero)
+        r0, r1, r2, r3 = philox((first + k) // 4, seed, step, layer, zero)
         for quarter in range(4):
             if quarter == 0:
                 bits = interleave(r0, r1, r2, r3, 0)

@@ -136,7 +136,6 @@ class Emitter:
         self.vector = ir.VectorType(self.number, self.width)
         self.zero = self.constant(0.0)
         self.bytes = ir.VectorType(ir.IntType(8), self.width)
-        self.suffix = f"v{self.width}f{8 * self.size}.p0"
 
     def constant(self, value: float) -> ir.Value:
         return ir.Constant(self.vector, [float(value)] * self.width)
@@ -149,36 +148,27 @@ class Emitter:
         lane = ir.Constant(ir.VectorType(i64, self.width), list(range(self.width)))
         return self.builder.icmp_signed("<", lane, self.broadcast(count))
 
-    def pointer(self, address: ir.Value) -> ir.Value:
-        return self.builder.inttoptr(address, self.vector.as_pointer())
-
-    def load(self, address: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+    def load(self, address: ir.Value, mask: ir.Value | None = None, vector: ir.Type | None = None) -> ir.Value:
+        """A vector of numbers, or of what `vector` says."""
+        vector = vector or self.vector
+        pointer, align = self.builder.inttoptr(address, vector.as_pointer()), 1 if vector is self.bytes else self.size
         if mask is None:
-            return self.builder.load(self.pointer(address), align=self.size)
-        kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), i32, mask.type, self.vector])
-        masked_load = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.masked.load." + self.suffix)
-        return self.builder.call(masked_load, [self.pointer(address), i32(self.size), mask, self.zero])
+            return self.builder.load(pointer, align=align)
+        kind = ir.FunctionType(vector, [pointer.type, i32, mask.type, vector])
+        name = f"llvm.masked.load.v{self.width}{'i8' if vector is self.bytes else f'f{8 * self.size}'}.p0"
+        masked_load = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(masked_load, [pointer, i32(align), mask, ir.Constant(vector, None)])
 
     def store(self, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
+        bytes_ = value.type == self.bytes
+        pointer, align = self.builder.inttoptr(address, value.type.as_pointer()), 1 if bytes_ else self.size
         if mask is None:
-            self.builder.store(value, self.pointer(address), align=self.size)
+            self.builder.store(value, pointer, align=align)
             return
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask.type])
-        masked_store = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.masked.store." + self.suffix)
-        self.builder.call(masked_store, [value, self.pointer(address), i32(self.size), mask])
-
-    def copy_bytes(self, source: ir.Value, target: ir.Value, lanes: ir.Value) -> None:
-        """W bytes at once, or `lanes` of them one by one: few processors mask bytes."""
-        with self.builder.if_else(self.builder.icmp_signed(">=", lanes, i64(self.width))) as (whole, part):
-            with whole:
-                a, b = (self.builder.inttoptr(address, self.bytes.as_pointer()) for address in (source, target))
-                self.builder.store(self.builder.load(a, align=1), b, align=1)
-            with part, cgutils.for_range(self.builder, lanes) as lane:
-                a, b = (
-                    self.builder.inttoptr(self.builder.add(address, lane.index), ir.IntType(8).as_pointer())
-                    for address in (source, target)
-                )
-                self.builder.store(self.builder.load(a), b)
+        kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, i32, mask.type])
+        name = f"llvm.masked.store.v{self.width}{'i8' if bytes_ else f'f{8 * self.size}'}.p0"
+        masked_store = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        self.builder.call(masked_store, [value, pointer, i32(align), mask])
 
     def load_number(self, address: ir.Value) -> ir.Value:
         return self.builder.load(self.builder.inttoptr(address, self.number.as_pointer()), align=self.size)
@@ -389,6 +379,17 @@ def _masked(emit: "Emitter", lanes: ir.Value, whole: Callable[[], None], part: C
             part(emit.mask(lanes))
 
 
+def _load(emit: "Emitter", address: ir.Value, lanes: ir.Value, vector: ir.Type) -> ir.Value:
+    found = cgutils.alloca_once(emit.builder, vector)
+    _masked(
+        emit,
+        lanes,
+        lambda: emit.builder.store(emit.load(address, None, vector), found),
+        lambda mask: emit.builder.store(emit.load(address, mask, vector), found),
+    )
+    return emit.builder.load(found)
+
+
 @intrinsic
 def load(typing, address, lanes, zero):
     """The numbers at an address; those beyond `lanes` are 0."""
@@ -396,14 +397,7 @@ def load(typing, address, lanes, zero):
 
     def generate(context, builder, signature, arguments):
         emit = Emitter(builder, str(zero))
-        found = cgutils.alloca_once(builder, emit.vector)
-        _masked(
-            emit,
-            arguments[1],
-            lambda: builder.store(emit.load(arguments[0]), found),
-            lambda mask: builder.store(emit.load(arguments[0], mask), found),
-        )
-        return builder.load(found)
+        return _load(emit, *arguments[:2], emit.vector)
 
     return vector(types.intp, types.intp, zero), generate
 
@@ -469,10 +463,7 @@ def load_bytes(typing, address, lanes, zero):
 
     def generate(context, builder, signature, arguments):
         emit = Emitter(builder, str(zero))
-        address, lanes = arguments[:2]
-        local = cgutils.alloca_once_value(builder, ir.Constant(emit.bytes, [0] * emit.width))
-        emit.copy_bytes(address, builder.ptrtoint(local, i64), lanes)
-        return builder.uitofp(builder.load(local), emit.vector)
+        return builder.uitofp(_load(emit, *arguments[:2], emit.bytes), emit.vector)
 
     return Vector(zero, lanes_of(zero))(types.intp, types.intp, zero), generate
 
@@ -484,9 +475,8 @@ def store_bytes(typing, vector, address, lanes):
     def generate(context, builder, signature, arguments):
         emit = Emitter(builder, str(vector.number))
         value, address, lanes = arguments
-        whole = builder.fptosi(value, ir.VectorType(i32, emit.width))
-        local = cgutils.alloca_once_value(builder, builder.trunc(whole, emit.bytes))
-        emit.copy_bytes(builder.ptrtoint(local, i64), address, lanes)
+        value = builder.trunc(builder.fptosi(value, ir.VectorType(i32, emit.width)), emit.bytes)
+        _masked(emit, lanes, lambda: emit.store(value, address), lambda mask: emit.store(value, address, mask))
         return context.get_dummy_value()
 
     return types.void(vector, types.intp, types.intp), generate

@@ -93,12 +93,12 @@ def winner_type(size: Pair, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def max_pool(
-    tape: Tape, x: Place, y: Place, winner: Place, size: Pair, strides: Pair, pads: Pads, positive: bool = False
+    tape: Tape, x: Place, y: Place, winner: Place | None, size: Pair, strides: Pair, pads: Pads, positive: bool = False
 ) -> None:
-    """`positive`: x is the result of a ReLU whose gradient is to stop here."""
+    """`winner` is None where no gradient is wanted; `positive`: x is the result of a ReLU whose gradient is to stop here."""
     tape.add(
-        pooling.max_pool, len(x), x=Each(x), y=Each(y), winner=Each(winner), wide=int(winner.dtype != np.uint8),
-        positive=int(positive), **_window(x.shape, y.shape, size, strides, pads),
+        pooling.max_pool, len(x), x=Each(x), y=Each(y), winner=0 if winner is None else Each(winner),
+        wide=int(winner is not None and winner.dtype != np.uint8), positive=int(positive), **_window(x.shape, y.shape, size, strides, pads),
     )  # fmt: skip
 
 
