@@ -66,6 +66,10 @@ class Buffer:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        return self.size
+
 
 Place = Buffer | np.ndarray
 

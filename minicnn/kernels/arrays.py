@@ -1,7 +1,21 @@
 """What is done to arrays as such: gathering the images of a batch, rescaling, padding and adding up."""
 
-from .jit import kernel
-from .simd import clear, copy, fill, int_at, load, load_bytes, real, size_of, store, width_of
+from .jit import kernel, part
+from .simd import (
+    clear,
+    copy,
+    fill,
+    int_at,
+    load,
+    load_bytes,
+    number_at,
+    put,
+    real,
+    size_of,
+    store,
+    transpose_block,
+    width_of,
+)
 
 
 @kernel("x")
@@ -53,3 +67,18 @@ def add_rows(zero, count, rows, number, stride, total, first):
         for n in range(1, number):
             even, odd = odd, even + load(rows + n * stride + size * k, left, zero)
         store(even + odd, total + size * k, left)
+
+
+@part
+def transpose(source, rows, columns, source_row, target, target_row, zero):
+    """target (columns, rows) = sourceᵀ, blocks of W × W numbers first; rows lie so many bytes apart."""
+    size, lanes = size_of(zero), width_of(zero)
+    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
+    for i in range(0, whole_rows, lanes):
+        for j in range(0, whole_columns, lanes):
+            transpose_block(
+                source + i * source_row + size * j, source_row, target + j * target_row + size * i, target_row, zero
+            )
+    for i in range(rows):
+        for j in range(whole_columns if i < whole_rows else 0, columns):
+            put(number_at(source + i * source_row + size * j, zero), target + j * target_row + size * i, zero)

@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arrays import transpose
 from .jit import kernel, part
 from .product import HEAD, plan, run_plan
-from .simd import FIELDS, clear, copy, fill, int_at, load, number_at, put, select, size_of, store, width_of
+from .simd import FIELDS, clear, copy, fill, int_at, load, select, size_of, store, width_of
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -169,9 +170,7 @@ def flip_kernel(zero, count, kernel, order, flipped, first, C, F):
     for k in range(count):
         source = kernel + size * int_at(order + 8 * (first + k)) * C * F
         target = flipped + size * (first + k) * C * F
-        for f in range(F):
-            for c in range(C):
-                put(number_at(source + size * (c * F + f), zero), target + size * (f * C + c), zero)
+        transpose(source, C, F, size * F, target, size * C, zero)
 
 
 @part

@@ -8,20 +8,24 @@ from functools import lru_cache
 
 import numpy as np
 
+from .arrays import transpose
 from .jit import kernel
 from .product import plan, run_plan
-from .simd import copy, fill, int_at, load, number_at, put, select, size_of, store, width_of
+from .simd import copy, fill, int_at, load, select, size_of, store, width_of
 
-DEPTH = 512  # terms summed per pass: so many rows of a block of the kernel stay in the second-level cache
+DEPTH = 512  # the most terms summed at once: so many rows of a block of the kernel stay in the second-level cache
+SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
-ROWS, COLUMNS = 64, 64  # the most rows and the output channels of one block of the forward pass
+ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of the forward pass
 BLOCK = 64  # input channels computed together in the backward pass
 
 
 @lru_cache(maxsize=256)
-def forward_plan(dtype: str, rows: int, columns: int, depth: int, F: int, start: int, relu: int) -> np.ndarray:
-    """The copies of x (rows, depth) and of the kernel (depth, columns) multiplied, into a block of y (·, F)."""
-    return plan(dtype, rows, columns, a_row=DEPTH + SKEW, c_row=F, K=depth, a_k=1, b_k=columns, start=start, relu=relu)
+def forward_plan(
+    dtype: str, rows: int, columns: int, room: int, depth: int, F: int, start: int, relu: int
+) -> np.ndarray:
+    """The copy of x (rows, room + SKEW) and a block of the kernel (depth, ·F) multiplied, into a block of y (·, F)."""
+    return plan(dtype, rows, columns, a_row=room + SKEW, c_row=F, K=depth, a_k=1, b_k=F, start=start, relu=relu)
 
 
 @lru_cache(maxsize=256)
@@ -36,39 +40,61 @@ def kernel_gradient_plan(dtype: str, N: int, F: int, rows: int) -> np.ndarray:
     return plan(dtype, rows, F, a_row=1, c_row=F, K=N, a_k=rows, b_k=F + SKEW)
 
 
-@kernel("y", "x_copy", "weights_copy")
-def dense(zero, count, block, x, weights, bias, y, x_copy, weights_copy, plans, N, C, F, height, width, depth, skew):
-    """The blocks of y (N, F) from number `block` on; each has `height` rows and `width` columns, if there are as many.
+@kernel("y", "x_copy")
+def dense(
+    zero, count, block, x, weights, bias, y, x_copy, plans, N, C, F, height, width, depth, skew, together, part
+):  # fmt: skip
+    """Blocks of y (N, F), of `height` rows, `width` columns and sums of `depth` terms, from number `block` on.
 
-    `plans` lists addresses and panels of plans: for full and last row blocks, full and last column blocks, and the first,
-    the middle and the last pass over `depth` terms.
+    With `together` a block is all terms of some rows and columns, else one slice of them, which goes into a y of its own:
+    these lie `part` bytes apart. `plans` lists addresses and panels of plans: for full and last row blocks, full and last
+    column blocks, and the first, the middle and the last slice.
     """
     size = size_of(zero)
+    slices = (C + depth - 1) // depth
     down = (N + height - 1) // height
     for number in range(block, block + count):
-        row, column = number % down * height, number // down * width
-        rows, columns = height, width
-        kind = 0
+        first, last, place = 0, slices, number
+        if not together:
+            first, last, place = number % slices, number % slices + 1, number // slices
+        row, column = place % down * height, place // down * width
+        rows, kind = height, 0
         if row + rows > N:
             rows, kind = N - row, 6
-        if column + columns > F:
-            columns = F - column
+        if column + width > F:
             kind += 3
-        for k in range(0, C, depth):
-            terms = depth
-            step = 1
+        target = y + size * (row * F + column)
+        if not together:
+            target += first * part
+        for k in range(first, last):
+            terms, step = depth, 1
             if k == 0:
                 step = 0
-            if k + depth >= C:
-                terms, step = C - k, 2
+            if k == slices - 1:
+                terms, step = C - k * depth, 2
             for r in range(rows):
-                copy(x + size * ((row + r) * C + k), x_copy + size * r * (depth + skew), size * terms)
-            for t in range(terms):
-                copy(weights + size * ((k + t) * F + column), weights_copy + size * t * columns, size * columns)
-            place = plans + 16 * (kind + step)
-            run_plan(
-                int_at(place), int_at(place + 8), x_copy, weights_copy, bias + size * column, y + size * (row * F + column)
-            )  # fmt: skip
+                copy(x + size * ((row + r) * C + k * depth), x_copy + size * r * (depth + skew), size * terms)
+            entry = plans + 16 * (kind + step)
+            start = weights + size * (k * depth * F + column)
+            run_plan(int_at(entry), int_at(entry + 8), x_copy, start, bias + size * column, target)
+
+
+@kernel("y")
+def add_slices(zero, count, parts, number, part, bias, y, first, F, relu):
+    """Rows of y = Σ parts + bias, from number `first` on; the parts lie so many bytes apart, bias is 0 for none."""
+    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
+    for n in range(count):
+        for f in range(0, F, lanes):
+            left, place = F - f, size * ((first + n) * F + f)
+            even, odd = load(parts + place, left, zero), nothing
+            if bias:
+                odd = load(bias + size * f, left, zero)
+            for p in range(1, number):
+                even, odd = odd, even + load(parts + p * part + place, left, zero)
+            total = even + odd
+            if relu:
+                total = select(total <= nothing, nothing, total)
+            store(total, y + size * (n * F + f), left)
 
 
 @kernel("spread")
@@ -99,8 +125,5 @@ def dense_backward(zero, count, block, x, dy, weights, dkernel, dx, x_copy, weig
             copy(x + size * (n * C + first), x_copy + size * n * columns, size * columns)
         run_plan(int_at(place), int_at(place + 8), x_copy, dy, 0, dkernel + size * first * F)
         if dx:
-            for c in range(columns):
-                for f in range(F):
-                    number = number_at(weights + size * ((first + c) * F + f), zero)
-                    put(number, weights_copy + size * (f * columns + c), zero)
+            transpose(weights + size * first * F, columns, F, size * F, weights_copy, size * columns, zero)
             run_plan(int_at(place + 16), int_at(place + 24), dy, weights_copy, 0, dx + size * first)

@@ -47,7 +47,8 @@ def drop(bits, x, y, left, threshold, factor, zero):
 def dropout(zero, count, x, y, first, each, key, threshold, scale):
     """y = x · scale where the random number of the index reaches the threshold, else 0.
 
-    For `count` items of `each` numbers; the first number has index `first`, and `key` has (seed, step, layer). `scale` is a float64 in an integer's bits.
+    For `count` items of `each` numbers, the first of which has index `first`. `key` is the address of (seed, step, layer),
+    `scale` a float64 in an integer's bits.
     """
     size, lanes, factor = size_of(zero), width_of(zero), fill(real(scale), zero)
     seed, step, layer = int_at(key), int_at(key + 8), int_at(key + 16)

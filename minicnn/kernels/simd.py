@@ -605,3 +605,31 @@ def clear(typing, target, size):
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), generate
+
+
+@intrinsic
+def transpose_block(typing, source, source_row, target, target_row, zero):  # type: ignore[no-untyped-def]
+    """Transposes W × W numbers; the rows of both lie so many bytes apart.
+
+    In log2(W) rounds two rows that are W/2, W/4, … 1 apart exchange the halves that belong to the other.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        emit = Emitter(builder, str(zero))
+        source, source_row, target, target_row = arguments[:4]
+        rows = [emit.load(emit.at(source, source_row, i)) for i in range(emit.width)]
+        distance = emit.width // 2
+        while distance:
+            upper = [lane if not lane & distance else emit.width + lane - distance for lane in range(emit.width)]
+            lower = [lane + distance if not lane & distance else emit.width + lane for lane in range(emit.width)]
+            indices = [ir.Constant(ir.VectorType(i32, emit.width), half) for half in (upper, lower)]
+            for i in range(emit.width):
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    rows[i], rows[i + distance] = (builder.shuffle_vector(*pair, half) for half in indices)
+            distance //= 2
+        for i, row in enumerate(rows):
+            emit.store(row, emit.at(target, target_row, i))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 4, zero), generate

@@ -28,10 +28,11 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from .arrays import transpose
 from .convolution import pad, prepare_gradient
 from .jit import kernel, native, part
 from .product import plan, run_plan
-from .simd import Emitter, call, clear, copy, fill, i64, int_at, lanes, load, number_at, put, size_of, store, width_of
+from .simd import Emitter, call, clear, copy, fill, i64, int_at, lanes, load, size_of, store, width_of
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact
 TRANSFORM = 5  # multiply-adds
@@ -235,9 +236,7 @@ def transpose_kernel(zero, count, kernel, flipped, first, C, F):
     size = size_of(zero)
     for tap in range(first, first + count):
         source, target = kernel + size * tap * C * F, flipped + size * tap * C * F
-        for f in range(F):
-            for c in range(C):
-                put(number_at(source + size * (c * F + f), zero), target + size * (f * C + c), zero)
+        transpose(source, C, F, size * F, target, size * C, zero)
 
 
 @kernel("planes")

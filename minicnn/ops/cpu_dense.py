@@ -6,9 +6,10 @@ import numpy as np
 
 from ..kernels import arrays, dense
 from ..kernels.product import table
-from ..tape import Buffer, Constant, Each, Place, Tape, Times, cut
+from ..tape import GROUPS, Buffer, Constant, Each, Place, Tape, Times, cut
 from .reference import Array
 
+UNIT = 16  # sums are cut at multiples of so many terms
 LANES = 64  # numbers that parts of an array begin at multiples of
 
 
@@ -22,18 +23,19 @@ def add_up(tape: Tape, parts: Buffer, total: Place) -> None:
 
 
 @lru_cache(maxsize=256)
-def forward_table(dtype: str, N: int, C: int, F: int, height: int, width: int, start: int, relu: int) -> np.ndarray:
-    """The plans of full and last row blocks, full and last column blocks, and of the first, a middle and the last pass."""
+def forward_table(
+    dtype: str, N: int, C: int, F: int, height: int, width: int, depth: int, together: bool, start: int, relu: int
+) -> np.ndarray:
+    """The plans of full and last row blocks, full and last column blocks, and of the first, a middle and the last slice."""
     plans: list[np.ndarray | None] = []
+    last = (-(-C // depth) - 1) * depth
     for rows in (height, N % height):
         for columns in (width, F % width):
-            for k in (0, dense.DEPTH, (-(-C // dense.DEPTH) - 1) * dense.DEPTH):
-                last, depth = k + dense.DEPTH >= C, min(dense.DEPTH, C - k)
-                fits = rows and columns and 0 <= k < C
-                begin = start if k == 0 else 2
-                plans.append(
-                    dense.forward_plan(dtype, rows, columns, depth, F, begin, relu if last else 0) if fits else None
-                )
+            for k in (0, depth, last):
+                needed = rows and columns and k <= last
+                terms, begin = min(depth, C - k), 2 if together and k else start
+                ends = relu if k == last else 0
+                plans.append(dense.forward_plan(dtype, rows, columns, depth, terms, F, begin, ends) if needed else None)
     return table(plans)
 
 
@@ -59,14 +61,25 @@ class Dense:
             return
         height, width = -(-N // -(-N // dense.ROWS)), min(F, dense.COLUMNS)
         blocks = -(-N // height) * -(-F // width)
-        plans = forward_table(self.dtype, N, C, F, height, width, int(bias is not None), int(relu))
-        depth = min(C, dense.DEPTH)
+        slices = max(-(-C // dense.DEPTH), min(-(-GROUPS // blocks), C // dense.SHALLOW))
+        depth = -(-C // slices // UNIT) * UNIT
+        slices = -(-C // depth)
+        together = blocks >= GROUPS or slices == 1
+        parts = y if together else tape.whole(slices, N, F)
+        start, last = (int(bias is not None), int(relu)) if together else (0, 0)
+        plans = forward_table(self.dtype, N, C, F, height, width, depth, together, start, last)
+        tasks = blocks if together else blocks * slices
         tape.add(
-            dense.dense, blocks, cut(blocks, 256), block=Times(1),
-            x=x, weights=kernel, bias=0 if bias is None else bias, y=y, x_copy=tape.scratch(height, dense.DEPTH + dense.SKEW),
-            weights_copy=tape.scratch(depth, width), plans=Constant(plans), N=N, C=C, F=F, height=height, width=width,
-            depth=dense.DEPTH, skew=dense.SKEW,
+            dense.dense, tasks, cut(tasks, 256), block=Times(1),
+            x=x, weights=kernel, bias=0 if bias is None else bias, y=parts, x_copy=tape.scratch(height, depth + dense.SKEW),
+            plans=Constant(plans), N=N, C=C, F=F, height=height, width=width, depth=depth, skew=dense.SKEW,
+            together=int(together), part=parts.nbytes // len(parts),
         )  # fmt: skip
+        if not together:
+            tape.add(
+                dense.add_slices, N, parts=parts, number=slices, part=parts.nbytes // slices,
+                bias=0 if bias is None else bias, y=Each(y), first=Times(1), F=F, relu=int(relu),
+            )  # fmt: skip
 
     def backward(
         self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
