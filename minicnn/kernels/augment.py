@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from .jit import kernel, part
+from .jit import inlined, kernel
 from .simd import number_at, put, real, size_of
 
 CONSTANT, NEAREST, REFLECT, WRAP = 0, 1, 2, 3
 FILL_MODES = {"constant": CONSTANT, "nearest": NEAREST, "reflect": REFLECT, "wrap": WRAP}
 
 
-@part
+@inlined
 def pixel(index, length, mode):
     """The pixel that stands for an index, or -1 where the fill value does."""
     if 0 <= index < length:

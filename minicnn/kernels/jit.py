@@ -117,8 +117,14 @@ def kernel(*writes: str) -> Callable[[Callable[..., Any]], Kernel]:
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that kernels call."""
-    options: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls it
+    """A function that kernels call: compiled once, for all of them."""
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls it
+    return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that becomes part of the kernels that call it: a call would pass its vectors through memory."""
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
     return numba.njit(nogil=True, error_model="numpy", **options)(function)
 
 

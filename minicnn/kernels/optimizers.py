@@ -3,11 +3,11 @@
 `settings` is the address of float64 numbers that differ from step to step or from optimizer to optimizer.
 """
 
-from .jit import kernel, part
+from .jit import inlined, kernel
 from .simd import fill, load, number_at, size_of, square_root, store, width_of
 
 
-@part
+@inlined
 def setting(settings, number, zero):
     return fill(number_at(settings + 8 * number, 0.0), zero)
 

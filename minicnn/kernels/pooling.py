@@ -1,18 +1,18 @@
 """Pooling kernels, vectors of channels at a time."""
 
-from .jit import kernel, part
+from .jit import inlined, kernel
 from .simd import clear, fill, load, load_bytes, select, size_of, store, store_bytes, width_of
 
 NOBODY = 255  # no pixel of the window: the number of a winner that a ReLU would have stopped
 
 
-@part
+@inlined
 def clip(low, high, length):
     """The part of low … high-1 that lies in 0 … length-1, counted from low."""
     return (0 if low >= 0 else -low), (high if high < length else length) - low
 
 
-@part
+@inlined
 def larger(pixel, tap, best, number, rest, zero):
     """The larger of a pixel and the best so far, and which tap it is; what is not a number wins."""
     value = load(pixel, rest, zero)

@@ -6,6 +6,7 @@ offsets of its corner in a, b, the bias and c, and the geometry of `simd.FIELDS`
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 
@@ -16,13 +17,32 @@ from .simd import call, int_at
 HEAD = 5  # columns of a plan before the geometry: function, and the offsets in a, b, bias and c
 
 
-def row_spans(rows: int, most: int) -> Iterator[tuple[int, int, int]]:
-    """(rows of a tile, first row, number of tiles): as few tiles as possible, of at most two sizes that differ by one."""
-    tiles = -(-rows // most)
-    small, larger = divmod(rows, tiles)
-    if larger:
-        yield small + 1, 0, larger
-    yield small, larger * (small + 1), tiles - larger
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # rows of a tile: few, since each is compiled
+BUSY = 8  # sums in a tile that keep the multiply-add units going: fewer take as long
+
+
+@lru_cache(maxsize=1024)
+def tiles(rows: int, vectors: int, most: int) -> tuple[int, ...]:
+    """The cheapest way to make so many rows of tiles of at most `most` rows, larger ones first."""
+    costs: list[tuple[float, tuple[int, ...]]] = [(0, ())]
+    for covered in range(1, rows + 1):
+        costs.append(
+            min(
+                (costs[covered - size][0] + max(size, BUSY / vectors) + 1, (size, *costs[covered - size][1]))
+                for size in SIZES
+                if size <= min(covered, most)
+            )
+        )
+    return tuple(sorted(costs[rows][1], reverse=True))
+
+
+def row_spans(rows: int, vectors: int, most: int) -> Iterator[tuple[int, int, int]]:
+    """(rows of a tile, first row, number of tiles) of tiles that cover so many rows."""
+    first = 0
+    for size, group in groupby(tiles(rows, vectors, most)):
+        number = len(list(group))
+        yield size, first, number
+        first += size * number
 
 
 def channel_blocks(channels: int, width: int, vectors: int) -> Iterator[tuple[int, int, int]]:
@@ -47,7 +67,7 @@ def plan(
     table = []
     most_rows, vectors = simd.tile_shape(rows, channels, type_)
     for used, channel, last in channel_blocks(channels, width, vectors):
-        for tile_rows, first, tiles in row_spans(rows, most_rows * vectors // used):
+        for tile_rows, first, tiles in row_spans(rows, used, most_rows * vectors // used):
             fields = {"I": 1, "P": 1, "Q": 1, "K": 1} | geometry
             fields |= {
                 "J": tiles,

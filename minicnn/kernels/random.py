@@ -4,7 +4,7 @@ The same function of (seed, step, layer, index) as `Ops.random_bits`: Philox4x32
 numbers per counter; here for a vector of counters at a time.
 """
 
-from .jit import kernel, part
+from .jit import inlined, kernel
 from .simd import (
     count_up,
     fill,
@@ -22,7 +22,7 @@ from .simd import (
 )
 
 
-@part
+@inlined
 def philox(first, seed, step, layer, zero):
     """The four random numbers of W counters from number `first` on, in the lower halves of int64."""
     low, half = fill_integer(0xFFFFFFFF, zero), fill_integer(32, zero)
@@ -38,7 +38,7 @@ def philox(first, seed, step, layer, zero):
     return c0, c1, c2, c3
 
 
-@part
+@inlined
 def drop(bits, x, y, left, threshold, factor, zero):
     store(select(reaches(bits, threshold), load(x, left, zero) * factor, fill(zero, zero)), y, left)
 
