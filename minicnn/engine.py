@@ -17,7 +17,7 @@ from . import layers as all_layers
 from .kernels import arrays
 from .layers.activation import Activation, Linear, ReLU, Softmax
 from .layers.augmentation import _RandomAffine
-from .layers.base import ActivatedLayer, Layer, RandomLayer
+from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .ops import instructions
 from .ops.cpu import CpuOps
@@ -44,7 +44,10 @@ class Node:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
 
     def prepare(self, input_gradient: bool) -> None:
-        """What depends on the parameters alone."""
+        """Adds what depends on the parameters alone."""
+
+    def refresh(self) -> None:
+        """Does in Python what depends on the parameters alone."""
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -105,7 +108,7 @@ class Linearity(Node):
 
     @property
     def bias(self) -> Any:
-        return None if self.layer.bias is None else self.layer.bias.value  # type: ignore[attr-defined]
+        return None if self.layer.bias is None else self.layer.bias.data  # type: ignore[attr-defined]
 
     def gradients(self) -> tuple[Any, Any]:
         """Where the gradients of kernel and bias go; nobody looks at those of a frozen layer."""
@@ -123,15 +126,15 @@ class Linearity(Node):
 class Convolve(Linearity):
     def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
         super().__init__(layer, tape, ops, training)
-        kernel = layer.kernel.value
+        kernel = layer.kernel.data
         geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
         self.algorithm = choose(geometry, tape.dtype, ops.precision)
         self.relu = layer.fused_relu
 
     def prepare(self, input_gradient: bool) -> None:
-        self.algorithm.prepare_forward(self.tape, self.layer.kernel.value)  # type: ignore[attr-defined]
+        self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
         if input_gradient:
-            self.algorithm.prepare_backward(self.tape, self.layer.kernel.value)  # type: ignore[attr-defined]
+            self.algorithm.prepare_backward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -140,7 +143,7 @@ class Convolve(Linearity):
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
-        kernel = self.layer.kernel.value  # type: ignore[attr-defined]
+        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
         self.finish = self.algorithm.backward(  # type: ignore[method-assign]
             self.tape, dy, self.mask(), self.x, kernel, dx if input_gradient else None, *self.gradients()
         )
@@ -156,7 +159,7 @@ class Densely(Linearity):
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-        kernel = self.layer.kernel.value  # type: ignore[attr-defined]
+        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
         self.product.forward(self.tape, self.rows(x), kernel, self.bias, self.relu, self.rows(self.y))
         return self.y
 
@@ -165,7 +168,7 @@ class Densely(Linearity):
         mask = self.mask()
         self.product.backward(
             self.tape, self.rows(dy), None if mask is None else self.rows(mask), self.rows(self.x),
-            self.layer.kernel.value, self.rows(dx) if input_gradient else None, *self.gradients(),  # type: ignore[attr-defined]
+            self.layer.kernel.data, self.rows(dx) if input_gradient else None, *self.gradients(),  # type: ignore[attr-defined]
         )  # fmt: skip
         return dx
 
@@ -209,6 +212,7 @@ class MaxPool(Node):
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
+        assert self.winner is not None
         instructions.max_pool_backward(self.tape, dy.reshaped(*self.y_shape), self.winner, dx, *self.window())
         return dx
 
@@ -281,8 +285,8 @@ class Normalize(Node):
         layer: Any = self.layer
         C = x.shape[-1]
         self.x, y, self.found = x, self.tape.buffer(x.shape), Moments.of(C, self.tape.dtype)
-        gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.value
-        beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.value
+        gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
+        beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
         instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
         instructions.scale_rows(self.tape, x, self.found.mean, self.found.scale, beta, y)
         return y
@@ -306,14 +310,14 @@ class NormalizeFixed(Node):
         layer: Any = self.layer
         C, y = x.shape[-1], self.tape.buffer(x.shape)
         self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
-        instructions.scale_rows(self.tape, x, layer.moving_mean.value, self.scale, self.shift, y)
+        instructions.scale_rows(self.tape, x, layer.moving_mean.data, self.scale, self.shift, y)
         return y
 
-    def before_step(self) -> None:
+    def refresh(self) -> None:
         layer: Any = self.layer
-        inverse = 1 / np.sqrt(layer.moving_variance.value + self.scale.dtype.type(layer.epsilon))
-        self.scale[:] = inverse if layer.gamma is None else layer.gamma.value * inverse
-        self.shift[:] = 0 if layer.beta is None else layer.beta.value
+        inverse = 1 / np.sqrt(layer.moving_variance.data + self.scale.dtype.type(layer.epsilon))
+        self.scale[:] = inverse if layer.gamma is None else layer.gamma.data * inverse
+        self.shift[:] = 0 if layer.beta is None else layer.beta.data
 
 
 class Pad(Node):
@@ -375,7 +379,10 @@ class Run:
         self.first = self._first_trainable()
         for number, node in enumerate(self.nodes):
             node.prepare(self.training and number > self.first)
-        self.tape.barrier()
+        if self.training:
+            self.tape.barrier()
+        else:
+            self.tape.split()
         x = self.tape.buffer((images, *model._layers[0].input_shape[1:]))
         size = int(np.prod(x.shape[1:]))
         self.tape.add(arrays.gather, images, source=self.source, first=Times(1), x=Each(x), image=size)
@@ -396,7 +403,9 @@ class Run:
         self.hooks = [node for node in self.nodes if type(node).before_step is not Node.before_step]
         self.endings = [node for node in self.nodes if type(node).after_step is not Node.after_step]
         self.listed = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
-        self.rows = np.arange(images)
+        self.rows, self.shape = np.arange(images), tuple(model._layers[0].input_shape[1:])
+        self.parameters = model.parameters
+        self.prepared = -1  # `Parameter.writes` when it was done
 
     def _nodes(self, ops: CpuOps) -> list[Node]:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
@@ -498,7 +507,16 @@ class Run:
             self.y, self.sample_weight = y, sample_weight
             if self.native_loss:
                 self._set_targets(y, sample_weight)
-        self.tape.run()
+        if self.training:
+            self.tape.run()
+            Parameter.writes += 1
+        else:
+            if self.prepared != Parameter.writes or any(parameter.shared for parameter in self.parameters):
+                for node in self.nodes:
+                    node.refresh()
+                self.prepared = Parameter.writes
+                self.tape.run(0, 1)
+            self.tape.run(1)
         for node in self.endings:
             node.after_step()
         if self.kind == "predict":
@@ -526,26 +544,45 @@ class Engine:
     def __init__(self) -> None:
         self.runs: dict[tuple[str, int], Run] = {}
         self.state: tuple[Any, ...] = ()
+        self.glance: list[Any] = []
+
+    def latest(self, model: "Sequential", images: int, kind: str) -> Run | None:
+        """What `run` returned, if nothing can have changed since then: a cheaper question than what has."""
+        return self.runs.get((kind, images)) if self.glance == self._glance(model) else None
 
     def run(self, model: "Sequential", images: int, kind: str) -> Run:
+        """The run for batches of so many images; made anew if the model has changed."""
         state = self._state(model)
         if state != self.state:
             self.runs.clear()
-            self.state, self.kept = state, (model._flat, model.optimizer, model.loss)  # their identities stay theirs
+            self.state = state
+            self.kept = model._flat, model.optimizer, model.loss, _moments(model)  # their identities stay theirs
         if (kind, images) not in self.runs:
             self.runs[kind, images] = Run(model, images, kind)
+        self.glance = self._glance(model)
         return self.runs[kind, images]
+
+    @staticmethod
+    def _glance(model: "Sequential") -> list[Any]:
+        """What changes with any change of parameters, and all else that a model does not notice itself."""
+        ops: Any = model.ops
+        own = [Parameter.writes, model._flat is None, model.optimizer, model.loss, model.run_eagerly, ops, ops.name]
+        if isinstance(ops, CpuOps):
+            own += [ops.precision, ops.poison]
+        return own + [layer.trainable for layer in model._layers]
 
     @staticmethod
     def _state(model: "Sequential") -> tuple[Any, ...]:
         """What a tape was made from: it is made anew when any of this has changed."""
         assert model._flat is not None
-        optimizer = model.optimizer
-        moments = () if optimizer is None else tuple(id(moment) for moment in optimizer.state.values())
         return (
-            id(model._flat[0]), id(optimizer), moments, id(model.loss), model.ops.precision, model.ops.poison,  # type: ignore[attr-defined]
+            id(model._flat[0]), id(model.optimizer), *map(id, _moments(model)), id(model.loss), model.ops.precision, model.ops.poison,  # type: ignore[attr-defined]
             *((id(layer), layer.trainable, getattr(layer, "rate", None)) for layer in model._layers),
         )  # fmt: skip
+
+
+def _moments(model: "Sequential") -> list[Any]:
+    return [] if model.optimizer is None else list(model.optimizer.state.values())
 
 
 def usable(model: "Sequential") -> bool:

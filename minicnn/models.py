@@ -94,7 +94,7 @@ class Sequential:
         return (
             self._flat is not None
             and len(parameters) == len(self._views)
-            and all(p is q and p.value is view for p, (q, view) in zip(parameters, self._views, strict=True))
+            and all(p is q and p.data is view for p, (q, view) in zip(parameters, self._views, strict=True))
         )
 
     def _gather(self) -> tuple[Array, Array]:
@@ -103,13 +103,13 @@ class Sequential:
         if self.optimizer is not None and self._views and [p for p, _ in self._views] != parameters:
             self.optimizer.state = {}  # its moments are those of other parameters
         starts = np.cumsum([0, *(-(-prod(p.shape) // ALIGNMENT) * ALIGNMENT for p in parameters)])
-        dtype = parameters[0].value.dtype if parameters else np.dtype("float32")
+        dtype = parameters[0].data.dtype if parameters else np.dtype("float32")
         values, gradients = self.ops.zeros((int(starts[-1]),), dtype), self.ops.zeros((int(starts[-1]),), dtype)
         for parameter, start in zip(parameters, starts, strict=False):
             part = slice(start, start + prod(parameter.shape))
-            values[part] = parameter.value.reshape(-1)
+            values[part] = parameter.data.reshape(-1)
             parameter.bind(values[part].reshape(parameter.shape), gradients[part].reshape(parameter.shape))
-        self._views = [(parameter, parameter.value) for parameter in parameters]
+        self._views = [(parameter, parameter.data) for parameter in parameters]
         return values, gradients
 
     def __getstate__(self) -> dict[str, Any]:
@@ -307,9 +307,12 @@ class Sequential:
 
     def outputs_of(self, x: np.ndarray) -> np.ndarray:
         """The output for a batch, in an array that the next call may overwrite."""
-        if not self._uses_engine:
-            return self.ops.numpy(self.forward(self.as_input(x)))
-        run = self._engine.run(self, len(x), "predict")
+        run = self._engine.latest(self, len(x), "predict")
+        if run is None or run.shape != x.shape[1:]:
+            self.build((None, *x.shape[1:]))
+            if not self._uses_engine:
+                return self.ops.numpy(self.forward(self.as_input(x)))
+            run = self._engine.run(self, len(x), "predict")
         run(x, None)
         return run.result
 

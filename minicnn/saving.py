@@ -22,7 +22,7 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     """See `Sequential.save`. Raises DataError (a ValueError) where the file cannot be written."""
     from safetensors.numpy import save
 
-    tensors = {parameter.name: model.ops.numpy(parameter.value) for parameter in model.parameters}
+    tensors = {parameter.name: model.ops.numpy(parameter.data) for parameter in model.parameters}
     header: dict[str, Any] = {
         "name": model.name,
         "seed": model.seed,
@@ -82,7 +82,7 @@ def _restore(
     model.seed = header["seed"]
     model.build(header["input_shape"])
     for parameter in model.parameters:
-        parameter.value = model.ops.array(tensors[parameter.name], parameter.value.dtype)
+        parameter.value = model.ops.array(tensors[parameter.name], parameter.data.dtype)
     if header["optimizer"] is not None:
         model.compile(optimizers.get(header["optimizer"]), header["loss"], metrics=header["metrics"])
         assert model.optimizer is not None

@@ -256,6 +256,11 @@ class Tape:
         """Gives a buffer a place where `array` finds it after a run."""
         place.storage.strands.add(-1)
 
+    def split(self) -> None:
+        """Ends a section: `run` can do those before and after on their own."""
+        self.sections += [] if self.sections else [[]]
+        self.sections.append([])
+
     def barrier(self) -> None:
         """What comes next waits for all before it."""
         self.wall = True
@@ -301,10 +306,11 @@ class Tape:
     def _all_strands(self) -> Iterable[Strand]:
         return (strand for section in self.sections if not callable(section) for phase in section for strand in phase)
 
-    def run(self) -> None:
+    def run(self, first: int = 0, last: int | None = None) -> None:
+        """Does all sections, or those from number `first` to before `last`."""
         if not self.programs:
             self.finish()
-        for program in self.programs:
+        for program in self.programs[first:last]:
             program()
 
 
@@ -318,10 +324,7 @@ class Program:
 
     def __init__(self, tape: Tape, phases: list[Phase]) -> None:
         self.tape = tape
-        self.state = aligned(8 * 2 * walk.LINE).view(np.int64)
-        self.state.fill(0)
-        self.times = np.zeros(len(phases) + 1, np.int64)
-        self.number = 0
+        self.listed = [i for phase in phases for strand in phase for i in strand.instructions]
         table, strands, cuts, instructions = [], [], [], []  # type: ignore[var-annotated]
         offset = 0
         for phase in phases:
@@ -333,26 +336,38 @@ class Program:
                     offset += 1 + walk.FIELDS * _arity(instruction)
                 strands.append((begin, len(instructions), len(cuts), len(strand.cuts) - 1, strand.block))
                 cuts += strand.cuts
-        self.phases, self.strands = np.array(table), np.array(strands)
-        self.cuts, self.instructions = np.array(cuts), np.array(instructions)
-        self.listed = [i for phase in phases for strand in phase for i in strand.instructions]
-        self.state[0] = len(phases) << walk.PHASE
+        self.phases = len(phases)
+        self.most_tasks = max((tasks for _, tasks in table), default=0)
+        self.state = aligned(8 * 2 * walk.LINE).view(np.int64)
+        self.state[:] = 0
+        self.state[0] = self.phases << walk.PHASE
+        self.times = np.zeros(len(phases) + 1, np.int64)
+        self.tables = [np.array(rows, np.int64) for rows in (table, strands, cuts, instructions)]
+        addresses = [array.ctypes.data for array in (self.state, self.times, *self.tables)]
+        self.head = np.zeros(walk.HEAD, np.int64)
+        names = (walk.STATE, walk.TIMES, walk.PHASE_TABLE, walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS)
+        for name, address in zip(names, addresses, strict=True):
+            self.head[name] = address
+        self.head[walk.PHASES] = self.phases
+        self.address = int(self.head.ctypes.data)
+        self.walker = walk.walker(tape.dtype)
+        self.number = 0
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []
+        self.arguments: list[int] = []  # addresses of those of each worker
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
         self.measured = False
-        self.zero = walk.NUMBERS[tape.dtype]
+        self.trials: dict[int, list[int]] = {}  # cycles of runs by one worker and by all
 
-    def worker(self, number: int) -> int:
-        """The address of a worker's arguments: like all others', but for the addresses of its own memory."""
-        while len(self.workers) <= number:
-            own = aligned(self.tape.local_bytes)
-            own.fill(0)
-            if self.tape.poison:
-                self._poison(own)
-            rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
-            self.workers.append((own, np.array(rows, np.int64)))
-            self.spent.append(np.zeros(len(self.listed), np.int64))
-        return int(self.workers[number][1].ctypes.data)
+    def add_worker(self) -> None:
+        """Memory for another worker, and its arguments: like all others', but for the addresses of its own memory."""
+        own = aligned(self.tape.local_bytes)
+        own.fill(0)
+        if self.tape.poison:
+            self._poison(own)
+        rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
+        self.workers.append((own, np.array(rows, np.int64)))
+        self.arguments.append(int(self.workers[-1][1].ctypes.data))
+        self.spent.append(np.zeros(len(self.listed), np.int64))
 
     def _poison(self, own: np.ndarray) -> None:
         kept = [(b.address, b.size) for b in self.tape.buffers if b.kind == "cleared"]
@@ -404,27 +419,37 @@ class Program:
 
     def __call__(self) -> None:
         """Runs on all workers; returns when the last task is done."""
-        if not walk.is_over(int(self.state[0]), len(self.phases)):
+        if not self.phases:
+            return
+        if not walk.is_over(int(self.state[0]), self.phases):
             self._walk(0, self.number)  # a run that an interrupt of the caller left to the helpers
         self.number = self.number % 0x7FFFFF + 1
-        workers = min(get_threads(), int(self.phases[:, 1].max()))
-        for worker in range(workers):
-            self.worker(worker)
-        self.times[0] = walk.now()
-        self.state[0] = walk.begin(self.number)
+        workers = self._workers()
+        while len(self.arguments) < workers:
+            self.add_worker()
         number = self.number
+        self.state[0] = walk.begin(number)
         for worker in range(1, workers):
             hand_over(partial(self._walk, worker, number))
         self._walk(0, number)
+        if len(self.trials.get(workers, ())) < TRIALS:
+            self.trials.setdefault(workers, []).append(int(self.times[-1] - self.times[0]))
+
+    def _workers(self) -> int:
+        """How many workers: all that find a task, or one, where handing work to others has taken longer than doing it."""
+        most = min(get_threads(), self.most_tasks)
+        together, alone = self.trials.get(most, []), self.trials.get(1, [])
+        if most == 1 or len(together) < TRIALS or min(together) > SHORT:
+            return most
+        return 1 if len(alone) < TRIALS or min(alone) < min(together) else most
 
     def _walk(self, worker: int, number: int) -> None:
-        walk.walk(
-            self.zero, number, self.state.ctypes.data, self.phases, self.strands, self.cuts, self.instructions,
-            self.worker(worker), self.times, self.spent[worker] if self.measured else NOTHING,
-        )  # fmt: skip
+        spent = self.spent[worker].ctypes.data if self.measured else 0
+        self.walker(0.0, self.address, self.arguments[worker], number, spent)
 
 
-NOTHING = np.empty(0, np.int64)
+TRIALS = 3  # runs from which is judged whether helpers help
+SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is always shared
 
 
 def _arity(instruction: Instruction) -> int:

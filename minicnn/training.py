@@ -176,7 +176,6 @@ def evaluate(
 
 def predict(model: "Sequential", x: Any, batch_size: int | None = None) -> np.ndarray:
     x, _, _ = checked(x)
-    model.build((None, *x.shape[1:]))
     batch_size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
     output = None
     for batch in batches(len(x), batch_size):

@@ -74,7 +74,8 @@ def native(signature: Any, function: Callable[..., Any], name: str) -> int:
 
     Division follows IEEE 754: Python's check for a zero divisor would stop vectorisation.
     """
-    function.__name__ = function.__qualname__ = name
+    function = FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
+    function.__qualname__ = name
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={"error_model": "numpy"})
     compiled._cache = _Cache(function)
     compiled.compile()
@@ -103,12 +104,9 @@ class Kernel:
     def address(self, dtype: str) -> int:
         """Of the native code for a number type: a function of zero, and of count and all the rest as int64."""
         number = getattr(types, dtype)
-        function = self.function
-        copy = FunctionType(function.__code__, function.__globals__, self.name, None, function.__closure__)
         integers = [types.intp] * (1 + len(self.names))
-        return native(
-            types.void(number, *integers), copy, f"{function.__module__.rpartition('.')[2]}_{self.name}_{dtype}"
-        )
+        stem = self.function.__module__.rpartition(".")[2]
+        return native(types.void(number, *integers), self.function, f"{stem}_{self.name}_{dtype}")
 
 
 def kernel(*writes: str) -> Callable[[Callable[..., Any]], Kernel]:
@@ -126,11 +124,3 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that becomes part of the kernels that call it: a call would pass its vectors through memory."""
     options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
     return numba.njit(nogil=True, error_model="numpy", **options)(function)
-
-
-def cached(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that Python calls: compiled at its first call, without the interpreter lock, and kept on disk."""
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    if not config.DISABLE_JIT:
-        compiled._cache = _Cache(function)
-    return compiled

@@ -614,7 +614,7 @@ def transpose_block(typing, source, source_row, target, target_row, zero):  # ty
     In log2(W) rounds two rows that are W/2, W/4, … 1 apart exchange the halves that belong to the other.
     """
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         emit = Emitter(builder, str(zero))
         source, source_row, target, target_row = arguments[:4]
         rows = [emit.load(emit.at(source, source_row, i)) for i in range(emit.width)]

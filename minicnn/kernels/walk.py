@@ -6,18 +6,20 @@ a phase opens the next. So no worker is ever needed: one that comes late, or not
 an earlier run finds that the word has moved on, and leaves.
 """
 
+import ctypes
 import os
-from typing import Any
+import time
+from collections.abc import Callable
+from functools import cache
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from .jit import cached, part
-from .simd import i64
+from .jit import native, part
+from .simd import i64, int_at
 
 FIELDS = 4  # of an argument: value, and what is added to it per group, per item, and in a group's first block
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
@@ -131,58 +133,82 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh):
     return types.void(zero, *[types.intp] * 6), generate
 
 
+# A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
+STATE, TIMES, PHASES, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, HEAD = range(8)
+
+
 @part
-def run_task(
-    zero: Any, task: int, strand: int, strands: Any, cuts: Any, instructions: Any, arguments: int, spent: Any
-) -> None:  # fmt: skip
-    """One task of a phase: all instructions of a strand, for the items of one group, block by block."""
-    while task >= strands[strand, 3]:
-        task -= strands[strand, 3]
-        strand += 1
-    begin, end, cut, block = strands[strand, 0], strands[strand, 1], strands[strand, 2], strands[strand, 4]
-    first, last = cuts[cut + task], cuts[cut + task + 1]
+def run_task(zero, program, task, strand, arguments, spent):
+    """One task of a phase: all instructions of a strand, for the items of one group, block by block.
+
+    Of a strand the table has: its first and last instruction, its first cut, the number of its groups, items at once.
+    """
+    row = number_of(program, STRAND_TABLE) + 40 * strand
+    while task >= number_of(row, 3):
+        task -= number_of(row, 3)
+        row += 40
+    begin, end, block = number_of(row, 0), number_of(row, 1), number_of(row, 4)
+    cuts = number_of(program, CUTS) + 8 * (number_of(row, 2) + task)
+    first, last = number_of(cuts, 0), number_of(cuts, 1)
     fresh = 1
     while first < last:
         blocks = (last - first + block - 1) // block
         count = (last - first + blocks - 1) // blocks  # blocks of nearly equal size
         for i in range(begin, end):
-            start = clock() if spent.size else 0
-            call_kernel(zero, instructions[i, 0], arguments + 8 * instructions[i, 1], task, first, count, fresh)
-            if spent.size:
-                spent[i] += clock() - start
+            start = clock() if spent else 0
+            instruction = number_of(program, INSTRUCTIONS) + 16 * i
+            fields = arguments + 8 * number_of(instruction, 1)
+            call_kernel(zero, number_of(instruction, 0), fields, task, first, count, fresh)
+            if spent:
+                write(spent + 8 * i, number_of(spent, i) + clock() - start)
         first += count
         fresh = 0
 
 
-@cached
-def walk(
-    zero: Any, run: int, state: int, phases: Any, strands: Any, cuts: Any, instructions: Any, arguments: int, times: Any,
-    spent: Any,
-) -> None:  # fmt: skip
-    """Does tasks of a program until all are done; `state` is the address of the word, a line later of the tasks done.
+@part
+def number_of(table, place):
+    return int_at(table + 8 * place)
 
-    `times` takes the cycle counter at the end of each phase and `spent`, unless it is empty, this worker's cycles in each
-    instruction.
+
+def walk(zero, program, arguments, run, spent):
+    """Does tasks of a program until all are done.
+
+    `arguments` is the address of this worker's; `spent`, unless it is 0, of its cycles in each instruction. The table of
+    phases has the first strand and the number of tasks of each; TIMES takes the cycle counter at the beginning and at the
+    end of each.
     """
+    state, times, phases = number_of(program, STATE), number_of(program, TIMES), number_of(program, PHASES)
     finished = state + 8 * LINE
     waited = 0
     while True:
         word = read(state)
-        phase = (word >> PHASE) & 0xFFFFF
-        if word >> RUN != run or phase == phases.shape[0]:
+        phase, task = (word >> PHASE) & 0xFFFFF, word & 0xFFFFF
+        if word >> RUN != run or phase == phases:
             return
-        task, tasks = word & 0xFFFFF, phases[phase, 1]
+        row = number_of(program, PHASE_TABLE) + 16 * phase
+        tasks = number_of(row, 1)
         if task < tasks:
             if exchange(state, word, word + 1):
                 waited = 0
-                run_task(zero, task, phases[phase, 0], strands, cuts, instructions, arguments, spent)
+                if phase == 0 and task == 0:
+                    write(times, clock())
+                run_task(zero, program, task, number_of(row, 0), arguments, spent)
                 if add_one(finished) == tasks:
                     write(finished, 0)
-                    times[phase + 1] = clock()
+                    write(times + 8 * (phase + 1), clock())
                     write(state, (run << RUN) | ((phase + 1) << PHASE))
         else:
             waited += 1
             pause(waited)
+
+
+@cache
+def walker(dtype: str) -> Callable[[float, int, int, int, int], None]:
+    """`walk` for a number type, as a function that Python calls; it needs no interpreter lock."""
+    number = {"float32": ctypes.c_float, "float64": ctypes.c_double}[dtype]
+    signature = types.void(getattr(types, dtype), *[types.intp] * 4)
+    prototype = ctypes.CFUNCTYPE(None, number, *[ctypes.c_int64] * 4)
+    return prototype(native(signature, walk, f"walk_{dtype}"))
 
 
 def begin(run: int) -> int:
@@ -194,9 +220,13 @@ def is_over(word: int, phases: int) -> bool:
     return (word >> PHASE) & 0xFFFFF == phases
 
 
-@cached
-def now() -> int:
+def cycles_per_second() -> float:
+    """Of the cycle counter that programs are timed with, measured against the clock for a twentieth of a second."""
+    counter = ctypes.CFUNCTYPE(ctypes.c_int64)(native(types.intp(), _now, "now"))
+    start, cycles = time.perf_counter(), counter()
+    time.sleep(0.05)
+    return (counter() - cycles) / (time.perf_counter() - start)
+
+
+def _now():
     return clock()
-
-
-NUMBERS = {name: np.dtype(name).type(0) for name in ("float32", "float64")}

@@ -23,10 +23,14 @@ class Parameter:
     """A trained tensor (or, not trainable, a state such as a moving average) with its gradient.
 
     Assigning `value` or `gradient` writes into the existing memory, which a model shares between all of its parameters.
+    What is computed from parameters and kept is computed anew when `writes` has changed, and always for a parameter that
+    is `shared`: whose array was handed out, so that anybody may write to it at any time.
     """
 
+    writes = 0  # to any parameter, so far
+
     def __init__(self, name: str, value: Array, trainable: bool = True) -> None:
-        self.name, self.trainable = name, trainable
+        self.name, self.trainable, self.shared = name, trainable, False
         self._value = value
         self._gradient: Array = np.zeros_like(value) if trainable else None
 
@@ -36,6 +40,7 @@ class Parameter:
 
     @property
     def value(self) -> Array:
+        self.shared = True
         return self._value
 
     @value.setter
@@ -43,6 +48,12 @@ class Parameter:
         if tuple(value.shape) != self.shape:
             raise ValueError(f"{self.name}: expected values of shape {self.shape}, got {tuple(value.shape)}")
         self._value[...] = value
+        Parameter.writes += 1
+
+    @property
+    def data(self) -> Array:
+        """The values, for those who only read them now."""
+        return self._value
 
     @property
     def gradient(self) -> Array:
@@ -55,6 +66,7 @@ class Parameter:
     def bind(self, value: Array, gradient: Array | None) -> None:
         """Moves the parameter into other memory (a part of a model's flat buffer, or of another device)."""
         self._value, self._gradient = value, gradient
+        Parameter.writes += 1
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
@@ -177,7 +189,7 @@ class Layer:
         """Moves the layer and its parameters to a device: "cpu", "gpu" or "reference"."""
         left, self.ops = self.ops, device if isinstance(device, Ops) else get_ops(device)
         for parameter in self.parameters:
-            _convert(parameter, left, self.ops, parameter.value.dtype)
+            _convert(parameter, left, self.ops, parameter.data.dtype)
         return self
 
     def astype(self, dtype: str) -> "Layer":
@@ -196,13 +208,13 @@ class Layer:
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameters, in Keras' order."""
-        return [np.array(self.ops.numpy(parameter.value)) for parameter in self.parameters]
+        return [np.array(self.ops.numpy(parameter.data)) for parameter in self.parameters]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         if len(weights) != len(self.parameters):
             raise ValueError(f"layer {self.name}: expected {len(self.parameters)} arrays, got {len(weights)}")
         for parameter, value in zip(self.parameters, weights, strict=True):
-            parameter.value = self.ops.array(value, parameter.value.dtype)
+            parameter.value = self.ops.array(value, parameter.data.dtype)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Layer":
@@ -215,7 +227,7 @@ class Layer:
 def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
     """Moves a parameter from one device to another and to a number type."""
     gradient = None if parameter.gradient is None else entered.array(left.numpy(parameter.gradient), dtype)
-    parameter.bind(entered.array(left.numpy(parameter.value), dtype), gradient)
+    parameter.bind(entered.array(left.numpy(parameter.data), dtype), gradient)
 
 
 class RandomLayer(Layer):

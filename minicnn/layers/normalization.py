@@ -70,8 +70,8 @@ class BatchNormalization(Layer):
 
     def follow(self, mean: Array, variance: Array) -> None:
         """Moves the averages towards the statistics of a batch."""
-        self.moving_mean.value = self.momentum * self.moving_mean.value + (1 - self.momentum) * mean
-        self.moving_variance.value = self.momentum * self.moving_variance.value + (1 - self.momentum) * variance
+        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.value = self.momentum * moving.data + (1 - self.momentum) * found
 
     def backward(self, dy: Array) -> Array:
         backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward
