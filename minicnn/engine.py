@@ -558,7 +558,10 @@ class Engine:
             self.state = state
             self.kept = model._flat, model.optimizer, model.loss, _moments(model)  # their identities stay theirs
         if (kind, images) not in self.runs:
-            self.runs[kind, images] = Run(model, images, kind)
+            from .warmup import Helper  # which builds runs itself
+
+            with Helper(model, kind, images):
+                self.runs[kind, images] = Run(model, images, kind)
         self.glance = self._glance(model)
         return self.runs[kind, images]
 

@@ -23,6 +23,14 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     from safetensors.numpy import save
 
     tensors = {parameter.name: model.ops.numpy(parameter.data) for parameter in model.parameters}
+    if model.optimizer is not None:
+        tensors |= {f"optimizer/{name}": model.ops.numpy(moment) for name, moment in model.optimizer.state.items()}
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    write_bytes(path, save(contiguous, {"minicnn": json.dumps(describe(model))}))
+
+
+def describe(model: "Sequential") -> dict[str, Any]:
+    """All but the numbers: layers, loss, metrics and optimizer, in types that JSON has."""
     header: dict[str, Any] = {
         "name": model.name,
         "seed": model.seed,
@@ -37,9 +45,7 @@ def save_model(model: "Sequential", path: str | Path) -> None:
             "iterations": model.optimizer.iterations,
             "moments": list(model.optimizer.state),
         }
-        tensors |= {f"optimizer/{name}": model.ops.numpy(moment) for name, moment in model.optimizer.state.items()}
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
+    return header
 
 
 def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
@@ -70,24 +76,31 @@ def _restore(
     header: dict[str, Any], tensors: dict[str, np.ndarray], custom_objects: "Mapping[str, type[Layer]]"
 ) -> "Sequential":
     """The model that the header describes, with the tensors as its weights and moments."""
+    model = from_description(header, custom_objects)
+    for parameter in model.parameters:
+        parameter.value = model.ops.array(tensors[parameter.name], parameter.data.dtype)
+    if model.optimizer is not None:
+        moments = header["optimizer"]["moments"]
+        model.optimizer.state = {name: model.ops.array(tensors[f"optimizer/{name}"]) for name in moments}
+    return model
+
+
+def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
+    """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
     from . import layers
     from .models import Sequential
 
     model = Sequential(name=header["name"])
     for entry in header["layers"]:
-        cls = custom_objects.get(entry["class"]) or getattr(layers, entry["class"], None)
+        cls = (custom_objects or {}).get(entry["class"]) or getattr(layers, entry["class"], None)
         if cls is None:
             raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
         model.add(cls.from_config(entry["config"]))
     model.seed = header["seed"]
     model.build(header["input_shape"])
-    for parameter in model.parameters:
-        parameter.value = model.ops.array(tensors[parameter.name], parameter.data.dtype)
     if header["optimizer"] is not None:
         model.compile(optimizers.get(header["optimizer"]), header["loss"], metrics=header["metrics"])
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         model.optimizer.ops = model.ops
-        moments = header["optimizer"]["moments"]
-        model.optimizer.state = {name: model.ops.array(tensors[f"optimizer/{name}"]) for name in moments}
     return model

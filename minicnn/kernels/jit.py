@@ -68,12 +68,35 @@ class _Implementation(caching.CompileResultCacheImpl):
 class _Cache(caching.FunctionCache):
     _impl_class = _Implementation
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super().load_overload(sig, target_context)
+        if found is None and watch.missed is not None:
+            watch.missed()
+        return found
+
+
+class Watch:
+    """What others want to know of compilation.
+
+    `missed` is called when machine code is not on disk. Where `noted` is a list, nothing is compiled: what would have been
+    is put there, as arguments of `native`.
+    """
+
+    missed: Callable[[], None] | None = None
+    noted: list[tuple[Any, Callable[..., Any], str]] | None = None
+
+
+watch = Watch()
+
 
 def native(signature: Any, function: Callable[..., Any], name: str) -> int:
     """The address of `function`, compiled under a name of its own: two functions of one name would share a symbol.
 
     Division follows IEEE 754: Python's check for a zero divisor would stop vectorisation.
     """
+    if watch.noted is not None:
+        watch.noted.append((signature, function, name))
+        return 0
     function = FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
     function.__qualname__ = name
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={"error_model": "numpy"})

@@ -608,7 +608,7 @@ def clear(typing, target, size):
 
 
 @intrinsic
-def transpose_block(typing, source, source_row, target, target_row, zero):  # type: ignore[no-untyped-def]
+def transpose_block(typing, source, source_row, target, target_row, zero):
     """Transposes W × W numbers; the rows of both lie so many bytes apart.
 
     In log2(W) rounds two rows that are W/2, W/4, … 1 apart exchange the halves that belong to the other.
