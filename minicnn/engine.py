@@ -37,7 +37,7 @@ ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so 
 class Node:
     """A layer on one tape. This one calls the layer itself: it serves every layer."""
 
-    def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool) -> None:
+    def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer, self.tape, self.ops, self.training = layer, tape, ops, training
 
     def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
@@ -124,11 +124,11 @@ class Linearity(Node):
 
 
 class Convolve(Linearity):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
-        super().__init__(layer, tape, ops, training)
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        super().__init__(layer, tape, ops, training, images)
         kernel = layer.kernel.data
         geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
-        self.algorithm = choose(geometry, tape.dtype, ops.precision)
+        self.algorithm = choose(geometry, images, tape.dtype, ops.precision)
         self.relu = layer.fused_relu
 
     def prepare(self, input_gradient: bool) -> None:
@@ -151,8 +151,8 @@ class Convolve(Linearity):
 
 
 class Densely(Linearity):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
-        super().__init__(layer, tape, ops, training)
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        super().__init__(layer, tape, ops, training, images)
         self.relu = layer.fused_relu
         inputs, units = layer.kernel.shape
         self.product = Dense(inputs, units, tape.dtype)
@@ -246,8 +246,8 @@ class GlobalAveragePool(AveragePool):
 
 
 class Drop(Node):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool) -> None:
-        super().__init__(layer, tape, ops, training)
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        super().__init__(layer, tape, ops, training, images)
         self.rate, self.key = layer.rate, np.zeros(3, np.uint64)
 
     def before_step(self) -> None:
@@ -427,7 +427,7 @@ class Run:
                 continue
             if type(layer) is Linear:
                 continue
-            node = kind(layer, self.tape, ops, self.training)
+            node = kind(layer, self.tape, ops, self.training, self.images)
             if type(node) is MaxPool and isinstance(before, Convolve) and before.relu:
                 node.after = before
             nodes.append(node)

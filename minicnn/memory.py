@@ -74,3 +74,6 @@ class Pool:
             if self.free_bytes + memory.size <= self.peak_bytes:
                 self.free[memory.size].append(memory)
                 self.free_bytes += memory.size
+
+
+POOL = Pool()  # of the CPU

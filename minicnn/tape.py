@@ -19,7 +19,7 @@ import numpy as np
 
 from .kernels import walk
 from .kernels.jit import Kernel
-from .memory import ALIGNMENT, aligned
+from .memory import ALIGNMENT, POOL, aligned
 from .threads import get_threads, hand_over
 
 GROUPS = 16  # parts of a batch: as many workers can share it, and so many partial gradients are added up
@@ -297,7 +297,7 @@ class Tape:
                         argument.storage.address, used = local + used, used + _room(argument.size)
                 shared = max(shared, used)
         self.local_bytes = local + shared
-        self.memory = aligned(size)
+        self.memory = POOL.empty((size,), np.uint8)
         if self.poison:
             self.memory.fill(0xFF)  # as floats: not a number
         self.programs = [s if callable(s) else Program(self, s) for s in self.sections]
@@ -360,21 +360,16 @@ class Program:
 
     def add_worker(self) -> None:
         """Memory for another worker, and its arguments: like all others', but for the addresses of its own memory."""
-        own = aligned(self.tape.local_bytes)
-        own.fill(0)
+        own = POOL.empty((self.tape.local_bytes,), np.uint8)
         if self.tape.poison:
-            self._poison(own)
+            own.fill(0xFF)
+        for buffer in self.tape.buffers:
+            if buffer.kind == "cleared":
+                own[buffer.address : buffer.address + buffer.size] = 0
         rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
         self.workers.append((own, np.array(rows, np.int64)))
         self.arguments.append(int(self.workers[-1][1].ctypes.data))
         self.spent.append(np.zeros(len(self.listed), np.int64))
-
-    def _poison(self, own: np.ndarray) -> None:
-        kept = [(b.address, b.size) for b in self.tape.buffers if b.kind == "cleared"]
-        mask = np.ones(len(own), bool)
-        for start, size in kept:
-            mask[start : start + size] = False
-        own[mask] = 0xFF
 
     def _fields(self, instruction: Instruction, own: int) -> list[int]:
         rows = [_arity(instruction)]

@@ -35,9 +35,13 @@ from .product import plan, run_plan
 from .simd import Emitter, call, clear, copy, fill, i64, int_at, lanes, load, size_of, store, width_of
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact
+LARGEST = 6  # m: the powers of the points, and with them the error, grow with it
 TRANSFORM = 5  # multiply-adds
 UNIT = 16  # channels in the largest vector
 SKEW = 16  # numbers between the planes, which must not lie a power of two apart: they would evict each other
+STREAM = 100  # the same
+LARGE = 1 << 20  # numbers in U, beyond which it is read once per batch and not once per few images
+ROWS = 256  # patches whose products are added up at a time, where all of a batch are
 PATCHES = 32  # computed together: enough rows for the tile, and few enough for the second-level cache
 
 
@@ -57,20 +61,25 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def choose(
-    dtype: str, image: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int
-) -> int:
+    dtype: str, image: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int,
+    images: int = 128,
+) -> int:  # fmt: skip
     """m of the fastest F(m×m, r×r) for an output of height and width `image`, or 0 where the direct kernels are faster.
 
-    Counted in multiply-adds; a transformation costs about as much as `TRANSFORM` of them for each of its numbers.
+    Counted in multiply-adds; a transformation costs about as much as `TRANSFORM` of them for each of its numbers, and
+    going through a U that no cache holds `STREAM` for each, once per batch of so many images.
     """
     width, r, spread = lanes(np.dtype(dtype)), -(-size[0] // strides[0]), channels * strides[0] ** 2
     square = size[0] == size[1] and strides[0] == strides[1]
     if not square or not 2 <= r <= 5 or channels % width or filters % width:
         return 0
     costs = {0: image[0] * image[1] * size[0] ** 2 * channels * filters}
-    for m in range(2, len(POINTS) + 3 - r):
+    for m in range(2, min(LARGEST, len(POINTS) + 2 - r) + 1):
         patches = -(-image[0] // m) * -(-image[1] // m)
-        costs[m] = patches * (m + r - 1) ** 2 * (spread * filters + TRANSFORM * (spread + filters))
+        planes = (m + r - 1) ** 2
+        costs[m] = patches * planes * (spread * filters + TRANSFORM * (spread + filters))
+        if planes * spread * filters > LARGE:
+            costs[m] += STREAM * planes * spread * filters // images
     return min(costs, key=lambda m: costs[m])
 
 
@@ -182,6 +191,23 @@ def plans(
             dtype, C, F, I=planes, a_i=x_plane, b_i=y_plane, c_i=C * F, a_row=1, c_row=F, K=rows, a_k=C, b_k=F, start=2
         ),
         plan(dtype, rows, C, I=planes, a_i=y_plane, b_i=F * C, c_i=x_plane, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
+    )
+
+
+@lru_cache(maxsize=256)
+def plane_plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for one plane with all patches of a batch."""
+    chunks = [
+        plan(
+            dtype, C, F, a_offset=first * C, b_offset=first * F, a_row=1, c_row=F, K=min(ROWS, rows - first), a_k=C, b_k=F,
+            start=2 if first else 0,
+        )
+        for first in range(0, rows, ROWS)
+    ]  # fmt: skip
+    return (
+        plan(dtype, rows, F, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
+        np.concatenate(chunks),
+        plan(dtype, rows, C, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
     )
 
 
@@ -370,3 +396,81 @@ def winograd_backward(
         x += images * H * line
         dy += images * OH * dy_line
         count -= images
+
+
+# ---------------------------------------------------------------------- all patches of a batch at once
+
+
+@kernel("V", "padded")
+def images_to_planes(
+    zero, count, x, V, padded, function, first, H, W, C, S, top, left, padded_width, m, T, down, across, plane
+):  # fmt: skip
+    """The patches of images from number `first` of the batch on, into planes of so many bytes; `padded` as above."""
+    size, patches = size_of(zero), down * across
+    row, line, pixel, padded_line = size * S * S * C, size * W * C, size * C, size * padded_width * C
+    for n in range(count):
+        image, image_line, place = x + n * H * line, line, V + (first + n) * patches * row
+        if padded:
+            pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
+            image, image_line = padded, padded_line
+        image_to_planes(function, image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
+
+
+@kernel("Z", "dbias", "padded_dy")
+def gradients_to_planes(
+    zero, count, fresh, dy, y, Z, dbias, padded_dy, function, first, OH, OW, F, m, T, down, across, plane
+):  # fmt: skip
+    """The same for dy, with the ReLU's zeros where y is not 0, and the sum of all pixels."""
+    size, patches = size_of(zero), down * across
+    if fresh:
+        clear(dbias, size * F)
+    line, padded_line = size * OW * F, size * across * m * F
+    for n in range(count):
+        gradient, gradient_line, place = dy + n * OH * line, line, Z + (first + n) * patches * size * F
+        result = y + n * OH * line if y else 0
+        prepare_gradient(zero, gradient, result, OH, OW, F, padded_dy, padded_line, dbias)
+        if padded_dy:
+            gradient, gradient_line = padded_dy, padded_line
+        to_planes(function, gradient, gradient_line, size * F, m, down, across, F, place, size * F, plane, T)
+
+
+@kernel("y", "results")
+def planes_to_outputs(
+    zero, count, M, bias, y, results, function, first, OH, OW, F, m, T, down, across, plane, relu
+):  # fmt: skip
+    """y of images from number `first` on; `results` is 0 where they consist of whole patches."""
+    size, patches = size_of(zero), down * across
+    line, result_line = size * OW * F, size * across * m * F
+    for n in range(count):
+        target, target_line, place = y + n * OH * line, line, M + (first + n) * patches * size * F
+        if results:
+            target, target_line = results, result_line
+        from_planes(
+            function, place, size * F, plane, T, m, down, across, F, bias, relu, target, target_line, size * F
+        )  # fmt: skip
+        if results:
+            for i in range(OH):
+                copy(results + i * result_line, y + (n * OH + i) * line, line)
+
+
+@kernel("dx", "padded")
+def planes_to_gradients(
+    zero, count, V, dx, padded, function, first, H, W, C, S, top, left, padded_width, padded_bytes, m, T, down, across, plane
+):  # fmt: skip
+    """dx of images from number `first` on, patch by overlapping patch."""
+    size, patches = size_of(zero), down * across
+    row, line, pixel, padded_line = size * S * S * C, size * W * C, size * C, size * padded_width * C
+    for n in range(count):
+        image, image_line, place = dx + n * H * line, line, V + (first + n) * patches * row
+        if padded:
+            image, image_line = padded, padded_line
+        clear(image, padded_bytes)
+        for a in range(S):
+            for b in range(S):
+                from_planes(
+                    function, place + pixel * (a * S + b), row, plane, T, m, down, across, C, 0, 0,
+                    image + a * image_line + b * pixel, S * image_line, S * pixel,
+                )  # fmt: skip
+        if padded:
+            for i in range(H):
+                copy(padded + (top + i) * padded_line + left * pixel, dx + (n * H + i) * line, line)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import Pool
+from ..memory import POOL
 from ..tape import Tape
 from . import instructions
 from .cpu_convolution import Geometry, choose
@@ -22,7 +22,7 @@ class CpuOps(Ops):
     name = "cpu"
 
     def __init__(self) -> None:
-        self.pool = Pool()
+        self.pool = POOL
         self.precision = "fast"
         self.poison = False  # whether memory that nobody has written to holds no numbers: for tests
 
@@ -74,7 +74,8 @@ class CpuOps(Ops):
         outputs = Geometry.outputs_of(x.shape[1:3], kernel, strides, pads, dilation)
         if min(outputs) < 1:
             raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
-        algorithm = choose(Geometry.of(x.shape[1:3], kernel, strides, pads, dilation), x.dtype.name, self.precision)
+        geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation)
+        algorithm = choose(geometry, len(x), x.dtype.name, self.precision)
         y = self.empty((len(x), *outputs, kernel.shape[3]), x.dtype)
         tape = self.tape(x.dtype)
         algorithm.prepare_forward(tape, kernel)

@@ -11,12 +11,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ..kernels import convolution, winograd
+from ..kernels import convolution, product, winograd
 from ..kernels.product import table
 from ..tape import FRESH, Buffer, Constant, Each, Fitted, Part, Place, Tape, Times, cut, pieces
 from .cpu_dense import LANES, Dense, add_up
 from .reference import Array, Pads, Pair
 
+LINE = 24  # pixels in a line that are enough for whole tiles
+PARTIAL = 1 << 22  # the most numbers in all partial gradients of a kernel together
 SUMMED = 256  # channel pairs whose planes are added up at once
 NO_PADS: Pads = ((0, 0), (0, 0))
 
@@ -35,7 +37,7 @@ class Geometry(NamedTuple):
     @classmethod
     def of(cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> "Geometry":
         KH, KW, C, F = kernel.shape
-        if (KH, KW) == (1, 1) and strides == (1, 1) and pads == NO_PADS:
+        if (KH, KW) == (1, 1) and strides == (1, 1) and pads == NO_PADS and image[1] < LINE:
             image = (1, image[0] * image[1])  # a product of matrices: all pixels are one line
         return cls(image, C, (KH, KW), F, strides, pads, dilation)
 
@@ -77,14 +79,16 @@ class Convolution(Protocol):
     ) -> Callable[[], None]: ...  # fmt: skip
 
 
-def choose(geometry: Geometry, dtype: str, precision: str) -> Convolution:
+def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convolution:
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
         return OneWindow(geometry, dtype)
     if precision == "fast" and geometry.dilation == (1, 1):
         g = geometry
-        m = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters)
+        m = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters, max(1, images))
         if m:
-            return Winograd(geometry, m, dtype)
+            planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
+            large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE
+            return (WinogradBatch if large else Winograd)(geometry, m, dtype)
     return Direct(geometry, dtype)
 
 
@@ -168,12 +172,13 @@ class Direct:
         kernel_plan = convolution.kernel_gradient_plan(
             self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_width
         )
-        parts = len(cut(len(x), tape.groups)) - 1
+        cuts = cut(len(x), max(2, min(tape.groups, PARTIAL // dkernel.size)))
+        parts = len(cuts) - 1
         dkernels = tape.whole(parts, *dkernel.shape)
         dbiases = tape.whole(parts, g.filters)
         copied = y is not None or (dy_height, dy_width) != g.outputs
         tape.add(
-            convolution.convolve_backward, len(x),
+            convolution.convolve_backward, len(x), cuts,
             fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), padded=self._padded(tape),
             padded_dy=tape.cleared(dy_height, dy_width, g.filters) if copied else 0,
             dkernel=Part(dkernels), dbias=Part(dbiases), flipped=0 if dx is None else self.flipped,
@@ -316,11 +321,18 @@ class Winograd:
             functions=self.functions("patch", "output gradient", "patch gradient"), **self._sizes(room),
         )  # fmt: skip
 
+        return self._finish(tape, dU, dbiases, dkernel, dbias)
+
+    def _finish(
+        self, tape: Tape, dU: Buffer, dbiases: Buffer, dkernel: Array, dbias: Array | None
+    ) -> Callable[[], None]:
+        g, T, pairs = self.geometry, self.T, self.channels * self.geometry.filters
+
         def finish() -> None:
             spread: Place = dkernel if self.stride == 1 else tape.whole(self.r, self.r, self.channels, g.filters)
             tape.add(
                 winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
-                parts=dU, number=parts, stride=dU.each, total=tape.scratch(T * T, SUMMED), dkernel=spread,
+                parts=dU, number=len(dU), stride=dU.each, total=tape.scratch(T * T, SUMMED), dkernel=spread,
                 function=winograd.transformation(self.dtype, "kernel gradient", self.m, self.r),
                 channels=pairs, first=Times(1), r=self.r, T=T, room=SUMMED,
             )  # fmt: skip
@@ -340,3 +352,91 @@ class Winograd:
                 add_up(tape, dbiases, dbias)
 
         return finish
+
+
+class WinogradBatch(Winograd):
+    """The same for kernels so large that a few images at a time would not be worth reading them: plane by plane.
+
+    Every product has all patches of the batch; what is summed over them needs no parts.
+    """
+
+    def _all_planes(self, tape: Tape, images: int, channels: int) -> Buffer:
+        return tape.whole(self.T * self.T, images * self.down * self.across * channels + winograd.SKEW)
+
+    def _layout(self) -> dict[str, int]:
+        return {"m": self.m, "T": self.T, "down": self.down, "across": self.across}
+
+    def _image(self) -> dict[str, int]:
+        g = self.geometry
+        return self._layout() | {
+            "H": g.image[0], "W": g.image[1], "C": g.channels, "S": self.stride, "top": g.pads[0][0], "left": g.pads[1][0],
+            "padded_width": self.padded[1],
+        }  # fmt: skip
+
+    def _output(self) -> dict[str, int]:
+        g = self.geometry
+        return self._layout() | {"OH": g.outputs[0], "OW": g.outputs[1], "F": g.filters}
+
+    def _function(self, kind: str) -> int:
+        return winograd.transformation(self.dtype, kind, self.m, self.r)
+
+    def _products(self, tape: Tape, plan: np.ndarray, a: Buffer, b: Buffer, c: Buffer) -> None:
+        planes = self.T * self.T
+        tape.add(
+            product.products,
+            planes,
+            cut(planes, 256),
+            a=Each(a),
+            b=Each(b),
+            c=Each(c),
+            plan=Constant(plan),
+            panels=len(plan),
+        )
+
+    def _images_to_planes(self, tape: Tape, x: Place) -> Buffer:
+        V = self._all_planes(tape, len(x), self.channels)
+        tape.add(
+            winograd.images_to_planes, len(x), x=Each(x), V=V, function=self._function("patch"), first=Times(1),
+            padded=0 if self.inside else tape.cleared(*self.padded, self.geometry.channels), plane=V.each, **self._image(),
+        )  # fmt: skip
+        return V
+
+    def _plane_plans(self, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = images * self.down * self.across
+        return winograd.plane_plans(self.dtype, rows, self.channels, self.geometry.filters)
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        g = self.geometry
+        V, M = self._images_to_planes(tape, x), self._all_planes(tape, len(x), g.filters)
+        self._products(tape, self._plane_plans(len(x))[0], V, self.U, M)
+        tape.add(
+            winograd.planes_to_outputs, len(x), M=M, bias=np.zeros(g.filters, self.dtype) if bias is None else bias,
+            y=Each(y), results=0 if self.whole else tape.scratch(self.down * self.m, self.across * self.m, g.filters),
+            function=self._function("output"), first=Times(1), plane=M.each, relu=int(relu), **self._output(),
+        )  # fmt: skip
+
+    def backward(
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        g = self.geometry
+        V, Z = self._images_to_planes(tape, x), self._all_planes(tape, len(x), g.filters)
+        dbiases = tape.whole(len(cut(len(x), tape.groups)) - 1, g.filters)
+        tape.add(
+            winograd.gradients_to_planes, len(x), fresh=FRESH, dy=Each(dy), y=0 if y is None else Each(y), Z=Z,
+            dbias=Part(dbiases), function=self._function("output gradient"), first=Times(1), plane=Z.each,
+            padded_dy=0 if self.whole and y is None else tape.cleared(self.down * self.m, self.across * self.m, g.filters),
+            **self._output(),
+        )  # fmt: skip
+        _, kernel_plan, input_plan = self._plane_plans(len(x))
+        dU = tape.whole(self.T * self.T, self.channels * g.filters)
+        self._products(tape, kernel_plan, V, Z, dU)
+        if dx is not None:
+            dV = self._all_planes(tape, len(x), self.channels)
+            self._products(tape, input_plan, Z, self.Ut, dV)
+            tape.add(
+                winograd.planes_to_gradients, len(x), V=dV, dx=Each(dx), function=self._function("patch gradient"),
+                padded=0 if self.inside else tape.scratch(*self.padded, g.channels), first=Times(1), plane=dV.each,
+                padded_bytes=prod(self.padded) * g.channels * np.dtype(self.dtype).itemsize, **self._image(),
+            )  # fmt: skip
+        return self._finish(tape, dU.reshaped(1, self.T * self.T, self.channels * g.filters), dbiases, dkernel, dbias)
