@@ -20,6 +20,7 @@ STEMS = {
     "dense": "dense.run",
     "norm": "normalization.run",
     "step": "steps.run",
+    "engine": "engine.run",
     "threads": "threads.run",
     "scaling": "scaling.run",
     "resnet": "scaling.resnet",

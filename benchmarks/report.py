@@ -20,6 +20,7 @@ FORMATS = {
     "ms": ".3f",
     "GFLOP/s": ",.0f",
     "of peak": ".0%",
+    "of step": ".1%",
     "GB/s": ".1f",
     "images/s": ",.0f",
     "seconds": ".2f",

@@ -62,6 +62,16 @@ def test_rows_are_printed_and_written(tmp_path):
     assert lines.count("geometric mean of vs PyTorch: -") == 2 and "geometric mean of vs best, latency: -" in lines
 
 
+def test_the_phases_make_up_the_step(tmp_path):
+    file = tmp_path / "rows.json"
+    done = benchmarks("engine", "--seconds", "0.01", "--json", file, change=SMALL)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(file.read_text())["tables"]
+    for name in networks.NETWORKS:
+        rows = [row for row in table["rows"] if row["network"] == name]
+        assert sum(row["of step"] for row in rows) == pytest.approx(1) and rows[-1]["phase"] == "Python"
+
+
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_peers_give_our_scores(name):
     if not (exported.installed() or peers.formats()):
