@@ -8,6 +8,7 @@ parts of the tape.
 A tape is made for one number of images. The first step with a batch of another size makes another one.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -496,6 +497,10 @@ class Run:
             x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
         self.rows_now = self.rows if rows is None else np.ascontiguousarray(rows, np.int64)
         self.source[:] = x.ctypes.data, self.rows_now.ctypes.data, x.dtype == np.uint8
+        if self.kind != "predict":
+            self.y, self.sample_weight = y, sample_weight
+            if self.native_loss:
+                self._set_targets(y, sample_weight)
         if self.training:
             assert self.model.optimizer is not None
             for layer in self.listed:
@@ -503,10 +508,6 @@ class Run:
             self._set_optimizer(self.model.optimizer)
         for node in self.hooks:
             node.before_step()
-        if self.kind != "predict":
-            self.y, self.sample_weight = y, sample_weight
-            if self.native_loss:
-                self._set_targets(y, sample_weight)
         if self.training:
             self.tape.run()
             Parameter.writes += 1
@@ -539,12 +540,16 @@ class Run:
 
 
 class Engine:
-    """The runs of one model, by kind and number of images."""
+    """The runs of one model, by kind and number of images; who uses one holds the `lock`."""
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
         self.runs: dict[tuple[str, int], Run] = {}
         self.state: tuple[Any, ...] = ()
         self.glance: list[Any] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Engine, ()  # a copy of a model has memory of its own
 
     def latest(self, model: "Sequential", images: int, kind: str) -> Run | None:
         """What `run` returned, if nothing can have changed since then: a cheaper question than what has."""

@@ -114,7 +114,7 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has memory of its own, which is gathered when it is first used."""
-        return self.__dict__ | {"_flat": None, "_engine": engine.Engine()}
+        return self.__dict__ | {"_flat": None}
 
     def to(self, device: str) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference"."""
@@ -283,8 +283,9 @@ class Sequential:
         if not self.optimizer.state or next(iter(self.optimizer.state.values())).shape != self._flat[0].shape:
             self.optimizer.build(self._flat[0], self.ops)
         if self._uses_engine:
-            run = self._engine.run(self, len(x if rows is None else rows), "train")
-            return run(x, rows, y, sample_weight), run.result.copy()
+            with self._engine.lock:
+                run = self._engine.run(self, len(x if rows is None else rows), "train")
+                return run(x, rows, y, sample_weight), run.result.copy()
         for layer in self._layers:
             if isinstance(layer, RandomLayer):
                 layer.step = self.optimizer.iterations
@@ -300,21 +301,23 @@ class Sequential:
         """The loss and the scores of a batch, without training."""
         self.build((None, *x.shape[1:]))
         if self._uses_engine and self.loss is not None:
-            run = self._engine.run(self, len(x), "evaluate")
-            return run(x, None, y, sample_weight), run.result.copy()
+            with self._engine.lock:
+                run = self._engine.run(self, len(x), "evaluate")
+                return run(x, None, y, sample_weight), run.result.copy()
         scores = self.forward(self.as_input(x), scores=True)
         return self.loss_of(y, scores, sample_weight)[0], self.ops.numpy(scores)
 
     def outputs_of(self, x: np.ndarray) -> np.ndarray:
-        """The output for a batch, in an array that the next call may overwrite."""
-        run = self._engine.latest(self, len(x), "predict")
-        if run is None or run.shape != x.shape[1:]:
-            self.build((None, *x.shape[1:]))
-            if not self._uses_engine:
-                return self.ops.numpy(self.forward(self.as_input(x)))
-            run = self._engine.run(self, len(x), "predict")
-        run(x, None)
-        return run.result
+        """The output for a batch."""
+        with self._engine.lock:
+            run = self._engine.latest(self, len(x), "predict")
+            if run is None or run.shape != x.shape[1:]:
+                self.build((None, *x.shape[1:]))
+                if not self._uses_engine:
+                    return self.ops.numpy(self.forward(self.as_input(x)))
+                run = self._engine.run(self, len(x), "predict")
+            run(x, None)
+            return run.result.copy()
 
     def train_on_batch(
         self,

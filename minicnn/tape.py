@@ -20,7 +20,7 @@ import numpy as np
 from .kernels import walk
 from .kernels.jit import Kernel
 from .memory import ALIGNMENT, POOL, aligned
-from .threads import get_threads, hand_over
+from .threads import forks, get_threads, hand_over
 
 GROUPS = 16  # parts of a batch: as many workers can share it, and so many partial gradients are added up
 
@@ -339,8 +339,8 @@ class Program:
         self.phases = len(phases)
         self.most_tasks = max((tasks for _, tasks in table), default=0)
         self.state = aligned(8 * 2 * walk.LINE).view(np.int64)
-        self.state[:] = 0
-        self.state[0] = self.phases << walk.PHASE
+        self.forks = forks()
+        self._end()
         self.times = np.zeros(len(phases) + 1, np.int64)
         self.tables = [np.array(rows, np.int64) for rows in (table, strands, cuts, instructions)]
         addresses = [array.ctypes.data for array in (self.state, self.times, *self.tables)]
@@ -357,6 +357,11 @@ class Program:
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
         self.measured = False
         self.trials: dict[int, list[int]] = {}  # cycles of runs by one worker and by all
+
+    def _end(self) -> None:
+        """Leaves the words as they are after a run."""
+        self.state[:] = 0
+        self.state[0] = self.phases << walk.PHASE
 
     def add_worker(self) -> None:
         """Memory for another worker, and its arguments: like all others', but for the addresses of its own memory."""
@@ -416,6 +421,9 @@ class Program:
         """Runs on all workers; returns when the last task is done."""
         if not self.phases:
             return
+        if self.forks != forks():
+            self.forks = forks()
+            self._end()  # of a run that the parent process was in
         if not walk.is_over(int(self.state[0]), self.phases):
             self._walk(0, self.number)  # a run that an interrupt of the caller left to the helpers
         self.number = self.number % 0x7FFFFF + 1

@@ -15,12 +15,14 @@ class _Helpers:
     """The threads beside the calling one; they are started when first needed, and again after a fork, which ends them."""
 
     def __init__(self) -> None:
+        self.forks = -1
         self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.forget)
 
     def forget(self) -> None:
+        self.forks += 1
         self.jobs: SimpleQueue[Job] = SimpleQueue()
         self.running = 0
         self.lock = threading.Lock()
@@ -56,3 +58,8 @@ def get_threads() -> int:
 def hand_over(job: Job) -> None:
     """Has a helper call `job` when one is free. Nobody waits for it, and nothing may depend on it."""
     _helpers.hand_over(job)
+
+
+def forks() -> int:
+    """How many forks lie between this process and the one that loaded the package: helpers do not survive one."""
+    return _helpers.forks
