@@ -555,6 +555,10 @@ class Engine:
         """What `run` returned, if nothing can have changed since then: a cheaper question than what has."""
         return self.runs.get((kind, images)) if self.glance == self._glance(model) else None
 
+    def own_writes(self) -> None:
+        """Says that what has been written to parameters since `latest` or `run` was the run's own doing."""
+        self.glance[0] = Parameter.writes
+
     def run(self, model: "Sequential", images: int, kind: str) -> Run:
         """The run for batches of so many images; made anew if the model has changed."""
         state = self._state(model)
@@ -577,7 +581,8 @@ class Engine:
         own = [Parameter.writes, model._flat is None, model.optimizer, model.loss, model.run_eagerly, ops, ops.name]
         if isinstance(ops, CpuOps):
             own += [ops.precision, ops.poison]
-        return own + [layer.trainable for layer in model._layers]
+        moments = [] if model.optimizer is None else [id(moment) for moment in model.optimizer.state.values()]
+        return own + moments + [_settings(layer) for layer in model._layers]
 
     @staticmethod
     def _state(model: "Sequential") -> tuple[Any, ...]:
@@ -585,8 +590,13 @@ class Engine:
         assert model._flat is not None
         return (
             id(model._flat[0]), id(model.optimizer), *map(id, _moments(model)), id(model.loss), model.ops.precision, model.ops.poison,  # type: ignore[attr-defined]
-            *((id(layer), layer.trainable, getattr(layer, "rate", None)) for layer in model._layers),
+            *((id(layer), *_settings(layer)) for layer in model._layers),
         )  # fmt: skip
+
+
+def _settings(layer: Layer) -> tuple[Any, ...]:
+    """What of a layer's settings may well be changed after it was built."""
+    return layer.trainable, getattr(layer, "rate", None), getattr(layer, "epsilon", None)
 
 
 def _moments(model: "Sequential") -> list[Any]:

@@ -274,6 +274,25 @@ class Sequential:
 
         The batch is x, or with `rows` those samples of x; y and sample_weight are of the batch.
         """
+        images = len(x if rows is None else rows)
+        with self._engine.lock:
+            run = self._engine.latest(self, images, "train")
+            if run is None or run.shape != x.shape[1:]:
+                run = self._new_run(x, images)
+            if run is not None:
+                loss, scores = run(x, rows, y, sample_weight), run.result.copy()
+                self._engine.own_writes()
+                return loss, scores
+        assert self.optimizer is not None and self._flat is not None
+        for layer in self._layers:
+            if isinstance(layer, RandomLayer):
+                layer.step = self.optimizer.iterations
+        loss, scores = self.gradients_of_batch(x if rows is None else x[rows], y, sample_weight)
+        self.optimizer.update(*self._flat)
+        return loss, self.ops.numpy(scores)
+
+    def _new_run(self, x: np.ndarray, images: int) -> "engine.Run | None":
+        """How to train on batches like x, after all checks; None where it goes layer by layer."""
         if self.optimizer is None:
             raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
         if self.loss is None:
@@ -282,16 +301,7 @@ class Sequential:
         assert self._flat is not None
         if not self.optimizer.state or next(iter(self.optimizer.state.values())).shape != self._flat[0].shape:
             self.optimizer.build(self._flat[0], self.ops)
-        if self._uses_engine:
-            with self._engine.lock:
-                run = self._engine.run(self, len(x if rows is None else rows), "train")
-                return run(x, rows, y, sample_weight), run.result.copy()
-        for layer in self._layers:
-            if isinstance(layer, RandomLayer):
-                layer.step = self.optimizer.iterations
-        loss, scores = self.gradients_of_batch(x if rows is None else x[rows], y, sample_weight)
-        self.optimizer.update(*self._flat)
-        return loss, self.ops.numpy(scores)
+        return self._engine.run(self, images, "train") if self._uses_engine else None
 
     @property
     def _uses_engine(self) -> bool:
