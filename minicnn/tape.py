@@ -172,7 +172,6 @@ class Tape:
     def __init__(self, dtype: Any, groups: int = GROUPS, poison: bool = False) -> None:
         self.dtype, self.groups, self.poison = np.dtype(dtype).name, groups, poison
         self.sections: list[list[Phase] | Call] = []
-        self.labels: list[str] = []
         self.buffers: list[Buffer] = []
         self.strands = 0
         self.programs: list[Program | Call] = []
