@@ -28,6 +28,7 @@ from .ops.instructions import Moments
 from .ops.reference import adam_rate
 from .optimizers import SGD, Adam, Optimizer, RMSprop
 from .tape import GROUPS, Buffer, Each, Tape, Times
+from .threads import forks
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -54,7 +55,12 @@ class Node:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            self.tape.array(self.y)[...] = self.layer.forward(self.tape.array(self.x), training=self.training)
+            y = self.layer.forward(self.tape.array(self.x), training=self.training)
+            if y.shape != self.y.shape:
+                raise ValueError(
+                    f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
+                )
+            self.tape.array(self.y)[...] = y
 
         self.tape.call(call, self.x, self.y)
         return self.y
@@ -76,6 +82,28 @@ class Node:
 
     def after_step(self) -> None:
         """And afterwards: moves averages."""
+
+
+class Scores(Node):
+    """The layer without its activation."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+
+        def call() -> None:
+            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))  # type: ignore[attr-defined]
+
+        self.tape.call(call, self.x, self.y)
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+
+        def call() -> None:
+            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))  # type: ignore[attr-defined]
+
+        self.tape.call(call, dy, dx)
+        return dx
 
 
 class Same(Node):
@@ -278,6 +306,16 @@ class Move(Node):
         instructions.affine(self.tape, x, self.matrices, y, layer.fill_mode, layer.fill_value)
         return y
 
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+
+        def call() -> None:
+            saved = dy.shape, self.matrices, self.layer.fill_mode  # type: ignore[attr-defined]
+            self.tape.array(dx)[...] = self.ops.affine_backward(self.tape.array(dy), saved)
+
+        self.tape.call(call, dy, dx)
+        return dx
+
 
 class Normalize(Node):
     """Batch normalisation with the statistics of the batch."""
@@ -422,6 +460,9 @@ class Run:
         nodes: list[Node] = []
         for layer in layers:
             kind = node_class(layer, self.training)
+            scores = layer is layers[-1] and self.kind != "predict" and self.model.ends_with_softmax
+            if scores and isinstance(layer, ActivatedLayer) and kind is Node:
+                kind = Scores
             before = nodes[-1] if nodes else None
             if kind is Rectify and isinstance(before, Linearity) and not before.relu:
                 before.relu = True
@@ -478,7 +519,7 @@ class Run:
             square, mean, velocity = (optimizer.state.get(name) for name in ("square", "mean", "velocity"))
             instructions.rmsprop(self.tape, *flat, square, mean, velocity, self.settings)
         else:
-            self.tape.call(lambda: optimizer.apply(*flat, self.rate))
+            self.tape.call(lambda: optimizer.update(*flat))
 
     def _set_optimizer(self, optimizer: Optimizer) -> None:
         self.rate = optimizer.current_learning_rate
@@ -495,7 +536,7 @@ class Run:
         """Runs on the images `rows` of x (the first ones if None) and returns the loss; the scores are in `result`."""
         if x.dtype != np.uint8 and x.dtype != self.tape.dtype or not x.flags.c_contiguous:
             x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
-        self.rows_now = self.rows if rows is None else np.ascontiguousarray(rows, np.int64)
+        self.rows_now = self.rows if rows is None else _rows_of(rows, len(x))
         self.source[:] = x.ctypes.data, self.rows_now.ctypes.data, x.dtype == np.uint8
         if self.kind != "predict":
             self.y, self.sample_weight = y, sample_weight
@@ -505,33 +546,54 @@ class Run:
             assert self.model.optimizer is not None
             for layer in self.listed:
                 layer.step = self.model.optimizer.iterations
-            self._set_optimizer(self.model.optimizer)
         for node in self.hooks:
             node.before_step()
         if self.training:
-            self.tape.run()
-            Parameter.writes += 1
+            self._train()
         else:
-            if self.prepared != Parameter.writes or any(parameter.shared for parameter in self.parameters):
-                for node in self.nodes:
-                    node.refresh()
-                self.prepared = Parameter.writes
-                self.tape.run(0, 1)
-            self.tape.run(1)
+            self._ask()
         for node in self.endings:
             node.after_step()
         if self.kind == "predict":
             return 0.0
         return float((self.losses * self.weights).sum()) if self.native_loss else self.loss
 
+    def _train(self) -> None:
+        """Runs the tape; a step that was not finished, because a layer raised or the user pressed Ctrl-C, does not count."""
+        optimizer, flat = self.model.optimizer, self.model._flat
+        assert optimizer is not None and flat is not None
+        native = type(optimizer) in (SGD, Adam, RMSprop) or flat[0].size == 0  # others count their steps themselves
+        if native:
+            self._set_optimizer(optimizer)
+        Parameter.writes += 1
+        try:
+            self.tape.run()
+        except BaseException:
+            if native and not self.tape.complete:
+                optimizer.iterations -= 1
+            raise
+
+    def _ask(self) -> None:
+        """Runs the tape, its first section only where parameters may have changed."""
+        if self.prepared != Parameter.writes or any(parameter.shared for parameter in self.parameters):
+            for node in self.nodes:
+                node.refresh()
+            self.prepared = -1
+            self.tape.run(0, 1)
+            self.prepared = Parameter.writes
+        self.tape.run(1)
+
     def _set_targets(self, y: Any, sample_weight: Any) -> None:
         loss: Any = self.model.loss
         smoothing, classes = loss.label_smoothing, self.scores.shape[1]
-        self.targets[:] = loss.one_hot(np.asarray(y), classes) * (1 - smoothing) + smoothing / classes
+        targets = loss.one_hot(np.asarray(y), classes)
+        if len(targets) != self.images:
+            raise ValueError(f"{loss.name}: {self.images} predictions but {len(targets)} targets")
+        self.targets[:] = targets * (1 - smoothing) + smoothing / classes
         if sample_weight is None:
             self.weights.fill(1 / self.images)
         else:
-            self.weights[:] = np.asarray(sample_weight, float).reshape(-1) / self.images
+            self.weights[:] = np.asarray(sample_weight, float).reshape(self.images) / self.images
 
     @property
     def result(self) -> np.ndarray:
@@ -539,14 +601,45 @@ class Run:
         return self.tape.array(self.scores)
 
 
+# Settings of layers that are written on a tape.
+SETTINGS = ("rate", "epsilon", "scale", "offset", "fill_mode", "fill_value", "max_value", "negative_slope", "threshold")
+
+
+def _rows_of(rows: Any, samples: int) -> np.ndarray:
+    """Sample numbers as kernels read them; IndexError for one that there is not."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool or (rows.size and (rows.min() < 0 or rows.max() >= samples)):
+        rows = np.arange(samples)[rows]
+    return np.ascontiguousarray(rows, np.int64)
+
+
+def _settings(model: "Sequential") -> list[tuple[Any, str]]:
+    """(object, attribute) of all that a tape depends on and that may be changed at any time."""
+    found: list[tuple[Any, str]] = [(model.optimizer, "nesterov"), (model.loss, "from_logits")]
+    found = [(owner, name) for owner, name in found if hasattr(owner, name)]
+    for layer in model._layers:
+        found.append((layer, "trainable"))
+        if node_class(layer, True) is not Node or isinstance(layer, ReLU):  # a layer that is called may have any others
+            found += [(layer, name) for name in SETTINGS if hasattr(layer, name)]
+    return found + [(parameter, "trainable") for parameter in model.parameters]
+
+
 class Engine:
     """The runs of one model, by kind and number of images; who uses one holds the `lock`."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.forks = -1
         self.runs: dict[tuple[str, int], Run] = {}
         self.state: tuple[Any, ...] = ()
         self.glance: list[Any] = []
+        self.settings: list[tuple[Any, str]] = []
+
+    @property
+    def lock(self) -> Any:
+        """A new one after a fork: a thread that is not there any more may have held the old one."""
+        if self.forks != forks():
+            self.forks, self._lock = forks(), threading.RLock()
+        return self._lock
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Engine, ()  # a copy of a model has memory of its own
@@ -565,24 +658,24 @@ class Engine:
         if state != self.state:
             self.runs.clear()
             self.state = state
-            self.kept = model._flat, model.optimizer, model.loss, _moments(model)  # their identities stay theirs
+            self.kept = model._flat, model.optimizer, model.loss, _moments(model), [p.data for p in model.parameters]
         if (kind, images) not in self.runs:
             from .warmup import Helper  # which builds runs itself
 
             with Helper(model, kind, images):
                 self.runs[kind, images] = Run(model, images, kind)
+        self.settings = _settings(model)
         self.glance = self._glance(model)
         return self.runs[kind, images]
 
-    @staticmethod
-    def _glance(model: "Sequential") -> list[Any]:
+    def _glance(self, model: "Sequential") -> list[Any]:
         """What changes with any change of parameters, and all else that a model does not notice itself."""
         ops: Any = model.ops
         own = [Parameter.writes, model._flat is None, model.optimizer, model.loss, model.run_eagerly, ops, ops.name]
         if isinstance(ops, CpuOps):
             own += [ops.precision, ops.poison]
         moments = [] if model.optimizer is None else [id(moment) for moment in model.optimizer.state.values()]
-        return own + moments + [_settings(layer) for layer in model._layers]
+        return own + moments + [getattr(owner, name) for owner, name in self.settings]
 
     @staticmethod
     def _state(model: "Sequential") -> tuple[Any, ...]:
@@ -590,13 +683,9 @@ class Engine:
         assert model._flat is not None
         return (
             id(model._flat[0]), id(model.optimizer), *map(id, _moments(model)), id(model.loss), model.ops.precision, model.ops.poison,  # type: ignore[attr-defined]
-            *((id(layer), *_settings(layer)) for layer in model._layers),
+            *(id(parameter.data) for parameter in model.parameters), *map(id, model._layers),
+            *(getattr(owner, name) for owner, name in _settings(model)),
         )  # fmt: skip
-
-
-def _settings(layer: Layer) -> tuple[Any, ...]:
-    """What of a layer's settings may well be changed after it was built."""
-    return layer.trainable, getattr(layer, "rate", None), getattr(layer, "epsilon", None)
 
 
 def _moments(model: "Sequential") -> list[Any]:

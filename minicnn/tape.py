@@ -27,8 +27,9 @@ GROUPS = 16  # parts of a batch: as many workers can share it, and so many parti
 
 def cut(items: int, parts: int = GROUPS, unit: int = 1) -> tuple[int, ...]:
     """Where the groups of so many items begin and end: equal parts that begin at multiples of `unit`."""
-    parts = max(1, min(parts, -(-items // unit)))
-    return (*(items * part // parts // unit * unit for part in range(parts)), items)
+    blocks = -(-items // unit)
+    parts = max(1, min(parts, blocks))
+    return (*(blocks * part // parts * unit for part in range(parts)), items)
 
 
 def pieces(items: int, most: int) -> list[int]:
@@ -131,7 +132,7 @@ class Access(NamedTuple):
 
     def follows(self, other: "Access") -> bool:
         """Whether a worker that does the one after the other, group by group, does it right."""
-        return self.way == other.way != "whole"
+        return self.way == other.way == "each" or (self.way == other.way == "part" and self.writes and other.writes)
 
 
 @dataclass
@@ -309,8 +310,15 @@ class Tape:
         """Does all sections, or those from number `first` to before `last`."""
         if not self.programs:
             self.finish()
+        self.started = [p.state[0] for p in self.programs if isinstance(p, Program)]
         for program in self.programs[first:last]:
             program()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last program has been done in this run, although it was interrupted."""
+        last = self.programs[-1]
+        return isinstance(last, Program) and last.over and int(last.state[0]) != self.started[-1]
 
 
 def _room(size: int) -> int:
@@ -423,7 +431,7 @@ class Program:
         if self.forks != forks():
             self.forks = forks()
             self._end()  # of a run that the parent process was in
-        if not walk.is_over(int(self.state[0]), self.phases):
+        if not self.over:
             self._walk(0, self.number)  # a run that an interrupt of the caller left to the helpers
         self.number = self.number % 0x7FFFFF + 1
         workers = self._workers()
@@ -431,11 +439,17 @@ class Program:
             self.add_worker()
         number = self.number
         self.state[0] = walk.begin(number)
-        for worker in range(1, workers):
-            hand_over(partial(self._walk, worker, number))
-        self._walk(0, number)
+        try:
+            for worker in range(1, workers):
+                hand_over(partial(self._walk, worker, number))
+        finally:
+            self._walk(0, number)
         if len(self.trials.get(workers, ())) < TRIALS:
             self.trials.setdefault(workers, []).append(int(self.times[-1] - self.times[0]))
+
+    @property
+    def over(self) -> bool:
+        return walk.is_over(int(self.state[0]), self.phases)
 
     def _workers(self) -> int:
         """How many workers: all that find a task, or one, where handing work to others has taken longer than doing it."""

@@ -31,7 +31,10 @@ class _Helpers:
         if self.running < self.threads - 1:
             with self.lock:
                 while self.running < self.threads - 1:
-                    threading.Thread(target=self.serve, args=(self.jobs,), name="minicnn", daemon=True).start()
+                    try:
+                        threading.Thread(target=self.serve, args=(self.jobs,), name="minicnn", daemon=True).start()
+                    except RuntimeError:  # the system has no more; the caller does all
+                        return
                     self.running += 1
         self.jobs.put(job)
 

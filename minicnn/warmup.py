@@ -69,7 +69,7 @@ class Helper:
             assert self.process.stdin is not None
             self.process.stdin.write(task)
             self.process.stdin.close()
-        except (OSError, TypeError, ValueError):
+        except Exception:
             pass  # a model of one's own layers, or a system without processes: then this one compiles alone
 
     def __exit__(self, *error: object) -> None:

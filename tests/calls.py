@@ -20,6 +20,8 @@ CONVOLUTIONS = [  # image, channels, filters, kernel, strides, pads, dilation
 BLOCKS = [  # likewise, for Winograd's algorithm: it takes two images together, and of an odd batch one is left
     ((14, 21), 16, 32, (3, 3), (1, 1), ONE, (1, 1)),
     ((15, 22), 32, 16, (5, 5), (1, 1), ((2, 2), (1, 2)), (1, 1)),
+    ((13, 16), 16, 32, (4, 4), (2, 2), ((1, 1), (2, 1)), (1, 1)),
+    ((13, 18), 128, 256, (4, 4), (2, 2), ONE, (1, 1)),  # so large a kernel that it takes all images together
 ]
 POOLINGS = [  # window, strides, pads
     ((2, 2), (2, 2), NONE),

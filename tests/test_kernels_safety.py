@@ -42,6 +42,7 @@ def fenced(monkeypatch):
         fence = Fenced()
         with monkeypatch.context() as patch:
             patch.setattr(Pool, "empty", lambda pool, shape, dtype: fence.empty(pool, shape, dtype))
+            patch.setattr(CPU, "poison", True)
             return function(), fence
 
     return run

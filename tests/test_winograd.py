@@ -1,26 +1,47 @@
-"""Winograd's convolution against the definition: its matrices, its float32 results and gradients, and where it is taken.
+"""Winograd's convolution against the definition: its matrices and transformations, results and gradients in both number
+types, how far float32 is off, and where it is taken.
 
-Every shape here is one for which it is taken, in all four forms, with patches that reach past the image, and batches
-that leave some images over when they are computed a few at a time.
+Every shape here is one for which it is taken, in all forms and with strides, with patches that reach past the image,
+pixels that no window reaches, and batches that leave some images over when they are computed a few at a time.
 """
 
+import ctypes
+from fractions import Fraction
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import naive
 import numpy as np
 import pytest
 from calls import BLOCKS
-from conftest import assert_close, run
+from conftest import DTYPES, assert_close, run
 
 import minicnn
 from minicnn import get_ops
 from minicnn.kernels import winograd
 from minicnn.kernels.simd import lanes
+from minicnn.ops.cpu_convolution import SUMMED, Winograd, WinogradBatch
+from minicnn.tape import GROUPS
 
 CPU, REFERENCE = get_ops("cpu"), get_ops("reference")
-FORMS = [(2, 3), (4, 3), (2, 5), (4, 5)]
-FAST, EXACT = 2e-5, 2e-6  # of the largest number; the direct kernels are held to EXACT, Winograd's cannot be
 WIDTH = lanes(np.dtype("float32"))
+EXACT = 2e-6  # of the largest number: what the direct kernels are held to
+NONE = ((0, 0), (0, 0))
+FORMS = sorted(
+    {
+        (m, size)
+        for size in range(2, 6)
+        for height, width in np.ndindex(17, 17)
+        if (m := winograd.choose("float32", (height, width), (size, size), (1, 1), 64, 64))
+    },
+    key=lambda form: form[::-1],
+)
+KINDS = ["patch", "kernel", "output", "patch gradient", "kernel gradient", "output gradient"]
+
+
+def bound(terms, dtype="float32"):
+    """The largest error beside the largest number, for sums of so many terms: in float32, 3e-6·√terms."""
+    return 25 * np.finfo(dtype).eps * max(16, terms) ** 0.5
 
 
 class Case(NamedTuple):
@@ -28,42 +49,108 @@ class Case(NamedTuple):
     image: tuple[int, int]
     C: int
     F: int
-    r: int
+    size: int
     pads: tuple[tuple[int, int], tuple[int, int]]
+    stride: int = 1
+
+    @property
+    def padded(self):
+        return tuple(n + sum(pads) for n, pads in zip(self.image, self.pads, strict=True))
 
     @property
     def outputs(self):
-        return tuple(n + sum(pads) - self.r + 1 for n, pads in zip(self.image, self.pads, strict=True))
+        return tuple((n - self.size) // self.stride + 1 for n in self.padded)
+
+    @property
+    def unread(self):
+        """Lines and columns at the end, of the image and its zeros, that no window reaches."""
+        return tuple((n - self.size) % self.stride for n in self.padded)
+
+    @property
+    def r(self):
+        return -(-self.size // self.stride)
 
     @property
     def m(self):
-        return winograd.choose("float32", self.outputs, (self.r, self.r), self.C, self.F)
+        sizes = self.outputs, (self.size, self.size), (self.stride, self.stride), self.C, self.F
+        return winograd.choose("float32", *sizes, max(1, self.N))
 
     @property
     def settings(self):
-        return (1, 1), self.pads, (1, 1)
+        return (self.stride,) * 2, self.pads, (1, 1)
+
+    @property
+    def shapes(self):
+        """Of x, the kernel, the bias and y."""
+        return (
+            (self.N, *self.image, self.C),
+            (self.size, self.size, self.C, self.F),
+            (self.F,),
+            (self.N, *self.outputs, self.F),
+        )
 
     @property
     def patches(self):
         """Of one image."""
         return -(-self.outputs[0] // self.m) * -(-self.outputs[1] // self.m)
 
+    @property
+    def together(self):
+        """How many images are computed together; with two, some task of an odd batch has one left over."""
+        return -(-winograd.PATCHES // self.patches)
 
-def same(r):
-    return ((r // 2, r // 2),) * 2
+    @property
+    def pairs(self):
+        """Of channels and filters."""
+        return self.stride**2 * self.C * self.F
+
+    def bounds(self, dtype="float32"):
+        """Of y, dx, dkernel and dbias, by the products that are added up for one number."""
+        terms = self.stride**2 * self.C, self.F, self.N * self.patches
+        return [*(bound(n, dtype) for n in terms), EXACT * np.finfo(dtype).eps / np.finfo("float32").eps]
+
+    def normal(self, dtype="float32"):
+        """x, kernel, bias and dy."""
+        random = np.random.default_rng(5)
+        return [random.standard_normal(shape).astype(dtype) for shape in self.shapes]
+
+
+def same(size):
+    return ((size // 2, size // 2),) * 2
 
 
 CASES = [
     Case(7, (12, 13), 16, 16, 3, same(3)),
-    Case(1, (14, 15), 32, 48, 3, ((0, 0), (0, 0))),
+    Case(1, (14, 15), 32, 48, 3, NONE),
     Case(33, (22, 13), 48, 16, 3, same(3)),
     Case(33, (12, 12), 32, 48, 3, ((0, 3), (2, 1))),
-    Case(2, (29, 26), 16, 64, 3, same(3)),
+    Case(3, (29, 26), 16, 64, 3, same(3)),
     Case(7, (2, 9), 48, 64, 3, same(3)),
+    Case(5, (4, 8), 32, 16, 3, same(3)),
+    Case(5, (2, 8), 16, 32, 3, same(3)),
     Case(7, (12, 13), 16, 16, 5, same(5)),
     Case(33, (22, 13), 16, 48, 5, same(5)),
     Case(1, (30, 27), 32, 16, 5, ((1, 2), (0, 3))),
     Case(7, (2, 9), 32, 64, 5, same(5)),
+    Case(3, (2, 2), 16, 16, 5, same(5)),
+    Case(7, (6, 4), 16, 16, 2, ((0, 1), (1, 0))),
+    Case(5, (5, 10), 16, 32, 2, ((1, 0), (0, 0))),
+    Case(3, (13, 9), 16, 32, 4, ((1, 2), (2, 1))),
+    Case(33, (5, 6), 16, 16, 4, ((0, 1), (1, 0))),
+    Case(2, (2, 3), 16, 16, 4, ((1, 2), (2, 1))),
+    Case(3, (2, 2), 32, 16, 4, ((1, 2), (2, 1))),
+    Case(7, (27, 26), 32, 48, 5, ((1, 2), (2, 1)), 2),
+    Case(2, (28, 28), 16, 16, 5, NONE, 2),
+    Case(33, (12, 13), 16, 32, 3, ((0, 1), (1, 0)), 2),
+    Case(3, (14, 22), 16, 32, 3, NONE, 2),
+    Case(3, (15, 15), 32, 16, 4, NONE, 2),
+    Case(7, (7, 9), 16, 16, 4, ((1, 1), (1, 2)), 2),
+    Case(3, (7, 9), 16, 16, 4, ((1, 1), (1, 1)), 2),
+    Case(5, (5, 5), 16, 16, 4, ((1, 1), (0, 1)), 2),
+    Case(5, (30, 31), 16, 16, 7, NONE, 3),
+    Case(3, (17, 25), 16, 32, 7, ((3, 3), (2, 3)), 3),
+    Case(33, (9, 11), 16, 16, 7, same(7), 2),
+    Case(2, (11, 13), 16, 16, 9, ((4, 4), (3, 4)), 2),
 ]
 
 
@@ -71,6 +158,14 @@ CASES = [
 def fast(monkeypatch):
     """Every test begins with, and leaves, what it may change."""
     monkeypatch.setattr(CPU, "precision", "fast")
+
+
+@pytest.fixture(params=[Winograd, WinogradBatch], ids=["few images", "whole batch"])
+def way(request, monkeypatch):
+    """A few images at a time, or the whole batch plane by plane, whatever the size of the kernel, and in the same form."""
+    monkeypatch.setattr(winograd, "LARGE", 0 if request.param is WinogradBatch else 1 << 62)
+    monkeypatch.setattr(winograd, "STREAM", 0)
+    return request.param
 
 
 class Problem(NamedTuple):
@@ -90,11 +185,9 @@ class Problem(NamedTuple):
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
 def problem(request):
-    case, random = request.param, np.random.default_rng(5)
-    shapes = (case.N, *case.image, case.C), (case.r, case.r, case.C, case.F), (case.F,), (case.N, *case.outputs, case.F)
-    x, kernel, bias, dy = (random.standard_normal(shape).astype("float32") for shape in shapes)
-    y, saved = REFERENCE.conv2d(np.float64(x), np.float64(kernel), np.float64(bias), *case.settings)
-    return Problem(case, x, kernel, bias, dy, y, saved)
+    x, kernel, bias, dy = request.param.normal()
+    y, saved = REFERENCE.conv2d(np.float64(x), np.float64(kernel), np.float64(bias), *request.param.settings)
+    return Problem(request.param, x, kernel, bias, dy, y, saved)
 
 
 def forward_and_backward(problem, name="conv2d", dtype="float32"):
@@ -117,15 +210,38 @@ def errors(found, expected):
 # ---------------------------------------------------------------------- the matrices
 
 
+def fractions(matrix):
+    """The numbers that the floats of a matrix stand for, such as 1/6."""
+    exact = [[Fraction(number).limit_denominator(1000) for number in row] for row in matrix]
+    np.testing.assert_array_equal(np.array(exact, float), matrix)
+    return np.array(exact, object)
+
+
+def test_the_forms_are_all_that_patches_of_eight_pixels_allow():
+    assert {r for _, r in FORMS} == {2, 3, 4, 5}
+    assert {m for m, _ in FORMS} == set(range(2, winograd.LARGEST + 1))
+    assert max(m + r - 1 for m, r in FORMS) == 8
+
+
 @pytest.mark.parametrize("m, r", FORMS)
 def test_one_dimension_for_every_tap_and_pixel(m, r):
     """Both sides are linear in g and in d: with g tap number a alone, and d pixel number p alone, y[i] is p == i + a."""
-    At, G, Bt = winograd.matrices(m, r)
+    At, G, Bt = map(fractions, winograd.matrices(m, r))
     assert (At.shape, G.shape, Bt.shape) == ((m, m + r - 1), (m + r - 1, r), (m + r - 1, m + r - 1))
-    for a, g in enumerate(np.eye(r)):
-        for p, d in enumerate(np.eye(m + r - 1)):
-            expected = np.array([float(p == i + a) for i in range(m)])
-            np.testing.assert_allclose(At @ ((G @ g) * (Bt @ d)), expected, rtol=0, atol=1e-14)
+    for a, g in enumerate(np.eye(r, dtype=int)):
+        for p, d in enumerate(np.eye(m + r - 1, dtype=int)):
+            assert (At @ ((G @ g) * (Bt @ d))).tolist() == [p == i + a for i in range(m)]
+
+
+@pytest.mark.parametrize("m, r", FORMS)
+def test_one_dimension_for_random_integers(m, r):
+    matrices, random = winograd.matrices(m, r), np.random.default_rng(0)
+    At, G, Bt = map(fractions, matrices)
+    for _ in range(10):
+        g, d = random.integers(-99, 100, r), random.integers(-99, 100, m + r - 1)
+        expected = np.correlate(d, g)
+        assert (At @ ((G @ g) * (Bt @ d))).tolist() == expected.tolist()
+        assert_close(matrices[0] @ ((matrices[1] @ g) * (matrices[2] @ d)), expected)
 
 
 @pytest.mark.parametrize("m, r", FORMS)
@@ -134,77 +250,205 @@ def test_two_dimensions(m, r):
     random = np.random.default_rng(0)
     for _ in range(10):
         d, g = random.standard_normal((m + r - 1, m + r - 1)), random.standard_normal((r, r))
-        expected = naive.conv2d(d[None, :, :, None], g[:, :, None, None], None, (1, 1), ((0, 0), (0, 0)), (1, 1))
+        expected = naive.conv2d(d[None, :, :, None], g[:, :, None, None], None, (1, 1), NONE, (1, 1))
         assert_close(At @ ((G @ g @ G.T) * (Bt @ d @ Bt.T)) @ At.T, expected[0, :, :, 0])
+
+
+# ---------------------------------------------------------------------- the transformations
+
+
+def matrix(kind, m, r):
+    At, G, Bt = winograd.matrices(m, r)
+    L = {"patch": Bt, "kernel": G, "output": At}[kind.split()[0]]
+    return L.T if kind.endswith("gradient") else L
+
+
+class Calculator:
+    """In place of an emitter and its builder: does what it is told, and counts."""
+
+    def __init__(self):
+        self.builder, self.zero, self.multiply_adds = SimpleNamespace(fadd=self.add, fsub=self.sub, fmul=self.mul), 0, 0
+
+    def constant(self, value):
+        return Fraction(value)
+
+    def add(self, a, b):
+        self.multiply_adds += 1
+        return a + b
+
+    def sub(self, a, b):
+        self.multiply_adds += 1
+        return a - b
+
+    def mul(self, a, b):
+        self.multiply_adds += 1
+        return a * b
+
+    def multiply_add(self, a, b, c):
+        self.multiply_adds += 1
+        return a * b + c
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("m, r", FORMS)
+def test_the_shortened_product_is_the_product(m, r, kind):
+    """With numbers that are exact; and it is never longer."""
+    L, random, calculator = matrix(kind, m, r), np.random.default_rng(0), Calculator()
+    vectors = [Fraction(int(number)) for number in random.integers(-99, 100, L.shape[1])]
+    expected = np.array([[Fraction(number) for number in row] for row in L], object) @ vectors
+    assert winograd.multiply(calculator, L, vectors) == expected.tolist()
+    assert calculator.multiply_adds <= np.count_nonzero(L)
+
+
+@pytest.mark.parametrize(
+    "L",
+    [np.zeros((2, 3)), -np.eye(3), np.ones((4, 4)), [[1, 1], [1, -1]], [[0, 2], [0, -2], [3, 0]], [[-1, 2, -2]], [[5]]],
+    ids=str,
+)
+def test_the_shortened_product_of_other_matrices(L):
+    L = np.array(L, float)
+    vectors = [Fraction(7**k) for k in range(L.shape[1])]
+    expected = np.array([[Fraction(number) for number in row] for row in L], object) @ vectors
+    assert winograd.multiply(Calculator(), L, vectors) == expected.tolist()
+
+
+def test_no_row_is_in_two_pairs():
+    rows = np.array([[1, 2], [1, -2], [0, 3], [-1, 2], [-1, -2], [1, 2], [2, 1], [0, -3]], float)
+    found = winograd.pairs(rows)
+    assert len({n for pair in found for n in pair}) == 2 * len(found) == 6
+    assert all((abs(rows[i]) == abs(rows[k])).all() for i, k in found)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("m, r", FORMS)
+def test_transformations(m, r, kind, dtype):
+    """L d Lᵀ for three vectors of channels, and nothing beside them is read or written."""
+    L, width, random = matrix(kind, m, r), lanes(np.dtype(dtype)), np.random.default_rng(0)
+    height, length = L.shape
+    d, bias = random.standard_normal((length, length, 3 * width)), random.standard_normal(3 * width)
+    source, target = np.full((length, length + 1, 4 * width), np.nan), np.full((height + 1, height, 5 * width), np.nan)
+    source[:, :length, : 3 * width] = d
+    source, target, bias = source.astype(dtype), target.astype(dtype), bias.astype(dtype)
+    result = target[:height, :, : 3 * width]
+    expected = np.einsum("ia,abc,jb->ijc", L, d, L)
+    if kind == "patch gradient":
+        result[:] = before = random.standard_normal(result.shape)
+        expected += before
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 9)(winograd.transformation(dtype, kind, m, r))
+    addresses = source.ctypes.data, *source.strides[:2], target.ctypes.data, *target.strides[:2]
+    function(*addresses, 3 * width, bias.ctypes.data, 0)
+    expected += bias if kind == "output" else 0
+    assert_close(result, expected, 20 * np.finfo(dtype).eps)
+    if kind == "output":
+        function(*addresses, 3 * width, bias.ctypes.data, 1)
+        assert_close(result, np.maximum(expected, 0), 20 * np.finfo(dtype).eps)
+    result[:] = np.nan
+    assert np.isnan(target).all()
 
 
 # ---------------------------------------------------------------------- results and gradients
 
 
-def together(case):
-    """How many images are computed together; with two, some task of an odd batch has one left over, however it is cut."""
-    return -(-winograd.PATCHES // case.patches)
-
-
 def test_the_cases_cover_what_they_should():
-    assert all(case.m for case in CASES)
     assert {(case.m, case.r) for case in CASES} == set(FORMS)
-    for r in (3, 5):
-        of_size = [case for case in CASES if case.r == r]
-        assert any(n % case.m for case in of_size for n in case.outputs)
-        assert any(case.patches > winograd.PATCHES for case in of_size)
-        assert any(case.N % 2 and together(case) == 2 for case in of_size)
+    sizes = {(case.size, case.stride) for case in CASES}
+    assert sizes >= {(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (7, 3)}
+    for some in ([case for case in CASES if case.stride == 1], [case for case in CASES if case.stride > 1]):
+        assert any(case.N % 2 and case.together == 2 < case.N / GROUPS for case in CASES)
+        assert any(n % case.m for case in some for n in case.outputs)
+        assert any(not any(n % case.m for n in case.outputs) for case in some)  # whole patches
+        assert any(length % 2 for case in some for length in case.image)
+        assert any(pads[0] != pads[1] for case in some for pads in case.pads)
+    assert {n for case in CASES if case.pads == NONE for n in case.unread} >= {0, 1, 2}  # of the image itself
+    beyond = [case for case in CASES if case.padded[0] > case.stride * (case.outputs[0] + case.r - 1)]
+    assert any(case.pads == NONE and case.outputs[0] % case.m == 0 for case in beyond)  # no patch reaches them either
+    assert any(case.patches > winograd.PATCHES for case in CASES)
+    assert any(case.pairs // GROUPS > SUMMED and case.pairs // GROUPS % SUMMED for case in CASES)
 
 
 def test_the_calls_of_all_other_tests_have_such_shapes():
     """So memory is also fenced and poisoned around them, forward and backward."""
-    cases = [Case(19, image, C, F, size[0], pads) for image, C, F, size, _, pads, _ in BLOCKS]
-    assert {case.r for case in cases if case.m} == {3, 5}
-    assert all(together(case) == 2 for case in cases)
+    cases = [Case(19, image, C, F, size[0], pads, strides[0]) for image, C, F, size, strides, pads, _ in BLOCKS]
+    assert all(case.m and case.together > 1 for case in cases)
+    assert {case.stride for case in cases} == {1, 2}
+    assert {(case.m + case.r - 1) ** 2 * case.pairs > winograd.LARGE for case in cases} == {False, True}
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
-def test_results_and_gradients(problem, name):
-    y, *gradients = forward_and_backward(problem, name)
-    relu = name == "conv2d_relu"
-    assert_close(y, np.maximum(problem.y, 0) if relu else problem.y, FAST)
+def test_results_and_gradients(problem, name, way):
+    y, saved = getattr(CPU, name)(problem.x, problem.kernel, problem.bias, *problem.case.settings)
+    assert type(saved[0]) is way
+    gradients = getattr(CPU, name + "_backward")(problem.dy, problem.kernel, saved)
+    relu, (limit, *limits) = name == "conv2d_relu", problem.case.bounds()
+    assert_close(y, np.maximum(problem.y, 0) if relu else problem.y, limit)
     passed = problem.dy * (y > 0) if relu else problem.dy  # of the function that was computed: y may be ±1e-6
-    for got, wanted in zip(gradients, problem.gradients(passed), strict=True):
+    for got, wanted, limit in zip(gradients, problem.gradients(passed), limits, strict=True):
         assert got.dtype == np.float32
-        assert_close(got, wanted, FAST)
+        assert_close(got, wanted, limit)
 
 
-@pytest.mark.parametrize("r", [3, 5])
-@pytest.mark.parametrize("image", [(2, 9), (12, 13)])
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
+def test_float64_takes_it_too_and_is_exact(problem, name, way):
+    """Also where both number types meet: they are computed in the larger."""
+    y, *gradients = forward_and_backward(problem, name, "float64")
+    relu, (limit, *limits) = name == "conv2d_relu", problem.case.bounds("float64")
+    assert y.dtype == np.float64
+    assert_close(y, np.maximum(problem.y, 0) if relu else problem.y, limit)
+    passed = problem.dy * (problem.y > 0) if relu else problem.dy
+    for got, wanted, limit in zip(gradients, problem.gradients(passed), limits, strict=True):
+        assert_close(got, wanted, limit)
+    mixed, saved = getattr(CPU, name)(problem.x, np.float64(problem.kernel), problem.bias, *problem.case.settings)
+    np.testing.assert_array_equal(mixed, y)
+    assert type(saved[0]) is way
+
+
+LOOPS = [
+    *(Case(3, image, 32, 32, size, same(size)) for size in (3, 5) for image in ((2, 9), (12, 13))),
+    Case(2, (13, 11), 32, 16, 5, ((2, 1), (0, 2)), 2),
+    Case(3, (12, 13), 16, 32, 3, ((0, 1), (1, 0)), 2),
+    Case(3, (15, 9), 16, 16, 4, NONE, 2),
+    Case(2, (21, 13), 16, 16, 7, ((3, 1), (2, 3)), 3),
+]
+
+
+@pytest.mark.parametrize("case", LOOPS, ids=str)
 @pytest.mark.parametrize("biased", [False, True])
-def test_against_loops(image, r, biased):
-    case, random = Case(3, image, 32, 32, r, same(r)), np.random.default_rng(1)
-    assert case.m
-    x, kernel = random.standard_normal((3, *image, 32)), random.standard_normal((r, r, 32, 32))
-    x, kernel, bias = np.float32(x), np.float32(kernel), np.float32(kernel[0, 0, 0]) if biased else None
-    expected = naive.conv2d(x, kernel, bias, *case.settings)
-    dy = random.standard_normal(expected.shape).astype("float32")
-    y, saved = CPU.conv2d(x, kernel, bias, *case.settings)
-    assert_close(y, expected, FAST)
+def test_against_loops(case, biased, way):
+    x, kernel, bias, dy = case.normal()
+    expected = naive.conv2d(x, kernel, bias if biased else None, *case.settings)
     wanted = naive.conv2d_backward(x, dy, kernel, *case.settings)
-    for got, gradient in zip(CPU.conv2d_backward(dy, kernel, saved), wanted, strict=True):
-        assert_close(got, gradient, FAST)
+    for dtype in DTYPES:
+        limit, *limits = case.bounds(dtype)
+        numbers = [a.astype(dtype) for a in (x, kernel, bias)][: 2 + biased] + [None] * (not biased)
+        y, saved = CPU.conv2d(*numbers, *case.settings)
+        assert type(saved[0]) is way
+        assert_close(y, expected, limit)
+        for got, gradient, limit in zip(CPU.conv2d_backward(dy, kernel, saved), wanted, limits, strict=True):
+            assert_close(got, gradient, limit)
 
 
-def test_small_integers_come_out_exactly():
-    """All numbers within F(2×2, 3×3) are then multiples of 1/4, which float32 holds: the algorithm itself has no error."""
-    case, random = Case(17, (2, 9), 16, 64, 3, same(3)), np.random.default_rng(2)
-    assert case.m == 2
-    x, kernel, bias, dy = (
-        random.integers(-3, 4, shape).astype("float32")
-        for shape in ((17, 2, 9, 16), (3, 3, 16, 64), (64,), (17, 2, 9, 64))
-    )
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(17, (2, 8), 16, 64, 3, same(3)),
+        Case(17, (7, 9), 32, 16, 4, ((1, 1), (1, 2)), 2),
+        Case(5, (7, 6), 16, 16, 4, NONE, 2),
+    ],
+    ids=str,
+)
+def test_small_integers_come_out_exactly(case, way):
+    """With the points 0, 1 and -1, all numbers are multiples of 1/4, which float32 holds: the algorithm has no error."""
+    assert case.m + case.r <= 5
+    random = np.random.default_rng(2)
+    x, kernel, bias, dy = (random.integers(-3, 4, shape).astype("float32") for shape in case.shapes)
     y, saved = CPU.conv2d(x, kernel, bias, *case.settings)
+    assert type(saved[0]) is way
     np.testing.assert_array_equal(y, naive.conv2d(x, kernel, bias, *case.settings))
     assert_same_bits(CPU.conv2d_backward(dy, kernel, saved), naive.conv2d_backward(x, dy, kernel, *case.settings))
 
 
-def test_gradients_are_adjoints(problem):
+def test_gradients_are_adjoints(problem, way):
     """⟨dy, conv(x)⟩ = ⟨dx, x⟩ = ⟨dkernel, kernel⟩, as the convolution is linear in each of both."""
     case, x, kernel, dy = problem.case, problem.x, problem.kernel, problem.dy
     y, saved = CPU.conv2d(x, kernel, None, *case.settings)
@@ -219,7 +463,7 @@ def test_gradients_are_adjoints(problem):
     np.testing.assert_allclose(dbias, np.float64(dy).sum(axis=(0, 1, 2)), rtol=0, atol=1e-5 * np.abs(dbias).max())
 
 
-def test_the_input_gradient_can_be_left_out(problem):
+def test_the_input_gradient_can_be_left_out(problem, way):
     _, saved = CPU.conv2d(problem.x, problem.kernel, problem.bias, *problem.case.settings)
     dx, *rest = CPU.conv2d_backward(problem.dy, problem.kernel, saved, False)
     assert dx is None
@@ -227,20 +471,42 @@ def test_the_input_gradient_can_be_left_out(problem):
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
-@pytest.mark.parametrize("case", [CASES[0], CASES[6]], ids=str)
+def test_an_empty_batch(name, way, monkeypatch):
+    """Gradients are sums of nothing, not what the memory happens to hold."""
+    monkeypatch.setattr(CPU, "poison", True)
+    case = Case(0, (27, 26), 32, 48, 5, ((1, 2), (2, 1)), 2)
+    x, kernel, bias, dy = case.normal()
+    y, saved = getattr(CPU, name)(x, kernel, bias, *case.settings)
+    assert type(saved[0]) is way and y.shape == dy.shape
+    dx, dkernel, dbias = getattr(CPU, name + "_backward")(dy, kernel, saved)
+    assert dx.shape == x.shape and dkernel.shape == kernel.shape and dbias.shape == bias.shape
+    assert not dkernel.any() and not dbias.any()
+
+
+def test_lines_beyond_all_patches_have_no_gradient(way):
+    """The last line and column of the image: no window reaches them, and no patch."""
+    case = Case(3, (15, 15), 32, 16, 4, NONE, 2)
+    assert case.unread == (1, 1) and case.outputs == (case.m, case.m)
+    x, kernel, bias, dy = case.normal()
+    y, saved = CPU.conv2d(x, kernel, bias, *case.settings)
+    dx, *rest = CPU.conv2d_backward(dy, kernel, saved)
+    assert not dx[:, 14].any() and not dx[:, :, 14].any()
+    x[:, 14] = x[:, :, 14] = np.nan  # nor are they read
+    other, saved = CPU.conv2d(x, kernel, bias, *case.settings)
+    assert_same_bits([other, *CPU.conv2d_backward(dy, kernel, saved)], [y, dx, *rest])
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
+@pytest.mark.parametrize("case", [CASES[0], CASES[8], CASES[19]], ids=str)
 def test_a_gradient_of_the_other_number_type(case, name):
     """A float64 dy, as a loss in float64 makes it, is no reason for other numbers."""
-    random = np.random.default_rng(3)
-    x = random.standard_normal((case.N, *case.image, case.C)).astype("float32")
-    kernel = random.standard_normal((case.r, case.r, case.C, case.F)).astype("float32")
-    y, saved = getattr(CPU, name)(x, kernel, None, *case.settings)
-    dy = random.standard_normal(y.shape).astype("float32")
+    x, kernel, _, dy = case.normal()
+    _, saved = getattr(CPU, name)(x, kernel, None, *case.settings)
     backward = getattr(CPU, name + "_backward")
-    for got, wanted in zip(backward(np.float64(dy), kernel, saved), backward(dy, kernel, saved), strict=True):
-        assert_close(got, wanted, FAST)
+    assert_same_bits(backward(np.float64(dy), kernel, saved), backward(dy, kernel, saved))
 
 
-def test_bits_do_not_depend_on_threads(problem, threads):
+def test_bits_do_not_depend_on_threads(problem, threads, way):
     found = []
     for number in (1, 2, 3, 5):
         threads(number)
@@ -249,7 +515,43 @@ def test_bits_do_not_depend_on_threads(problem, threads):
         assert_same_bits(found[0], others)
 
 
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
+def test_nothing_is_read_before_it_is_written(problem, name, way, monkeypatch):
+    """Between the input and the result: there the memory of a tape holds no numbers at first."""
+    expected = forward_and_backward(problem, name)
+    monkeypatch.setattr(CPU, "poison", True)
+    assert_same_bits(forward_and_backward(problem, name), expected)
+
+
 # ---------------------------------------------------------------------- precision, and what takes the direct kernels
+
+
+@pytest.mark.parametrize("C, F", [(16, 16), (128, 128), (512, 32)])
+@pytest.mark.parametrize("m, r", FORMS)
+def test_errors_stay_below_the_bound(m, r, C, F, way, monkeypatch):
+    """Whichever form is chosen, also for images as they come out of a ReLU, and kernels whose taps cancel."""
+    monkeypatch.setattr(winograd, "choose", lambda *geometry: m)
+    case = Case(2, (9, 10), C, F, r, same(r))
+    image, taps, bias, dy = case.normal()
+    for x, kernel in ((image, taps), (np.maximum(image, 0), taps - taps.mean(axis=(0, 1, 2)))):
+        y, saved = CPU.conv2d(x, kernel, bias, *case.settings)
+        assert type(saved[0]) is way and saved[0].m == m
+        expected, kept = REFERENCE.conv2d(np.float64(x), np.float64(kernel), np.float64(bias), *case.settings)
+        gradients = REFERENCE.conv2d_backward(np.float64(dy), np.float64(kernel), kept)
+        found = errors((y, *CPU.conv2d_backward(dy, kernel, saved)), (expected, *gradients))
+        assert all(error < limit for error, limit in zip(found, case.bounds(), strict=True))
+
+
+@pytest.mark.parametrize("m, r", [form for form in FORMS if form in ((2, 5), (4, 3), (6, 3))])
+def test_errors_of_sums_over_many_patches(m, r, way, monkeypatch):
+    monkeypatch.setattr(winograd, "choose", lambda *geometry: m)
+    case = Case(32, (28, 28), 16, 16, r, same(r))
+    x, kernel, _, dy = case.normal()
+    _, saved = CPU.conv2d(x, kernel, None, *case.settings)
+    _, kept = REFERENCE.conv2d(np.float64(x), np.float64(kernel), None, *case.settings)
+    wanted = REFERENCE.conv2d_backward(np.float64(dy), np.float64(kernel), kept, False)
+    found = errors(CPU.conv2d_backward(dy, kernel, saved, False)[1:], wanted[1:])
+    assert all(error < limit for error, limit in zip(found, case.bounds()[2:], strict=True))
 
 
 def test_exact_precision(problem):
@@ -273,16 +575,16 @@ def test_the_attribute_is_the_setting(problem):
 
 
 @pytest.mark.parametrize("first, then", [("fast", "exact"), ("exact", "fast")])
-def test_the_precision_may_change_between_forward_and_backward(first, then):
-    random, settings = np.random.default_rng(4), ((1, 1), same(3), (1, 1))
-    x, kernel = random.standard_normal((3, 9, 10, 16)), random.standard_normal((3, 3, 16, 16))
-    dy = random.standard_normal((3, 9, 10, 16))
-    wanted = REFERENCE.conv2d_backward(dy, kernel, REFERENCE.conv2d(x, kernel, None, *settings)[1])
+@pytest.mark.parametrize("case", [CASES[0], CASES[19]], ids=str)
+def test_the_precision_may_change_between_forward_and_backward(case, first, then):
+    x, kernel, _, dy = case.normal()
+    _, kept = REFERENCE.conv2d(np.float64(x), np.float64(kernel), None, *case.settings)
+    wanted = REFERENCE.conv2d_backward(np.float64(dy), np.float64(kernel), kept)
     minicnn.set_precision(first)
-    _, saved = CPU.conv2d(np.float32(x), np.float32(kernel), None, *settings)
+    _, saved = CPU.conv2d(x, kernel, None, *case.settings)
     minicnn.set_precision(then)
-    for got, gradient in zip(CPU.conv2d_backward(np.float32(dy), np.float32(kernel), saved), wanted, strict=True):
-        assert_close(got, gradient, FAST)
+    for got, gradient, limit in zip(CPU.conv2d_backward(dy, kernel, saved), wanted, case.bounds()[1:], strict=True):
+        assert_close(got, gradient, limit)
 
 
 @pytest.mark.parametrize("precision", ["medium", "", None, "Fast"])
@@ -292,33 +594,26 @@ def test_an_unknown_precision(precision):
     assert CPU.precision == "fast"
 
 
-@pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
-def test_float64_takes_it_too_and_is_exact(problem, name):
-    """Also where both number types meet: they are computed in the larger."""
-    y, *gradients = forward_and_backward(problem, name, "float64")
-    relu = name == "conv2d_relu"
-    assert y.dtype == np.float64
-    assert_close(y, np.maximum(problem.y, 0) if relu else problem.y)
-    passed = problem.dy * (problem.y > 0) if relu else problem.dy
-    for got, wanted in zip(gradients, problem.gradients(passed), strict=True):
-        assert_close(got, wanted)
-    mixed, _ = getattr(CPU, name)(problem.x, np.float64(problem.kernel), problem.bias, *problem.case.settings)
-    np.testing.assert_array_equal(mixed, y)
-
-
-TAKEN = {"dtype": "float32", "image": (12, 12), "size": (3, 3), "channels": 16, "filters": 16}
+TAKEN = {"dtype": "float32", "image": (12, 12), "size": (3, 3), "strides": (1, 1), "channels": 16, "filters": 16}
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"size": (1, 1)},
-        {"size": (2, 2)},
-        {"size": (4, 4)},
+        {"size": (6, 6)},
         {"size": (7, 7)},
         {"size": (3, 5)},
         {"size": (5, 3)},
         {"size": (1, 3)},
+        {"size": (5, 6), "strides": (2, 2)},  # three taps each way all the same
+        {"size": (2, 2), "strides": (2, 2)},
+        {"size": (3, 3), "strides": (3, 3)},
+        {"size": (3, 3), "strides": (5, 5)},
+        {"size": (11, 11), "strides": (2, 2)},
+        {"strides": (1, 2)},
+        {"strides": (2, 1)},
+        {"size": (3, 6), "strides": (1, 2)},
         {"channels": 1},
         {"channels": 3 * WIDTH + 1},
         {"channels": 64 + WIDTH // 2},
@@ -330,19 +625,38 @@ TAKEN = {"dtype": "float32", "image": (12, 12), "size": (3, 3), "channels": 16, 
     ids=str,
 )
 def test_where_it_is_not_taken(change):
-    assert winograd.choose(**TAKEN) in (2, 4)
+    assert winograd.choose(**TAKEN)
     assert winograd.choose(**TAKEN | change) == 0
 
 
-@pytest.mark.parametrize("strides, dilation", [((2, 2), (1, 1)), ((1, 2), (1, 1)), ((1, 1), (2, 2)), ((1, 1), (2, 1))])
-@pytest.mark.parametrize("r", [3, 5])
-def test_strides_and_dilation_take_the_direct_kernels(strides, dilation, r):
-    settings, random = (strides, same(r), dilation), np.random.default_rng(6)
-    x, kernel = random.standard_normal((5, 27, 26, 16)), random.standard_normal((r, r, 16, 16))
+def test_a_large_kernel_needs_many_images():
+    """What going through it costs, once per batch, is shared by them."""
+    large = TAKEN | {"channels": 512, "filters": 512}
+    assert winograd.choose(**large, images=1) == 0
+    assert winograd.choose(**large, images=128) == winograd.choose(**TAKEN) == winograd.choose(**TAKEN, images=1)
+
+
+@pytest.mark.parametrize(
+    "stride, size", [(1, 2), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5), (2, 7), (3, 7), (4, 8)]
+)
+def test_where_it_is_taken(stride, size):
+    changes = {"size": (size, size), "strides": (stride, stride)}
+    assert (winograd.choose(**TAKEN | changes), -(-size // stride)) in FORMS
+
+
+@pytest.mark.parametrize(
+    "strides, dilation",
+    [((1, 2), (1, 1)), ((2, 1), (1, 1)), ((1, 1), (2, 2)), ((1, 1), (2, 1)), ((2, 2), (2, 2)), ((5, 5), (1, 1))],
+)
+@pytest.mark.parametrize("size", [3, 5])
+def test_other_strides_and_dilation_take_the_direct_kernels(strides, dilation, size):
+    settings, random = (strides, same(size), dilation), np.random.default_rng(6)
+    x, kernel = random.standard_normal((5, 27, 26, 16)), random.standard_normal((size, size, 16, 16))
     y, saved = REFERENCE.conv2d(x, kernel, None, *settings)
     dy = random.standard_normal(y.shape)
     expected = y, *REFERENCE.conv2d_backward(dy, kernel, saved)
-    assert winograd.choose("float32", y.shape[1:3], (r, r), 16, 16)  # it is the settings alone that forbid it
+    # it is the settings alone that forbid it
+    assert winograd.choose("float32", y.shape[1:3], (size, size), (1, 1), 16, 16)
     found = []
     for precision in ("fast", "exact"):
         minicnn.set_precision(precision)

@@ -91,6 +91,8 @@ class CpuOps(Ops):
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros(kernel.shape[3:], x.dtype)
+        if len(x) == 0:
+            return dx, dkernel, dbias
         tape = self.tape(x.dtype)
         if input_gradient:
             algorithm.prepare_backward(tape, kernel)
@@ -142,6 +144,8 @@ class CpuOps(Ops):
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros((F,), x.dtype)
+        if x.size == 0:
+            return dx, dkernel, dbias
         tape = self.tape(x.dtype)
         Dense(C, F, x.dtype.name).backward(
             tape, dy.reshape(-1, F), None if y is None else y.reshape(-1, F), x.reshape(-1, C), kernel,
