@@ -77,6 +77,8 @@ class CpuOps(Ops):
         geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation)
         algorithm = choose(geometry, len(x), x.dtype.name, self.precision)
         y = self.empty((len(x), *outputs, kernel.shape[3]), x.dtype)
+        if len(x) == 0:
+            return y, (algorithm, x, y, relu)
         tape = self.tape(x.dtype)
         algorithm.prepare_forward(tape, kernel)
         algorithm.forward(tape, x, rest[0] if rest else None, relu, y)
@@ -144,7 +146,7 @@ class CpuOps(Ops):
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros((F,), x.dtype)
-        if x.size == 0:
+        if len(x) == 0:
             return dx, dkernel, dbias
         tape = self.tape(x.dtype)
         Dense(C, F, x.dtype.name).backward(
