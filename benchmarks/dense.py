@@ -1,4 +1,4 @@
-"""Dense layers: the three shapes of the `example` and `ghouzam` networks, forward and both gradients.
+"""Dense layers: the three shapes of the `example` and `ghouzam` networks, forward and both gradients, as on a tape.
 
 They are matrix products, so NumPy's BLAS is a peer of its own.
 """
@@ -6,6 +6,8 @@ They are matrix products, so NumPy's BLAS is a peer of its own.
 import numpy as np
 
 from minicnn import get_ops
+from minicnn.ops.cpu_dense import Dense
+from minicnn.tape import Tape
 
 from . import peers
 from .report import Row, Table
@@ -33,11 +35,12 @@ def rows_of(N: int, C: int, F: int, settings: Settings) -> list[Row]:
         check(f"{what} of the dense layer {name}", ours, right)
 
     forward, backward = peers.dense(x, kernel, bias, dy)
-    there = measure(
-        lambda: ops.dense(x, kernel, bias), {"NumPy": [lambda: x @ kernel + bias], "PyTorch": forward}, settings
-    )
+    layer, there_tape, back_tape = Dense(C, F, "float32"), Tape("float32"), Tape("float32")
+    layer.forward(there_tape, x, kernel, bias, False, np.empty_like(y))
+    layer.backward(back_tape, dy, None, x, kernel, *map(np.empty_like, (x, kernel, bias)))
+    there = measure(there_tape.run, {"NumPy": [lambda: x @ kernel + bias], "PyTorch": forward}, settings)
     back = measure(
-        lambda: ops.dense_backward(dy, kernel, saved),
+        back_tape.run,
         {"NumPy": [lambda: (dy @ kernel.T, x.T @ dy, dy.sum(axis=0))], "PyTorch": backward},
         settings,
     )

@@ -314,6 +314,13 @@ class Tape:
         for program in self.programs[first:last]:
             program()
 
+    def run_once(self) -> None:
+        """Runs, and gives the memory back at once: programs and their tape refer to each other."""
+        try:
+            self.run()
+        finally:
+            self.programs = []
+
     @property
     def complete(self) -> bool:
         """Whether the last program has been done in this run, although it was interrupted."""

@@ -82,7 +82,7 @@ class CpuOps(Ops):
         tape = self.tape(x.dtype)
         algorithm.prepare_forward(tape, kernel)
         algorithm.forward(tape, x, rest[0] if rest else None, relu, y)
-        tape.run()
+        tape.run_once()
         return y, (algorithm, x, y, relu)
 
     def _convolve_backward(
@@ -100,7 +100,7 @@ class CpuOps(Ops):
             algorithm.prepare_backward(tape, kernel)
         finish = algorithm.backward(tape, dy, y if relu else None, x, kernel, dx, dkernel, dbias)
         finish()
-        tape.run()
+        tape.run_once()
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ dense
@@ -124,7 +124,7 @@ class CpuOps(Ops):
         Dense(C, F, x.dtype.name).forward(
             tape, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F)
         )
-        tape.run()
+        tape.run_once()
         return y, x
 
     def dense_backward(
@@ -153,7 +153,7 @@ class CpuOps(Ops):
             tape, dy.reshape(-1, F), None if y is None else y.reshape(-1, F), x.reshape(-1, C), kernel,
             None if dx is None else dx.reshape(-1, C), dkernel, dbias,
         )  # fmt: skip
-        tape.run()
+        tape.run_once()
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ pooling
@@ -164,7 +164,7 @@ class CpuOps(Ops):
         winner = self.empty(y.shape, instructions.winner_type(size, x.dtype))
         tape = self.tape(x.dtype)
         instructions.max_pool(tape, x, y, winner, size, strides, pads)
-        tape.run()
+        tape.run_once()
         return y, (winner, x.shape, size, strides, pads)
 
     def max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -176,7 +176,7 @@ class CpuOps(Ops):
             winner = winner.astype(dy.dtype)
         tape = self.tape(dy.dtype)
         instructions.max_pool_backward(tape, dy, winner, dx, size, strides, pads)
-        tape.run()
+        tape.run_once()
         return dx
 
     def avg_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
@@ -184,7 +184,7 @@ class CpuOps(Ops):
         y = self.empty(self._pooled(x, size, strides, pads), x.dtype)
         tape = self.tape(x.dtype)
         instructions.avg_pool(tape, x, y, size, strides, pads)
-        tape.run()
+        tape.run_once()
         return y, (y.shape, x.shape, size, strides, pads)
 
     def avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -194,7 +194,7 @@ class CpuOps(Ops):
         dx = self.empty(x_shape, dy.dtype)
         tape = self.tape(dy.dtype)
         instructions.avg_pool_backward(tape, dy, dx, size, strides, pads)
-        tape.run()
+        tape.run_once()
         return dx
 
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
@@ -222,7 +222,7 @@ class CpuOps(Ops):
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.rescale(tape, x, y, scale, offset)
-        tape.run()
+        tape.run_once()
         return y
 
     def relu(
@@ -235,7 +235,7 @@ class CpuOps(Ops):
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.relu(tape, x, y)
-        tape.run()
+        tape.run_once()
         return y, (y, None)
 
     def relu_backward(self, dy: Array, saved: Saved) -> Array:
@@ -247,7 +247,7 @@ class CpuOps(Ops):
         dx = self.empty(dy.shape, dy.dtype)
         tape = self.tape(dy.dtype)
         instructions.relu_backward(tape, dy, y, dx)
-        tape.run()
+        tape.run_once()
         return dx
 
     # ------------------------------------------------------------------ softmax cross-entropy
@@ -258,7 +258,7 @@ class CpuOps(Ops):
         losses, probabilities = np.empty(len(logits), logits.dtype), np.empty_like(logits)
         tape = self.tape(logits.dtype)
         instructions.softmax_cross_entropy(tape, logits, targets, losses, probabilities)
-        tape.run()
+        tape.run_once()
         return losses, (probabilities, targets)
 
     def softmax_cross_entropy_backward(self, dlosses: Array, saved: Saved) -> Array:
@@ -266,7 +266,7 @@ class CpuOps(Ops):
         dlosses, gradient = np.ascontiguousarray(dlosses, targets.dtype), np.empty_like(targets)
         tape = self.tape(targets.dtype)
         instructions.softmax_gradient(tape, probabilities, targets, dlosses, gradient)
-        tape.run()
+        tape.run_once()
         return gradient
 
     # ------------------------------------------------------------------ dropout
@@ -282,7 +282,7 @@ class CpuOps(Ops):
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.dropout(tape, x, y, rate, instructions.key_array(key))
-        tape.run()
+        tape.run_once()
         return y
 
     # ------------------------------------------------------------------ geometry
@@ -295,7 +295,7 @@ class CpuOps(Ops):
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.affine(tape, x, matrices, y, fill_mode, fill_value)
-        tape.run()
+        tape.run_once()
         return y, (x.shape, matrices, fill_mode)
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
@@ -312,7 +312,7 @@ class CpuOps(Ops):
         tape = self.tape(x.dtype)
         instructions.batch_moments(tape, x, gamma, epsilon, found)
         instructions.scale_rows(tape, x, found.mean, found.scale, beta, y)
-        tape.run()
+        tape.run_once()
         return y, found.mean, found.variance, (x, found)
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
@@ -322,7 +322,7 @@ class CpuOps(Ops):
         dx = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.batch_norm_backward(tape, dy, x, dx, found, found.dgamma, found.dbeta)
-        tape.run()
+        tape.run_once()
         return dx, found.dgamma, found.dbeta
 
     def normalize(
@@ -333,7 +333,7 @@ class CpuOps(Ops):
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.scale_rows(tape, x, mean, gamma * inverse, beta, y)
-        tape.run()
+        tape.run_once()
         return y, (x, mean, inverse, gamma)
 
     def normalize_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
@@ -347,7 +347,7 @@ class CpuOps(Ops):
             expect("sgd", array, w.shape)
         tape = self.tape(w.dtype)
         instructions.sgd(tape, w, g, velocity, np.array([learning_rate, momentum]), nesterov)
-        tape.run()
+        tape.run_once()
 
     def rmsprop(self, w: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None,
                 learning_rate: float, rho: float, momentum: float, epsilon: float) -> None:  # fmt: skip
@@ -357,7 +357,7 @@ class CpuOps(Ops):
         tape = self.tape(w.dtype)
         settings = np.array([learning_rate, 1.0 - rho, momentum, epsilon])
         instructions.rmsprop(tape, w, g, square, mean, velocity, settings)
-        tape.run()
+        tape.run_once()
 
     def adam(self, w: Array, g: Array, m: Array, v: Array, step: int, learning_rate: float, beta_1: float,
              beta_2: float, epsilon: float) -> None:  # fmt: skip
@@ -366,7 +366,7 @@ class CpuOps(Ops):
         rate = adam_rate(step, learning_rate, beta_1, beta_2)
         tape = self.tape(w.dtype)
         instructions.adam(tape, w, g, m, v, np.array([rate, 1.0 - beta_1, 1.0 - beta_2, epsilon]))
-        tape.run()
+        tape.run_once()
 
 
 NO_PADS: Pads = ((0, 0), (0, 0))

@@ -19,6 +19,7 @@ from .reference import Array, Pads, Pair
 
 LINE = 24  # pixels in a line that are enough for whole tiles
 PARTIAL = 1 << 22  # the most numbers in all partial gradients of a kernel together
+POINTS = 4096  # pixels of a batch that a dense layer goes through at once
 SUMMED = 256  # channel pairs whose planes are added up at once
 NO_PADS: Pads = ((0, 0), (0, 0))
 
@@ -82,6 +83,9 @@ class Convolution(Protocol):
 def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convolution:
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
         return OneWindow(geometry, dtype)
+    pixels = images * geometry.image[0] * geometry.image[1]
+    if geometry.kernel == geometry.strides == (1, 1) and geometry.pads == NO_PADS and pixels <= POINTS:
+        return Pointwise(geometry, dtype)
     if precision == "fast" and geometry.dilation == (1, 1):
         g = geometry
         m = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters, max(1, images))
@@ -114,6 +118,29 @@ class OneWindow:
     ) -> Callable[[], None]:  # fmt: skip
         self.dense.backward(tape, dy, y, x, kernel, dx, dkernel, dbias)
         return lambda: None
+
+
+class Pointwise(OneWindow):
+    """A kernel of one pixel: a dense layer on all pixels of the batch, where these are few."""
+
+    def __init__(self, geometry: Geometry, dtype: str) -> None:
+        self.dense = Dense(geometry.channels, geometry.filters, dtype)
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        super().forward(tape, _pixels(x), bias, relu, _pixels(y))
+
+    def backward(
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        y, dx = (None if place is None else _pixels(place) for place in (y, dx))
+        return super().backward(tape, _pixels(dy), y, _pixels(x), kernel, dx, dkernel, dbias)
+
+
+def _pixels(images: Place) -> Place:
+    """Images (N, H, W, C) as rows (N·H·W, C)."""
+    shape = prod(images.shape[:-1]), images.shape[-1]
+    return images.reshape(shape) if isinstance(images, np.ndarray) else images.reshaped(*shape)
 
 
 class Direct:
