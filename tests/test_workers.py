@@ -152,7 +152,7 @@ def test_training_where_no_thread_can_be_started(monkeypatch):
 def test_a_model_that_cannot_be_described_is_compiled_by_one_process():
     class Secret(layers.Layer):
         def get_config(self):
-            raise NotImplementedError
+            raise RuntimeError("cannot be described")
 
     model = Sequential([layers.Input((3,)), Secret(), layers.Dense(2)])
     with warmup.Helper(model, "predict", 1) as helper:

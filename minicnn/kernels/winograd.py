@@ -38,7 +38,6 @@ from .simd import Emitter, call, clear, copy, fill, i64, int_at, lanes, load, si
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact
 LARGEST = 6  # m: the powers of the points, and with them the error, grow with it
 TRANSFORM = 5  # multiply-adds
-UNIT = 16  # channels in the largest vector
 SKEW = 16  # numbers between the planes, which must not lie a power of two apart: they would evict each other
 STREAM = 100  # the same
 LARGE = 1 << 20  # numbers in U, beyond which it is read once per batch and not once per few images
