@@ -566,3 +566,24 @@ def test_random_networks(drawn, images, dtype, number):
     finally:
         CPU.poison = False
         minicnn.set_threads(before)
+
+
+@pytest.mark.parametrize("bias", [-100.0, 0.0])
+def test_a_relu_stops_the_gradient_of_windows_with_more_pixels_than_a_byte_counts(bias):
+    """All pixels of a window are 0 after the ReLU: nobody wins, not the pixel whose number says so in small windows."""
+    model = Sequential([
+        layers.Input((32, 16, 1)), layers.Conv2D(4, 3, padding="same", activation="relu"), layers.MaxPooling2D(16),
+        layers.Flatten(), layers.Dense(3),
+    ])  # fmt: skip
+    model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
+    start = model.get_weights()
+    start[1][:] = bias
+    model.set_weights(start)
+    eager = copy.deepcopy(model)
+    eager.run_eagerly = True
+    x, y = np.random.default_rng(0).random((5, 32, 16, 1), np.float32), np.arange(5) % 3
+    for one in (model, eager):
+        one.train_step(x, y)
+    for after, same, before in zip(model.get_weights()[:2], eager.get_weights(), start, strict=False):
+        np.testing.assert_array_equal(after, same)
+        assert (after == before).all() == (bias < 0)  # no gradient comes through

@@ -3,7 +3,7 @@
 from .jit import inlined, kernel
 from .simd import clear, fill, load, load_bytes, select, size_of, store, store_bytes, width_of
 
-NOBODY = 255  # no pixel of the window: the number of a winner that a ReLU would have stopped
+NOBODY = 255  # no pixel of the window: the number, as a byte, of a winner that a ReLU would have stopped; else -1
 
 
 @inlined
@@ -27,7 +27,7 @@ def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, 
     With `positive`, x is the result of a ReLU, and where it is 0 there is no winner.
     """
     size, lanes = size_of(zero), width_of(zero)
-    line, nobody, nothing = size * W * C, fill(NOBODY, zero), fill(zero, zero)
+    line, nobody, nothing = size * W * C, fill(-1 if wide else NOBODY, zero), fill(zero, zero)
     two_by_two = KH == 2 and KW == 2 and top == 0 and left == 0 and OH * SH <= H and OW * SW <= W
     for n in range(count):
         for i in range(OH):
