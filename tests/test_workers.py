@@ -23,6 +23,14 @@ forking = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods
 interrupting = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 
 
+@pytest.fixture(autouse=True)
+def interrupts():
+    """SIGINT is a KeyboardInterrupt here, also where a shell that runs the tests in its background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def plain():
     """A network whose steps change nothing but weights, moments and their number."""
     minicnn.set_random_seed(3)
