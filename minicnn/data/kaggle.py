@@ -45,7 +45,7 @@ def read_kaggle(path: PathLike, *, labels: bool | None = None) -> tuple[Pixels, 
     wanted = ["label", *PIXELS] if "label" in names and labels is not False else PIXELS
     order = [names.index(name) for name in wanted]
 
-    table = _read_fast(content, order, len(names))
+    table = _read_fast(path, content, order, len(names))
     if table is None:
         table = _read_carefully(path, content, order, names)
     images = np.ascontiguousarray(table[:, -len(PIXELS) :]).reshape(-1, 28, 28, 1)
@@ -72,10 +72,11 @@ def _check_header(path: PathLike, names: list[str], labels: bool | None) -> None
             raise DataError(f"{where}, column {column}: expected each column once, got {name} a second time.")
 
 
-def _read_fast(content: bytes, order: list[int], width: int) -> Pixels | None:
+def _read_fast(path: PathLike, content: bytes, order: list[int], width: int) -> Pixels | None:
     """Columns `order` of the rows below the header: uint8 (N, columns); None if anything is out of the ordinary.
 
-    Ordinary are full rows of digits, commas and line ends, and nothing else; no copy of the file is made.
+    Ordinary are full rows of digits, commas and line ends, and nothing else. pandas is given the path where the file is
+    its content as it stands: it reads a file much faster than bytes.
     """
     import pandas as pd
 
@@ -84,9 +85,13 @@ def _read_fast(content: bytes, order: list[int], width: int) -> Pixels | None:
     full = content.count(b",") == (rows + 1) * (width - 1)
     if rows < 1 or not full or content.translate(None, ORDINARY) != header.translate(None, ORDINARY):
         return None
-    file = io.BytesIO(content)
+    file = Path(path).absolute()
+    plain = file.is_file() and file.stat().st_size in (len(content), len(BOM) + len(content))
     try:
-        frame = pd.read_csv(file, header=0, names=range(width), index_col=False, dtype=_safe_type(), na_filter=False)
+        frame = pd.read_csv(
+            file if plain else io.BytesIO(content), compression=None, header=0, names=range(width), index_col=False,
+            dtype=_safe_type(), na_filter=False,
+        )  # fmt: skip
     except (ValueError, OverflowError):
         return None
     table = frame.to_numpy()  # (N, columns)
