@@ -16,13 +16,18 @@ CONVOLUTIONS = [  # image, channels, filters, kernel, strides, pads, dilation
     ((8, 7), 3, 17, (3, 2), (2, 3), ((0, 1), (2, 0)), (1, 1)),
     ((7, 7), 2, 3, (1, 1), (3, 3), NONE, (1, 1)),
     ((9, 9), 4, 20, (3, 3), (1, 1), NONE, (2, 3)),
+    ((8, 9), 16, 33, (5, 4), (1, 1), ((2, 2), (2, 1)), (1, 1)),
 ]
 BLOCKS = [  # likewise, for Winograd's algorithm: it takes two images together, and of an odd batch one is left
     ((14, 21), 16, 32, (3, 3), (1, 1), ONE, (1, 1)),
     ((15, 22), 32, 16, (5, 5), (1, 1), ((2, 2), (1, 2)), (1, 1)),
     ((13, 16), 16, 32, (4, 4), (2, 2), ((1, 1), (2, 1)), (1, 1)),
     ((13, 18), 128, 256, (4, 4), (2, 2), ONE, (1, 1)),  # so large a kernel that it takes all images together
+    ((14, 19), 5, 20, (5, 5), (1, 1), ((2, 2), (1, 2)), (1, 1)),  # and so with vectors that are not full
+    ((13, 16), 20, 31, (4, 4), (2, 2), ((1, 1), (2, 1)), (1, 1)),
+    ((13, 18), 116, 139, (4, 4), (2, 2), ONE, (1, 1)),
 ]
+MOST = 24  # channels: as many as one and a half of the widest vectors
 POOLINGS = [  # window, strides, pads
     ((2, 2), (2, 2), NONE),
     ((3, 2), (2, 1), ((1, 0), (0, 1))),
@@ -52,6 +57,14 @@ def _dense(name, N, C, F):
         return [y, *getattr(ops, name + "_backward")(new(N, F), kernel, saved)]
 
     return call
+
+
+def _channels(number):
+    """From some channels to others by the tile alone: a convolution that has no faster algorithm, and a dense layer."""
+    image, size, strides, pads, dilation = (6, 5), (3, 2), (1, 1), ((1, 0), (0, 1)), (1, 1)
+    convolution = _convolution("conv2d_relu", image, MOST + 1 - number, number, size, strides, pads, dilation, N=2)
+    dense = _dense("dense_relu", 5, MOST + 1 - number, number)
+    return lambda ops, new: [*convolution(ops, new), *dense(ops, new)]
 
 
 def _elementwise(name, shape, *settings):
@@ -153,3 +166,4 @@ CALLS = {
     "rmsprop": _rmsprop,
     "adam": _optimizer("adam", 2, 3, 0.1, 0.9, 0.999, 1e-7),
 }
+CHANNELS = {f"{number} channels": _channels(number) for number in range(1, MOST + 1)}  # however full the last vector

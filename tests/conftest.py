@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 import minicnn
+from minicnn.kernels import winograd
 
 hypothesis.settings.register_profile(
     "minicnn",
@@ -67,6 +68,13 @@ def arranged(array, layout):
     if layout == "reversed":
         return np.flip(np.flip(array).copy())
     return array
+
+
+@pytest.fixture
+def whole_batch(monkeypatch):
+    """Winograd's algorithm goes through all of a batch at once, plane by plane, as if every kernel were large."""
+    monkeypatch.setattr(winograd, "LARGE", 0)
+    monkeypatch.setattr(winograd, "STREAM", 0)  # which costs nothing here
 
 
 @st.composite

@@ -146,6 +146,19 @@ NETWORKS = {
         ),
         lambda: Adam(0.01),
     ),
+    "Winograd, any channels": Network(
+        (9, 10, 5),
+        lambda: [
+            L.Conv2D(20, 5, padding="same"),
+            L.Conv2D(31, 3),
+            L.BatchNormalization(),
+            L.Conv2D(8, 5, strides=2, padding="same"),
+            L.Conv2D(24, 3, padding="same", activation="relu", use_bias=False),
+            L.GlobalAveragePooling2D(),
+            L.Dense(CLASSES, activation="softmax"),
+        ],
+        lambda: Adam(0.001),
+    ),
     "strides, batch normalisation and dropout": Network(
         (9, 10, 2),
         lambda: top(

@@ -6,7 +6,8 @@ Keras' lopsided "same" padding is shown on examples worked out by hand.
 import naive
 import numpy as np
 import pytest
-from conftest import assert_close, makers, run
+from calls import MOST
+from conftest import DTYPES, assert_close, makers, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +84,21 @@ def test_stride_one_with_many_channels(ops, image, C, F, size, padding):
             assert_close(ops.numpy(actual), wanted)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("F", range(1, MOST + 1))
+def test_any_number_of_channels(ops, F, dtype):
+    """Through the tile alone: no faster algorithm takes such a kernel."""
+    settings, random, C = ((1, 1), ((1, 0), (0, 1)), (1, 1)), np.random.default_rng(2), MOST + 1 - F
+    x, kernel, bias = (random.standard_normal(shape).astype(dtype) for shape in ((2, 6, 5, C), (3, 2, C, F), (F,)))
+    expected = naive.conv2d(x, kernel, bias, *settings)
+    dy = random.standard_normal(expected.shape).astype(dtype)
+    y, saved = run(ops, "conv2d_relu", x, kernel, bias, *settings)
+    gradients = run(ops, "conv2d_relu_backward", dy, kernel, saved)
+    assert_close(ops.numpy(y), np.maximum(expected, 0))
+    for got, wanted in zip(gradients, naive.conv2d_backward(x, dy * (expected > 0), kernel, *settings), strict=True):
+        assert_close(ops.numpy(got), wanted)
+
+
 def test_strides_together_with_dilation(ops):
     """No layer asks for it, as in Keras, but the operation is defined for it."""
     random, geometry = np.random.default_rng(1), ((2, 3), ((2, 2), (1, 0)), (2, 2))
@@ -144,8 +160,8 @@ def test_same_padding_is_lopsided(device_layer):
     np.testing.assert_array_equal(layer.ops.numpy(y).reshape(-1), [1 + 2 + 3, 3 + 4 + 0])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("strides, C", [((1, 1), 16), ((2, 1), 3)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("strides, C", [((1, 1), 16), ((1, 2), 16), ((2, 1), 3)])
 def test_bits_do_not_depend_on_threads(threads, strides, C, dtype):
     ops, random = get_ops("cpu"), np.random.default_rng(3)
     x, kernel = random.standard_normal((37, 9, 8, C)).astype(dtype), random.standard_normal((3, 3, C, 20)).astype(dtype)

@@ -6,7 +6,8 @@ Their results have the same bits for any number of threads.
 import naive
 import numpy as np
 import pytest
-from conftest import assert_close, makers, run
+from calls import MOST
+from conftest import DTYPES, assert_close, makers, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,19 @@ def test_dense_and_its_gradients(ops, relu, make, rows, C, F, biased):
         np.testing.assert_array_equal(ops.numpy(got), ops.numpy(same))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("F", range(1, MOST + 1))
+def test_any_number_of_channels(ops, F, dtype):
+    random, C = np.random.default_rng(2), MOST + 1 - F
+    x, kernel, bias, dy = (random.standard_normal(shape).astype(dtype) for shape in ((5, C), (C, F), (F,), (5, F)))
+    expected = naive.dense(x, kernel, bias)
+    y, saved = run(ops, "dense_relu", x, kernel, bias)
+    gradients = run(ops, "dense_relu_backward", dy, kernel, saved)
+    assert_close(ops.numpy(y), np.maximum(expected, 0))
+    for got, wanted in zip(gradients, naive.dense_backward(x, dy * (expected > 0), kernel), strict=True):
+        assert_close(ops.numpy(got), wanted)
+
+
 def test_a_product_worked_out_by_hand(ops):
     x, kernel, bias = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.array([0.0, 10.0, 100.0])
     y, saved = run(ops, "dense", x, kernel, bias)
@@ -49,7 +63,7 @@ def test_a_product_worked_out_by_hand(ops):
     np.testing.assert_array_equal(ops.numpy(dbias), [1, 0, -1])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_bits_do_not_depend_on_threads(threads, dtype):
     ops, random = get_ops("cpu"), np.random.default_rng(3)
     x, kernel = random.standard_normal((131, 600)).astype(dtype), random.standard_normal((600, 150)).astype(dtype)

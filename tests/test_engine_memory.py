@@ -5,15 +5,14 @@ the process as well. Buffers begin right behind a guard, or end right before one
 """
 
 import copy
-import ctypes
 import mmap
 import os
 import signal
-import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from guards import PAGE, PLACES, between_pages, pages, protect, protecting
 from networks import NETWORKS, assert_same
 
 from minicnn import tape as tapes
@@ -21,23 +20,7 @@ from minicnn.kernels import arrays
 from minicnn.memory import ALIGNMENT
 from minicnn.tape import Buffer, Each, Tape
 
-PAGE = mmap.PAGESIZE
 PATTERN = 0xA5
-PLACES = ["behind", "before"]
-protecting = pytest.mark.skipif(sys.platform != "linux", reason="pages are guarded on Linux")
-
-
-def pages(size):
-    """A whole number of pages with room for so many bytes."""
-    return -(-size // PAGE) * PAGE
-
-
-def protect(memory, start, allowed):
-    """Lets nobody, or everybody, touch the page of a block of memory that begins at a number of bytes."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    mode = mmap.PROT_READ | mmap.PROT_WRITE if allowed else 0
-    if libc.mprotect(ctypes.c_void_p(memory.ctypes.data + start), PAGE, mode):
-        raise OSError(ctypes.get_errno(), "mprotect")
 
 
 class Pages:
@@ -143,19 +126,17 @@ def used(model, network, dtype):
     return [np.array(array) for array in found]
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(
-    "dtype, protected",
+GUARDED = pytest.mark.parametrize(
+    "dtype, protected, place",
     [
-        ("float32", False),
-        pytest.param("float32", True, marks=protecting),
-        pytest.param("float64", True, marks=protecting),
+        pytest.param(dtype, protected, place, marks=[protecting] if protected else [])
+        for dtype, protected in (("float32", False), ("float32", True), ("float64", True))
+        for place in PLACES
     ],
 )
-@pytest.mark.parametrize("name", NETWORKS)
-def test_nothing_beside_a_buffer_is_touched(guarded, threads, name, dtype, place, protected):
-    threads(2)
-    network = NETWORKS[name]
+
+
+def assert_stays_inside(guarded, network, dtype, place, protected):
     model = network.model(dtype)
     other = copy.deepcopy(model)
     expected = used(other, network, dtype)
@@ -167,6 +148,22 @@ def test_nothing_beside_a_buffer_is_touched(guarded, threads, name, dtype, place
         np.testing.assert_array_equal(one, two)
 
 
+@GUARDED
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_beside_a_buffer_is_touched(guarded, threads, name, dtype, place, protected):
+    threads(2)
+    assert_stays_inside(guarded, NETWORKS[name], dtype, place, protected)
+
+
+@GUARDED
+@pytest.mark.parametrize("name", ["Winograd 5", "Winograd, any channels"])
+def test_nothing_beside_a_buffer_of_a_whole_batch_is_touched(
+    guarded, threads, whole_batch, name, dtype, place, protected
+):
+    threads(2)
+    assert_stays_inside(guarded, NETWORKS[name], dtype, place, protected)
+
+
 @protecting
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ["lenet", "bytes"])
@@ -176,43 +173,28 @@ def test_nothing_beside_the_data_is_read(name, place):
     model = network.model()
     other = copy.deepcopy(model)
     x, y = network.data(21)
-    memory = np.frombuffer(mmap.mmap(-1, pages(x.nbytes) + 2 * PAGE), np.uint8)
-    start = PAGE if place == "behind" else PAGE + pages(x.nbytes) - x.nbytes
-    fenced = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
-    fenced[:] = x
-    edges = 0, PAGE + pages(x.nbytes)
-    for page in edges:
-        protect(memory, page, allowed=False)
-    try:
-        rows = np.array([20, 0, 20, 3])
-        model.train_step(fenced, y[rows], rows=rows)
-        other.train_step(x, y[rows], rows=rows)
-        assert_same(model, other)
-        np.testing.assert_array_equal(model.predict(fenced, 8), other.predict(x, 8))
-    finally:
-        for page in edges:
-            protect(memory, page, allowed=True)
+    fenced, rows = between_pages(x, place), np.array([20, 0, 20, 3])
+    model.train_step(fenced, y[rows], rows=rows)
+    other.train_step(x, y[rows], rows=rows)
+    assert_same(model, other)
+    np.testing.assert_array_equal(model.predict(fenced, 8), other.predict(x, 8))
 
 
 # ---------------------------------------------------------------------- where buffers really lie
 
 
 def layout(tape):
-    """Where buffers lie: in shared memory; in a worker's own; and there, instruction by instruction, scratch."""
-    blocks = {strand.number: strand.block for strand in tape._all_strands()}
-    shared, own, scratch = [], [], []
-    for buffer in tape.buffers:
-        if buffer.kind == "items" and buffer.local:
-            (number,) = buffer.strands
-            own.append((buffer.address, buffer.address + min(blocks[number], len(buffer)) * buffer.each))
-        elif buffer.kind != "scratch":
-            spans = own if buffer.kind == "cleared" else shared
-            spans.append((buffer.address, buffer.address + buffer.size))
+    """Where buffers lie: in shared memory; and in a worker's own, a list for each instruction, of all that live with it."""
+    spans = lambda buffers: [(b.address, b.address + b.size) for b in buffers]  # noqa: E731
+    shared = spans(b for b in tape.buffers if b.kind in ("items", "whole") and not b.local)
+    cleared, own = spans(b for b in tape.buffers if b.kind == "cleared"), []
     for strand in tape._all_strands():
+        kept = [b for b in tape.buffers if b.kind == "items" and b.local and b.strands == {strand.number}]
+        places = [(b.address, b.address + min(strand.block, len(b)) * b.each) for b in kept]
         for instruction in strand.instructions:
             used = {a.storage for a in instruction.arguments if isinstance(a, Buffer) and a.kind == "scratch"}
-            scratch.append([(buffer.address, buffer.address + buffer.size) for buffer in used])
-    return shared, own, scratch
+            own.append(cleared + places + spans(used))
+    return shared, own
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -221,8 +203,8 @@ def test_buffers_lie_apart(name):
     model = NETWORKS[name].model()
     used(model, NETWORKS[name], "float32")
     for run in model._engine.runs.values():
-        shared, own, scratch = layout(run.tape)
-        together = [(shared, len(run.tape.memory)), *((own + spans, run.tape.local_bytes) for spans in scratch)]
+        shared, own = layout(run.tape)
+        together = [(shared, len(run.tape.memory)), *((spans, run.tape.local_bytes) for spans in own)]
         for spans, size in together:
             spans.sort()
             assert all(start >= 0 and start % ALIGNMENT == 0 and end <= size for start, end in spans)
@@ -245,11 +227,11 @@ def test_the_gaps_between_buffers_stay_as_they_are(threads, name):
     used(model, NETWORKS[name], "float32")
     watched = []
     for run in model._engine.runs.values():
-        shared, own, scratch = layout(run.tape)
+        shared, own = layout(run.tape)
         watched.append((run.tape.memory, gaps(shared, len(run.tape.memory))))
         for program in run.tape.programs:
             if isinstance(program, tapes.Program):
-                watched += [(memory, gaps(own + sum(scratch, []), len(memory))) for memory, _ in program.workers]
+                watched += [(memory, gaps(sum(own, []), len(memory))) for memory, _ in program.workers]
     for memory, gap in watched:
         memory[gap] = PATTERN
     runs = list(model._engine.runs.values())

@@ -5,14 +5,16 @@ Fresh memory is poisoned with NaN, every array stands between canaries, and the 
 
 import numpy as np
 import pytest
-from calls import CALLS, normal
+from calls import CALLS, CHANNELS, normal
 from conftest import DTYPES
+from guards import PLACES, between_pages, protecting
 
 from minicnn import get_ops
 from minicnn.memory import Pool
 
 MARGIN = 256  # numbers on either side of an array: more than a tile can reach past its end by mistake
 CPU = get_ops("cpu")
+CALLS = CALLS | CHANNELS
 
 
 class Fenced:
@@ -68,6 +70,17 @@ def test_nothing_beside_the_inputs_is_read(name, dtype):
         return memory[MARGIN : MARGIN + x.size].reshape(x.shape)
 
     for one, other in zip(CALLS[name](CPU, normal(dtype, among_nans)), CALLS[name](CPU, normal(dtype)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@protecting
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CALLS)
+def test_no_page_beside_the_inputs_is_touched(name, dtype, place):
+    """By lanes of a vector that are not wanted either."""
+    got = CALLS[name](CPU, normal(dtype, lambda x: between_pages(x, place)))
+    for one, other in zip(got, CALLS[name](CPU, normal(dtype)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

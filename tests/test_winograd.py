@@ -1,8 +1,9 @@
 """Winograd's convolution against the definition: its matrices and transformations, results and gradients in both number
 types, how far float32 is off, and where it is taken.
 
-Every shape here is one for which it is taken, in all forms and with strides, with patches that reach past the image,
-pixels that no window reaches, and batches that leave some images over when they are computed a few at a time.
+Every shape here is one for which it is taken, in all forms and with strides, with numbers of channels and filters that
+fill vectors and that do not, with patches that reach past the image, pixels that no window reaches, and batches that
+leave some images over when they are computed a few at a time.
 """
 
 import ctypes
@@ -15,16 +16,17 @@ import numpy as np
 import pytest
 from calls import BLOCKS
 from conftest import DTYPES, assert_close, run
+from guards import PLACES, between_pages, protecting
+from networks import NETWORKS
 
 import minicnn
-from minicnn import get_ops
+from minicnn import Conv2D, get_ops
 from minicnn.kernels import winograd
-from minicnn.kernels.simd import lanes
+from minicnn.kernels.simd import in_vectors, lanes
 from minicnn.ops.cpu_convolution import SUMMED, Winograd, WinogradBatch
 from minicnn.tape import GROUPS
 
 CPU, REFERENCE = get_ops("cpu"), get_ops("reference")
-WIDTH = lanes(np.dtype("float32"))
 EXACT = 2e-6  # of the largest number: what the direct kernels are held to
 NONE = ((0, 0), (0, 0))
 FORMS = sorted(
@@ -142,7 +144,7 @@ CASES = [
     Case(7, (27, 26), 32, 48, 5, ((1, 2), (2, 1)), 2),
     Case(2, (28, 28), 16, 16, 5, NONE, 2),
     Case(33, (12, 13), 16, 32, 3, ((0, 1), (1, 0)), 2),
-    Case(3, (14, 22), 16, 32, 3, NONE, 2),
+    Case(3, (14, 22), 32, 32, 3, NONE, 2),
     Case(3, (15, 15), 32, 16, 4, NONE, 2),
     Case(7, (7, 9), 16, 16, 4, ((1, 1), (1, 2)), 2),
     Case(3, (7, 9), 16, 16, 4, ((1, 1), (1, 1)), 2),
@@ -151,7 +153,22 @@ CASES = [
     Case(3, (17, 25), 16, 32, 7, ((3, 3), (2, 3)), 3),
     Case(33, (9, 11), 16, 16, 7, same(7), 2),
     Case(2, (11, 13), 16, 16, 9, ((4, 4), (3, 4)), 2),
+    Case(7, (9, 10), 4, 24, 5, same(5)),
+    Case(3, (13, 12), 5, 20, 5, ((1, 2), (2, 0))),
+    Case(5, (12, 13), 8, 31, 3, same(3)),
+    Case(33, (7, 6), 10, 5, 5, same(5)),
+    Case(19, (11, 9), 20, 4, 5, same(5)),
+    Case(7, (10, 12), 24, 8, 3, NONE),
+    Case(8, (8, 5), 31, 10, 3, ((0, 2), (1, 1))),
+    Case(3, (13, 11), 4, 31, 5, ((2, 1), (0, 2)), 2),
+    Case(7, (11, 12), 5, 8, 7, same(7), 2),
+    Case(5, (15, 16), 8, 5, 7, same(7), 2),
+    Case(33, (9, 12), 10, 24, 4, ((1, 1), (1, 2)), 2),
+    Case(19, (12, 11), 20, 10, 5, ((2, 1), (0, 2)), 2),
+    Case(5, (15, 16), 24, 4, 7, same(7), 2),
+    Case(5, (9, 11), 31, 20, 5, ((2, 1), (0, 2)), 2),
 ]
+PARTS = {4, 5, 8, 10, 20, 24, 31}  # of channels: less than half of a vector, half, more, and so behind whole ones
 
 
 @pytest.fixture(autouse=True)
@@ -319,32 +336,99 @@ def test_no_row_is_in_two_pairs():
     assert all((abs(rows[i]) == abs(rows[k])).all() for i, k in found)
 
 
+def counts(width):
+    """Numbers of channels, by what they fill of vectors of so many lanes."""
+    part = {"less than half": max(1, width // 2 - 1), "half": width // 2, "more than half": width // 2 + 1}
+    return {"whole": 3 * width, **part} | {f"whole and {name}": 2 * width + number for name, number in part.items()}
+
+
+FILLED = list(counts(16))
+FEW = [(2, 2), (4, 3), (4, 5)]  # forms of few, some and many numbers
+TRANSFORMED = [
+    (m, r, filled)
+    for m, r in FORMS
+    for filled in FILLED
+    if (m, r) in FEW or filled in ("whole", "whole and less than half")
+]
+
+
+class Transformation:
+    """One with random numbers, and what is to come of it, with ReLU or without."""
+
+    def __init__(self, m, r, kind, dtype, channels):
+        self.L, self.dtype, random = matrix(kind, m, r), dtype, np.random.default_rng(0)
+        height, length = self.L.shape
+        self.d, self.bias, self.before = (
+            random.standard_normal(shape).astype(dtype)
+            for shape in ((length, length, channels), channels, (height, height, channels))
+        )
+        self.expected = np.einsum("ia,abc,jb->ijc", self.L, np.float64(self.d), self.L)
+        self.expected += self.before if kind == "patch gradient" else 0  # to which it is added
+        self.expected += self.bias if kind == "output" else 0
+        self.function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 9)(
+            winograd.transformation(dtype, kind, m, r, channels)
+        )
+
+    def __call__(self, source, target, bias, channels, relu=0):
+        addresses = source.ctypes.data, *source.strides[:2], target.ctypes.data, *target.strides[:2]
+        self.function(*addresses, channels, bias.ctypes.data, relu)
+
+    def assert_close(self, result, expected):
+        assert_close(result, expected, 20 * np.finfo(self.dtype).eps)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("m, r", FORMS)
-def test_transformations(m, r, kind, dtype):
-    """L d Lᵀ for three vectors of channels, and nothing beside them is read or written."""
-    L, width, random = matrix(kind, m, r), lanes(np.dtype(dtype)), np.random.default_rng(0)
-    height, length = L.shape
-    d, bias = random.standard_normal((length, length, 3 * width)), random.standard_normal(3 * width)
-    source, target = np.full((length, length + 1, 4 * width), np.nan), np.full((height + 1, height, 5 * width), np.nan)
-    source[:, :length, : 3 * width] = d
-    source, target, bias = source.astype(dtype), target.astype(dtype), bias.astype(dtype)
-    result = target[:height, :, : 3 * width]
-    expected = np.einsum("ia,abc,jb->ijc", L, d, L)
-    if kind == "patch gradient":
-        result[:] = before = random.standard_normal(result.shape)
-        expected += before
-    function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 9)(winograd.transformation(dtype, kind, m, r))
-    addresses = source.ctypes.data, *source.strides[:2], target.ctypes.data, *target.strides[:2]
-    function(*addresses, 3 * width, bias.ctypes.data, 0)
-    expected += bias if kind == "output" else 0
-    assert_close(result, expected, 20 * np.finfo(dtype).eps)
-    if kind == "output":
-        function(*addresses, 3 * width, bias.ctypes.data, 1)
-        assert_close(result, np.maximum(expected, 0), 20 * np.finfo(dtype).eps)
-    result[:] = np.nan
-    assert np.isnan(target).all()
+@pytest.mark.parametrize("m, r, filled", TRANSFORMED)
+def test_transformations(m, r, filled, kind, dtype):
+    """L d Lᵀ for some channels, and nothing beside them is read or written."""
+    width = lanes(np.dtype(dtype))
+    channels = counts(width)[filled]
+    transform = Transformation(m, r, kind, dtype, channels)
+    height, length = transform.L.shape
+    room = channels + 2 * width
+    source, bias = (np.full(shape, np.nan, dtype) for shape in ((length, length + 1, room), room))
+    target = np.full((height + 1, height, room), 77, dtype)
+    source[:, :length, width:-width], bias[width:-width] = transform.d, transform.bias
+    inputs = source.copy(), bias.copy()
+    inside = source[:, :, width:-width], target[:height, :, width:-width], bias[width:-width]
+    result = inside[1]
+    for relu in (0, 1) if kind == "output" else (0,):
+        result[:] = transform.before
+        transform(*inside, channels, relu)
+        expected = transform.expected
+        transform.assert_close(result, np.maximum(expected, 0) if relu else expected)
+    whole = channels // width * width  # the kernel's pairs come in pieces, all but the last of whole vectors
+    result[:] = transform.before
+    transform(*inside, whole)
+    transform.assert_close(result[..., :whole], transform.expected[..., :whole])
+    np.testing.assert_array_equal(result[..., whole:], transform.before[..., whole:])
+    result[:] = 77
+    assert (target == 77).all()
+    for one, other in zip(inputs, (source, bias), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@protecting
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("filled", FILLED)
+def test_transformations_touch_no_other_page(filled, kind, dtype, place):
+    channels = counts(lanes(np.dtype(dtype)))[filled]
+    transform = Transformation(4, 3, kind, dtype, channels)
+    source, target, bias = (between_pages(a, place) for a in (transform.d, transform.before, transform.bias))
+    transform(source, target, bias, channels)
+    transform.assert_close(target, transform.expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_lanes_that_channels_take(dtype):
+    """Those of whole vectors, and of a last one that is half as long where that is enough and still has 16 bytes."""
+    type_ = np.dtype(dtype)
+    unit = max(lanes(type_) // 2, 16 // type_.itemsize)
+    for channels in range(1, 100):
+        assert in_vectors(channels, type_) == -(-channels // unit) * unit
 
 
 # ---------------------------------------------------------------------- results and gradients
@@ -360,6 +444,7 @@ def test_the_cases_cover_what_they_should():
         assert any(not any(n % case.m for n in case.outputs) for case in some)  # whole patches
         assert any(length % 2 for case in some for length in case.image)
         assert any(pads[0] != pads[1] for case in some for pads in case.pads)
+        assert {case.C for case in some} >= PARTS and {case.F for case in some} >= PARTS
     assert {n for case in CASES if case.pads == NONE for n in case.unread} >= {0, 1, 2}  # of the image itself
     beyond = [case for case in CASES if case.padded[0] > case.stride * (case.outputs[0] + case.r - 1)]
     assert any(case.pads == NONE and case.outputs[0] % case.m == 0 for case in beyond)  # no patch reaches them either
@@ -368,11 +453,23 @@ def test_the_cases_cover_what_they_should():
 
 
 def test_the_calls_of_all_other_tests_have_such_shapes():
-    """So memory is also fenced and poisoned around them, forward and backward."""
+    """So memory is also fenced and poisoned around them, forward and backward, and next to guarded pages."""
     cases = [Case(19, image, C, F, size[0], pads, strides[0]) for image, C, F, size, strides, pads, _ in BLOCKS]
     assert all(case.m and case.together > 1 for case in cases)
     assert {case.stride for case in cases} == {1, 2}
-    assert {(case.m + case.r - 1) ** 2 * case.pairs > winograd.LARGE for case in cases} == {False, True}
+    for some in (cases, [case for case in cases if case.C % 8 and case.F % 8]):
+        assert {(case.m + case.r - 1) ** 2 * case.pairs > winograd.LARGE for case in some} == {False, True}
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("Winograd")])
+def test_the_networks_of_all_other_tests_take_it(name):
+    """So it is also what the engine does, between guards."""
+    model = NETWORKS[name].model()
+    model.train_step(*NETWORKS[name].data())
+    (run,) = model._engine.runs.values()
+    used = [instruction.kernel.name for strand in run.tape._all_strands() for instruction in strand.instructions]
+    convolutions = sum(isinstance(layer, Conv2D) for layer in model.layers)
+    assert used.count("winograd") == used.count("winograd_backward") == convolutions > 1
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
@@ -409,6 +506,8 @@ LOOPS = [
     Case(3, (12, 13), 16, 32, 3, ((0, 1), (1, 0)), 2),
     Case(3, (15, 9), 16, 16, 4, NONE, 2),
     Case(2, (21, 13), 16, 16, 7, ((3, 1), (2, 3)), 3),
+    Case(3, (12, 13), 5, 24, 5, same(5)),
+    Case(2, (13, 11), 20, 31, 5, ((2, 1), (0, 2)), 2),
 ]
 
 
@@ -434,6 +533,8 @@ def test_against_loops(case, biased, way):
         Case(17, (2, 8), 16, 64, 3, same(3)),
         Case(17, (7, 9), 32, 16, 4, ((1, 1), (1, 2)), 2),
         Case(5, (7, 6), 16, 16, 4, NONE, 2),
+        Case(17, (2, 8), 20, 31, 3, same(3)),
+        Case(17, (7, 9), 20, 8, 4, ((1, 1), (1, 2)), 2),
     ],
     ids=str,
 )
@@ -446,6 +547,30 @@ def test_small_integers_come_out_exactly(case, way):
     assert type(saved[0]) is way
     np.testing.assert_array_equal(y, naive.conv2d(x, kernel, bias, *case.settings))
     assert_same_bits(CPU.conv2d_backward(dy, kernel, saved), naive.conv2d_backward(x, dy, kernel, *case.settings))
+
+
+NUMBERS = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31]  # of channels
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("C, F", list(zip(NUMBERS, NUMBERS[::-1], strict=True)))
+def test_any_numbers_of_channels_and_filters(C, F, stride, way, monkeypatch):
+    """Also those for which it is not taken."""
+    monkeypatch.setattr(winograd, "choose", lambda *geometry: 4)
+    monkeypatch.setattr(CPU, "poison", True)
+    case = Case(3, (5, 6) if stride == 1 else (10, 13), C, F, 3 * stride, ((1, 2), (2, 0)), stride)
+    x, kernel, bias, dy = case.normal()
+    y = naive.conv2d(x, kernel, bias, *case.settings)
+    for dtype in DTYPES:
+        limit, *limits = case.bounds(dtype)
+        numbers = [a.astype(dtype) for a in (x, kernel, bias)]
+        got, saved = CPU.conv2d_relu(*numbers, *case.settings)
+        assert type(saved[0]) is way
+        assert_close(got, np.maximum(y, 0), limit)
+        wanted = naive.conv2d_backward(x, dy * (got > 0), kernel, *case.settings)
+        gradients = CPU.conv2d_relu_backward(dy.astype(dtype), numbers[1], saved)
+        for one, other, limit in zip(gradients, wanted, limits, strict=True):
+            assert_close(one, other, limit)
 
 
 def test_gradients_are_adjoints(problem, way):
@@ -497,7 +622,7 @@ def test_lines_beyond_all_patches_have_no_gradient(way):
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
-@pytest.mark.parametrize("case", [CASES[0], CASES[8], CASES[19]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[8], CASES[19], CASES[-1]], ids=str)
 def test_a_gradient_of_the_other_number_type(case, name):
     """A float64 dy, as a loss in float64 makes it, is no reason for other numbers."""
     x, kernel, _, dy = case.normal()
@@ -526,7 +651,7 @@ def test_nothing_is_read_before_it_is_written(problem, name, way, monkeypatch):
 # ---------------------------------------------------------------------- precision, and what takes the direct kernels
 
 
-@pytest.mark.parametrize("C, F", [(16, 16), (128, 128), (512, 32)])
+@pytest.mark.parametrize("C, F", [(16, 16), (128, 128), (512, 32), (4, 20), (31, 5)])
 @pytest.mark.parametrize("m, r", FORMS)
 def test_errors_stay_below_the_bound(m, r, C, F, way, monkeypatch):
     """Whichever form is chosen, also for images as they come out of a ReLU, and kernels whose taps cancel."""
@@ -575,7 +700,7 @@ def test_the_attribute_is_the_setting(problem):
 
 
 @pytest.mark.parametrize("first, then", [("fast", "exact"), ("exact", "fast")])
-@pytest.mark.parametrize("case", [CASES[0], CASES[19]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[19], CASES[-1]], ids=str)
 def test_the_precision_may_change_between_forward_and_backward(case, first, then):
     x, kernel, _, dy = case.normal()
     _, kept = REFERENCE.conv2d(np.float64(x), np.float64(kernel), None, *case.settings)
@@ -615,11 +740,10 @@ TAKEN = {"dtype": "float32", "image": (12, 12), "size": (3, 3), "strides": (1, 1
         {"strides": (2, 1)},
         {"size": (3, 6), "strides": (1, 2)},
         {"channels": 1},
-        {"channels": 3 * WIDTH + 1},
-        {"channels": 64 + WIDTH // 2},
-        {"filters": 1},
-        {"filters": 4 * WIDTH - 1},
-        {"filters": 64 + WIDTH // 2},
+        {"channels": 2},
+        {"channels": 3},
+        {"channels": 3, "filters": 64, "size": (5, 5)},  # however much it would save
+        {"channels": 3, "filters": 64, "size": (5, 5), "strides": (2, 2)},
         {"image": (1, 1)},
     ],
     ids=str,
@@ -640,8 +764,26 @@ def test_a_large_kernel_needs_many_images():
     "stride, size", [(1, 2), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5), (2, 7), (3, 7), (4, 8)]
 )
 def test_where_it_is_taken(stride, size):
-    changes = {"size": (size, size), "strides": (stride, stride)}
+    changes = {"size": (size, size), "strides": (stride, stride), "channels": 32, "filters": 32}
     assert (winograd.choose(**TAKEN | changes), -(-size // stride)) in FORMS
+
+
+@pytest.mark.parametrize("name", ["channels", "filters"])
+@pytest.mark.parametrize("number", [4, 5, 8, 9, 15, 16, 17, 24, 31, 63, 72])
+def test_channels_and_filters_need_not_fill_vectors(name, number):
+    assert winograd.choose(**TAKEN | {"size": (5, 5), name: number})
+
+
+@pytest.mark.parametrize("C", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_few_channels_take_the_direct_kernels(C, stride):
+    case, found = Case(5, (27, 26), C, 32, 5, same(5), stride), []
+    x, kernel, bias, dy = case.normal()
+    for precision in ("fast", "exact"):
+        minicnn.set_precision(precision)
+        y, saved = CPU.conv2d(x, kernel, bias, *case.settings)
+        found.append([y, *CPU.conv2d_backward(dy, kernel, saved)])
+    assert_same_bits(*found)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def plan(
     table = []
     most_rows, vectors = simd.tile_shape(rows, channels, type_)
     for used, channel, last in channel_blocks(channels, width, vectors):
+        last_vector = simd.last_width(last, type_)
         for tile_rows, first, tiles in row_spans(rows, used, most_rows * vectors // used):
             fields = {"I": 1, "P": 1, "Q": 1, "K": 1} | geometry
             fields |= {
@@ -75,7 +76,7 @@ def plan(
                 "c_j": tile_rows * fields["c_row"],
                 "lanes": last,
             }
-            function = simd.panel(tile_rows, used, last != width, dtype)
+            function = simd.panel(tile_rows, used, last_vector, last != last_vector, dtype)
             offsets = (
                 a_offset + first * fields["a_row"],
                 b_offset + channel,

@@ -24,7 +24,8 @@ multiply-adds with them:
 
 Two multiply-add units with a latency of four cycles need eight independent sums to stay busy; 24 of them also hide the
 loads. The result goes to memory once, at the end. When the number of channels is not a multiple of W, the last vector
-is loaded and stored under a mask, which costs nothing.
+is loaded and stored under a mask, which costs nothing; and if half a register is enough for what is left, it is one of
+W/2 floats, of which some processors (Zen 4) multiply twice as many in the same time.
 
 The vectors.  `load(address, lanes, zero)` gives the numbers at an address as a `Vector` of W lanes, with `lanes` of them
 if that is less than W, and `store` writes as many; +, -, *, /, comparisons and `select` work lane by lane. The argument
@@ -38,7 +39,7 @@ names in `FIELDS`.
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -68,6 +69,7 @@ FIELDS = (
 )  # fmt: skip
 FIELD = {name: column for column, name in enumerate(FIELDS)}
 ZERO, BIAS, ACCUMULATE = 0, 1, 2
+SMALLEST = 16  # bytes in the smallest vector register of any processor
 
 i1, i32, i64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -111,6 +113,18 @@ def tile_shape(rows: int, channels: int, dtype: np.dtype[Any]) -> tuple[int, int
     return most // vectors, vectors
 
 
+def last_width(channels: int, dtype: np.dtype[Any]) -> int:
+    """W, or W/2 where that is enough for the channels of a tile's last vector and still a register."""
+    half = lanes(dtype) // 2
+    return half if channels <= half and half * dtype.itemsize >= SMALLEST else 2 * half
+
+
+def in_vectors(channels: int, dtype: np.dtype[Any]) -> int:
+    """How many lanes so many channels take: those of whole registers and of the last one."""
+    rest = channels % lanes(dtype)
+    return channels - rest + (last_width(rest, dtype) if rest else 0)
+
+
 def lanes_of(number: types.Type) -> int:
     return lanes(np.dtype(str(number)))
 
@@ -125,14 +139,14 @@ def _broadcast(builder: ir.IRBuilder, scalar: ir.Value, width: int) -> ir.Value:
 class Emitter:
     """Writes vector instructions for one number type into the function that Numba is compiling.
 
-    Addresses are integers, in bytes. A mask, where one is given, says which lanes are loaded (the others are 0) or
-    stored.
+    Its vectors have W lanes unless told. Addresses are integers, in bytes. A mask, where one is given, says which lanes
+    are loaded (the others are 0) or stored.
     """
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str) -> None:
+    def __init__(self, builder: ir.IRBuilder, dtype: str, width: int | None = None) -> None:
         self.builder = builder
         self.number = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
-        self.size, self.width = np.dtype(dtype).itemsize, lanes(np.dtype(dtype))
+        self.size, self.width = np.dtype(dtype).itemsize, width or lanes(np.dtype(dtype))
         self.vector = ir.VectorType(self.number, self.width)
         self.zero = self.constant(0.0)
         self.bytes = ir.VectorType(ir.IntType(8), self.width)
@@ -188,9 +202,8 @@ class Emitter:
 
 
 def _tile(
-    emit: Emitter,
+    emitters: list[Emitter],
     rows: int,
-    vectors: int,
     masked: bool,
     field: Callable[[str], ir.Value],
     a: ir.Value,
@@ -198,32 +211,36 @@ def _tile(
     bias: ir.Value,
     c: ir.Value,
 ) -> None:
-    """Emits one tile; `field(name)` is a number of the geometry, whose strides become bytes here."""
+    """Emits one tile, each vector of a row by its own emitter; `field(name)` is a number of the geometry, whose strides
+    become bytes here."""
+    emit, last = emitters[0], emitters[-1]
     builder, at = emit.builder, emit.at
-    mask = emit.mask(field("lanes"))
+    mask = last.mask(field("lanes")) if masked else None
 
     def stride(name: str) -> ir.Value:
         return builder.mul(field(name), i64(emit.size))
 
-    def part(address: ir.Value, v: int) -> tuple[ir.Value, ir.Value | None]:
-        """Where the v-th vector of a row lies, and its mask."""
-        return builder.add(address, i64(v * emit.width * emit.size)), mask if masked and v == vectors - 1 else None
+    def vectors(address: ir.Value) -> Iterator[tuple[int, Emitter, ir.Value, ir.Value | None]]:
+        """Number, emitter, address and mask of the vectors of a row of b or c that begins at this address."""
+        for v, emitter in enumerate(emitters):
+            place = builder.add(address, i64(v * emit.width * emit.size))
+            yield v, emitter, place, mask if emitter is last else None
 
     # The sums are variables on the stack in this text; LLVM keeps them in registers.
-    sums = [[cgutils.alloca_once(builder, emit.vector) for _ in range(vectors)] for _ in range(rows)]
+    sums = [[cgutils.alloca_once(builder, emitter.vector) for emitter in emitters] for _ in range(rows)]
     a_row, c_row = stride("a_row"), stride("c_row")
-    for r in range(rows):
-        for v in range(vectors):
-            builder.store(emit.zero, sums[r][v])
+    for row in sums:
+        for emitter, place in zip(emitters, row, strict=True):
+            builder.store(emitter.zero, place)
     with builder.if_then(builder.icmp_signed("==", field("start"), i64(BIAS))):
-        for v in range(vectors):
-            start = emit.load(*part(bias, v))
-            for r in range(rows):
-                builder.store(start, sums[r][v])
+        for v, emitter, place, lanes in vectors(bias):
+            start = emitter.load(place, lanes)
+            for row in sums:
+                builder.store(start, row[v])
     with builder.if_then(builder.icmp_signed("==", field("start"), i64(ACCUMULATE))):
-        for r in range(rows):
-            for v in range(vectors):
-                builder.store(emit.load(*part(at(c, c_row, r), v)), sums[r][v])
+        for r, row in enumerate(sums):
+            for v, emitter, place, lanes in vectors(at(c, c_row, r)):
+                builder.store(emitter.load(place, lanes), row[v])
 
     a_p, a_q, a_k, b_p, b_q, b_k = map(stride, ("a_p", "a_q", "a_k", "b_p", "b_q", "b_k"))
     a_offset = [builder.mul(a_row, i64(r)) for r in range(rows)]
@@ -233,35 +250,41 @@ def _tile(
             a_middle, b_middle = at(a_outer, a_q, middle.index), at(b_outer, b_q, middle.index)
             with cgutils.for_range(builder, field("K")) as inner:
                 a_inner, b_inner = at(a_middle, a_k, inner.index), at(b_middle, b_k, inner.index)
-                b_vectors = [emit.load(*part(b_inner, v)) for v in range(vectors)]
-                for r in range(rows):
-                    a_vector = emit.broadcast(emit.load_number(builder.add(a_inner, a_offset[r])))
-                    for v in range(vectors):
-                        builder.store(emit.multiply_add(a_vector, b_vectors[v], builder.load(sums[r][v])), sums[r][v])
+                b_vectors = [emitter.load(place, lanes) for _, emitter, place, lanes in vectors(b_inner)]
+                for offset, row in zip(a_offset, sums, strict=True):
+                    number = emit.load_number(builder.add(a_inner, offset))
+                    for emitter, b_vector, place in zip(emitters, b_vectors, row, strict=True):
+                        product = emitter.multiply_add(emitter.broadcast(number), b_vector, builder.load(place))
+                        builder.store(product, place)
 
     with builder.if_then(builder.icmp_signed("==", field("relu"), i64(1))):
-        for r in range(rows):
-            for v in range(vectors):
-                builder.store(emit.positive(builder.load(sums[r][v])), sums[r][v])
-    for r in range(rows):
-        for v in range(vectors):
-            emit.store(builder.load(sums[r][v]), *part(at(c, c_row, r), v))
+        for row in sums:
+            for emitter, place in zip(emitters, row, strict=True):
+                builder.store(emitter.positive(builder.load(place)), place)
+    for r, row in enumerate(sums):
+        for v, emitter, place, lanes in vectors(at(c, c_row, r)):
+            emitter.store(builder.load(row[v]), place, lanes)
 
 
 @intrinsic(prefer_literal=True)
-def tile(typing, number, rows, vectors, masked, geometry, a, b, bias, c):
-    """One tile of the type, shape and mask given by literals; `geometry` and the four operands are byte addresses."""
-    shape = [argument.literal_value for argument in (rows, vectors, masked)]
-    signature = types.void(number, rows, vectors, masked, *[types.intp] * 5)
+def tile(typing, number, rows, vectors, last, masked, geometry, a, b, bias, c):
+    """One tile of the type and shape given by literals; `geometry` and the four operands are byte addresses.
+
+    The last of the vectors in a row has `last` lanes, and a mask if that is said.
+    """
+    count, width, mask = (argument.literal_value for argument in (vectors, last, masked))
+    signature = types.void(number, rows, vectors, last, masked, *[types.intp] * 5)
 
     def generate(context, builder, signature, arguments):
-        geometry, a, b, bias, c = arguments[4:]
+        geometry, a, b, bias, c = arguments[5:]
 
         def field(name: str) -> ir.Value:
             address = builder.add(geometry, i64(8 * FIELD[name]))
             return builder.load(builder.inttoptr(address, i64.as_pointer()))
 
-        _tile(Emitter(builder, number.literal_value), *shape, field, a, b, bias, c)
+        dtype = number.literal_value
+        emitters = [Emitter(builder, dtype)] * (count - 1) + [Emitter(builder, dtype, width)]
+        _tile(emitters, rows.literal_value, mask, field, a, b, bias, c)
         return context.get_dummy_value()
 
     return signature, generate
@@ -291,8 +314,8 @@ def call(typing, function, *arguments):
 
 
 @cache
-def panel(rows: int, vectors: int, masked: bool, dtype: str) -> int:
-    """Address of the native function that runs tiles of `rows` × `vectors` over a grid.
+def panel(rows: int, vectors: int, last: int, masked: bool, dtype: str) -> int:
+    """Address of the native function that runs tiles of `rows` × `vectors`, the last of `last` lanes, over a grid.
 
     It takes five addresses: the geometry, a, b, the bias and c.
     """
@@ -307,9 +330,9 @@ def panel(rows: int, vectors: int, masked: bool, dtype: str) -> int:
                 a_tile = a + size * (i * int_at(geometry + a_i) + j * int_at(geometry + a_j))
                 c_tile = c + size * (i * int_at(geometry + c_i) + j * int_at(geometry + c_j))
                 b_tile = b + size * i * int_at(geometry + b_i)
-                tile(dtype, rows, vectors, masked, geometry, a_tile, b_tile, bias, c_tile)
+                tile(dtype, rows, vectors, last, masked, geometry, a_tile, b_tile, bias, c_tile)
 
-    return native(types.void(*[types.intp] * 5), grid, f"panel_{dtype}_{rows}x{vectors}" + "_masked" * masked)
+    return native(types.void(*[types.intp] * 5), grid, f"panel_{dtype}_{rows}x{vectors}_{last}" + "_masked" * masked)
 
 
 # ---------------------------------------------------------------------- vectors as values

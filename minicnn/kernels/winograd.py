@@ -33,14 +33,30 @@ from .arrays import transpose
 from .convolution import pad, prepare_gradient
 from .jit import kernel, native, part
 from .product import plan, run_plan
-from .simd import Emitter, call, clear, copy, fill, i64, int_at, lanes, load, size_of, store, width_of
+from .simd import (
+    Emitter,
+    call,
+    clear,
+    copy,
+    fill,
+    i64,
+    in_vectors,
+    int_at,
+    lanes,
+    last_width,
+    load,
+    size_of,
+    store,
+    width_of,
+)  # fmt: skip
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact
 LARGEST = 6  # m: the powers of the points, and with them the error, grow with it
-TRANSFORM = 5  # multiply-adds
+FEWEST = 4  # channels: sums shorter than that spend their time on beginning and ending
+SHORT = 8  # multiply-adds that beginning and ending a sum costs
 SKEW = 16  # numbers between the planes, which must not lie a power of two apart: they would evict each other
-STREAM = 100  # the same
-LARGE = 1 << 20  # numbers in U, beyond which it is read once per batch and not once per few images
+STREAM = 100  # multiply-adds that reading a number of U costs, where no cache holds it
+LARGE = 1 << 19  # numbers in U, beyond which it is read once per batch and not once per few images
 ROWS = 256  # patches whose products are added up at a time, where all of a batch are
 PATCHES = 32  # computed together: enough rows for the tile, and few enough for the second-level cache
 
@@ -66,20 +82,23 @@ def choose(
 ) -> int:  # fmt: skip
     """m of the fastest F(m×m, r×r) for an output of height and width `image`, or 0 where the direct kernels are faster.
 
-    Counted in multiply-adds; a transformation costs about as much as `TRANSFORM` of them for each of its numbers, and
-    going through a U that no cache holds `STREAM` for each, once per batch of so many images.
+    Counted in multiply-adds, of which a transformation takes about T - 1 for each of its numbers; a U that no cache
+    holds is read once per batch of so many images.
     """
-    width, r, spread = lanes(np.dtype(dtype)), -(-size[0] // strides[0]), channels * strides[0] ** 2
-    square = size[0] == size[1] and strides[0] == strides[1]
-    if not square or not 2 <= r <= 5 or channels % width or filters % width:
+    type_, parts = np.dtype(dtype), strides[0] ** 2
+    r, C, F = -(-size[0] // strides[0]), in_vectors(channels, type_), in_vectors(filters, type_)
+    if size[0] != size[1] or strides[0] != strides[1] or not 2 <= r <= 5 or channels < FEWEST:
         return 0
-    costs = {0: image[0] * image[1] * size[0] ** 2 * channels * filters}
+    spread = parts * channels
+    products = (2 * channels * F + C * filters) / 3  # the mean of forward, kernel gradient and input gradient
+    costs = {0: image[0] * image[1] * size[0] ** 2 * products}
+    each = ((2 * spread + SHORT) * F + parts * C * (filters + SHORT)) / 3
     for m in range(2, min(LARGEST, len(POINTS) + 2 - r) + 1):
         patches = -(-image[0] // m) * -(-image[1] // m)
         planes = (m + r - 1) ** 2
-        costs[m] = patches * planes * (spread * filters + TRANSFORM * (spread + filters))
+        costs[m] = patches * planes * (each + (m + r - 2) * (parts * C + F))
         if planes * spread * filters > LARGE:
-            costs[m] += STREAM * planes * spread * filters // images
+            costs[m] += STREAM * planes * spread * filters / images
     return min(costs, key=lambda m: costs[m])
 
 
@@ -123,30 +142,34 @@ def multiply(emit: Emitter, L: np.ndarray, vectors: list[Any]) -> list[Any]:
 
 
 @intrinsic(prefer_literal=True)
-def transform(typing, dtype, kind, m, r, source, s_i, s_j, target, t_i, t_j, bias, relu):
+def transform(typing, dtype, kind, m, r, width, masked, channels, source, s_i, s_j, target, t_i, t_j, bias, relu):
     """L d Lᵀ for one vector of channels; element (i, j) of d lies at source + i·s_i + j·s_j, and so for the result.
+
+    The vector has `width` lanes, and if `masked`, only so many as there are `channels` are used.
 
     kind "patch": L = Bᵀ; "kernel": L = G; "output": L = Aᵀ, then bias and ReLU where wanted; and their adjoints
     "patch gradient": L = B, and the result is added to what is there; "kernel gradient": L = Gᵀ; "output gradient": A.
     """
-    kind_, m_, r_ = (argument.literal_value for argument in (kind, m, r))
+    kind_, m_, r_, width_, masked_ = (argument.literal_value for argument in (kind, m, r, width, masked))
     At, G, Bt = matrices(m_, r_)
     forward, _, adjoint = kind_.partition(" ")
     L = {"patch": Bt, "kernel": G, "output": At}[forward]
     L = L.T if adjoint else L
 
     def generate(context, builder, signature, arguments):
-        source, s_i, s_j, target, t_i, t_j, bias, relu = arguments[4:]
-        emit = Emitter(builder, dtype.literal_value)
+        channels, source, s_i, s_j, target, t_i, t_j, bias, relu = arguments[6:]
+        emit = Emitter(builder, dtype.literal_value, width_)
+        mask = emit.mask(channels) if masked_ else None
 
         def at(base: Any, stride_i: Any, stride_j: Any, i: int, j: int) -> Any:
             return emit.at(emit.at(base, stride_i, i), stride_j, j)
 
-        height, width = L.shape
+        height, across = L.shape
         columns = [
-            multiply(emit, L, [emit.load(at(source, s_i, s_j, i, j)) for i in range(width)]) for j in range(width)
+            multiply(emit, L, [emit.load(at(source, s_i, s_j, i, j), mask) for i in range(across)])
+            for j in range(across)
         ]  # of L d
-        start = emit.load(bias) if kind_ == "output" else None
+        start = emit.load(bias, mask) if kind_ == "output" else None
         for i in range(height):
             for j, value in enumerate(multiply(emit, L, [column[i] for column in columns])):  # (L d) Lᵀ
                 address = at(target, t_i, t_j, i, j)
@@ -155,28 +178,36 @@ def transform(typing, dtype, kind, m, r, source, s_i, s_j, target, t_i, t_j, bia
                     wanted = builder.icmp_signed("!=", relu, i64(0))
                     value = builder.select(wanted, emit.positive(value), value)
                 elif kind_ == "patch gradient":
-                    value = builder.fadd(value, emit.load(address))
-                emit.store(value, address)
+                    value = builder.fadd(value, emit.load(address, mask))
+                emit.store(value, address, mask)
         return context.get_dummy_value()
 
-    return types.void(dtype, kind, m, r, *[types.intp] * 8), generate
+    return types.void(dtype, kind, m, r, width, masked, *[types.intp] * 9), generate
 
 
 @cache
-def transformation(dtype: str, kind: str, m: int, r: int) -> int:
-    """Address of the native function that transforms all channels of one patch.
+def transformation(dtype: str, kind: str, m: int, r: int, channels: int) -> int:
+    """Address of the native function that transforms all channels of one patch, or some whole vectors of them.
 
     It takes the source and its two strides, the target and its two strides (in bytes), the number of channels, the
     address of the bias, and whether ReLU follows.
     """
-    size = np.dtype(dtype).itemsize
-    step = size * lanes(np.dtype(dtype))
+    type_ = np.dtype(dtype)
+    size, width, rest = type_.itemsize, lanes(type_), channels % lanes(type_)
+    whole, last, masked = channels >= width, last_width(rest, type_), rest != last_width(rest, type_)
 
-    def channels(source, s_i, s_j, target, t_i, t_j, count, bias, relu):
-        for c in range(0, size * count, step):
-            transform(dtype, kind, m, r, source + c, s_i, s_j, target + c, t_i, t_j, bias + c, relu)
+    def every(source, s_i, s_j, target, t_i, t_j, count, bias, relu):
+        left = count
+        if whole:
+            while left >= width:
+                transform(dtype, kind, m, r, width, False, left, source, s_i, s_j, target, t_i, t_j, bias, relu)
+                source, target, bias = source + size * width, target + size * width, bias + size * width
+                left -= width
+        if rest and left:
+            transform(dtype, kind, m, r, last, masked, left, source, s_i, s_j, target, t_i, t_j, bias, relu)
 
-    return native(types.void(*[types.intp] * 9), channels, f"winograd_{dtype}_{kind.replace(' ', '_')}_{m}_{r}")
+    vectors = "_whole" * whole + f"_{last}{'_masked' * masked}" * bool(rest)
+    return native(types.void(*[types.intp] * 9), every, f"winograd_{dtype}_{kind.replace(' ', '_')}_{m}_{r}{vectors}")
 
 
 @lru_cache(maxsize=256)

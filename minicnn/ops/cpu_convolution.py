@@ -7,7 +7,7 @@ precision allows it, else the direct kernels, which serve every geometry and num
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -64,9 +64,11 @@ class Geometry(NamedTuple):
 class Convolution(Protocol):
     """What `choose` returns: emits instructions on a tape.
 
-    `forward` and `backward` first prepare the kernel, if `prepare_…` has not been called before. `backward` leaves
-    partial sums, which the function it returns adds up; y is the result of a ReLU, or None where there was none.
+    `prepare_forward` comes before the two others, `prepare_backward` before a `backward` that is to give dx. `backward`
+    leaves partial sums, which the function it returns adds up; y is the result of a ReLU, or None where there was none.
     """
+
+    by_image: bool  # whether x is read image by image
 
     def prepare_forward(self, tape: Tape, kernel: Array) -> None: ...
 
@@ -98,6 +100,8 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
 
 class OneWindow:
     """A kernel as large as the image: a dense layer on flattened images."""
+
+    by_image = False
 
     def __init__(self, geometry: Geometry, dtype: str) -> None:
         g = geometry
@@ -146,19 +150,21 @@ def _pixels(images: Place) -> Place:
 class Direct:
     """The definition's multiplications, image by image on the register tile."""
 
+    by_image = True
+
     def __init__(self, geometry: Geometry, dtype: str) -> None:
         self.geometry, self.dtype = geometry, dtype
-        g = geometry
-        self.input_plan, self.order, self.dy_pads = convolution.input_gradient_plan(
-            dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation
-        )
 
     def prepare_forward(self, tape: Tape, kernel: Array) -> None:
         self.kernel = kernel
 
     def prepare_backward(self, tape: Tape, kernel: Array) -> None:
         g = self.geometry
-        order = convolution.tap_order(self.order, g.kernel[1])
+        self.input_plan, phases, self.dy_pads = convolution.input_gradient_plan(
+            self.dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation
+        )
+        self.zeroed = len(phases) < g.strides[0] * g.strides[1]  # some pixels are reached by no tap
+        order = convolution.tap_order(phases, g.kernel[1])
         self.flipped = tape.whole(max(1, len(order)), g.filters, g.channels)
         tape.add(
             convolution.flip_kernel, len(order), cut(len(order)), 0,
@@ -204,15 +210,19 @@ class Direct:
         dkernels = tape.whole(parts, *dkernel.shape)
         dbiases = tape.whole(parts, g.filters)
         copied = y is not None or (dy_height, dy_width) != g.outputs
+        input_gradient: dict[str, Any] = {"flipped": 0, "dx": 0, "input_plan": 0, "input_panels": 0, "zeroed": 0}
+        if dx is not None:
+            input_gradient = {
+                "flipped": self.flipped, "dx": Each(dx), "input_plan": Constant(self.input_plan),
+                "input_panels": len(self.input_plan), "zeroed": int(self.zeroed),
+            }  # fmt: skip
         tape.add(
             convolution.convolve_backward, len(x), cuts,
             fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), padded=self._padded(tape),
             padded_dy=tape.cleared(dy_height, dy_width, g.filters) if copied else 0,
-            dkernel=Part(dkernels), dbias=Part(dbiases), flipped=0 if dx is None else self.flipped,
-            dx=0 if dx is None else Each(dx), kernel_plan=Constant(kernel_plan), kernel_panels=len(kernel_plan),
-            input_plan=Constant(self.input_plan), input_panels=len(self.input_plan),
+            dkernel=Part(dkernels), dbias=Part(dbiases), kernel_plan=Constant(kernel_plan), kernel_panels=len(kernel_plan),
             OH=g.outputs[0], OW=g.outputs[1], F=g.filters, dy_top=dy_top, dy_left=dy_left, dy_width=dy_width,
-            taps=g.kernel[0] * g.kernel[1], zeroed=len(self.order) < g.strides[0] * g.strides[1], **self._sizes(),
+            taps=g.kernel[0] * g.kernel[1], **input_gradient, **self._sizes(),
         )  # fmt: skip
 
         def finish() -> None:
@@ -239,6 +249,8 @@ def winograd_tables(
 class Winograd:
     """F(m×m, r×r), a few images at a time; see `kernels/winograd.py`."""
 
+    by_image = True
+
     def __init__(self, geometry: Geometry, m: int, dtype: str) -> None:
         self.geometry, self.m, self.dtype, self.stride = geometry, m, dtype, geometry.strides[0]
         self.r = -(-geometry.kernel[0] // self.stride)
@@ -253,15 +265,21 @@ class Winograd:
         )
         self.inside = self.padded == geometry.image  # nor do they reach beyond the image
 
+    def _function(self, kind: str) -> int:
+        """The native function for patches of x, of y, or for the kernel's pairs of a channel and a filter."""
+        g = self.geometry
+        channels = {"patch": g.channels, "output": g.filters, "kernel": self.channels * g.filters}[kind.split()[0]]
+        return winograd.transformation(self.dtype, kind, self.m, self.r, channels)
+
     def functions(self, *kinds: str) -> Constant:
-        return Constant(np.array([winograd.transformation(self.dtype, kind, self.m, self.r) for kind in kinds]))
+        return Constant(np.array([self._function(kind) for kind in kinds]))
 
     def _to_planes(self, tape: Tape, kernel: Place) -> Buffer:
         pairs = self.channels * self.geometry.filters
         planes = tape.whole(self.T * self.T, pairs)
         tape.add(
             winograd.kernel_to_planes, pairs, cut(pairs, unit=LANES), 0,
-            kernel=kernel, planes=planes, function=winograd.transformation(self.dtype, "kernel", self.m, self.r),
+            kernel=kernel, planes=planes, function=self._function("kernel"),
             channels=pairs, first=Times(1), r=self.r, T=self.T,
         )  # fmt: skip
         return planes
@@ -360,7 +378,7 @@ class Winograd:
             tape.add(
                 winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
                 parts=dU, number=len(dU), stride=dU.each, total=tape.scratch(T * T, SUMMED), dkernel=spread,
-                function=winograd.transformation(self.dtype, "kernel gradient", self.m, self.r),
+                function=self._function("kernel gradient"),
                 channels=pairs, first=Times(1), r=self.r, T=T, room=SUMMED,
             )  # fmt: skip
             if self.stride > 1:
@@ -403,9 +421,6 @@ class WinogradBatch(Winograd):
     def _output(self) -> dict[str, int]:
         g = self.geometry
         return self._layout() | {"OH": g.outputs[0], "OW": g.outputs[1], "F": g.filters}
-
-    def _function(self, kind: str) -> int:
-        return winograd.transformation(self.dtype, kind, self.m, self.r)
 
     def _products(self, tape: Tape, plan: np.ndarray, a: Buffer, b: Buffer, c: Buffer) -> None:
         planes = self.T * self.T
