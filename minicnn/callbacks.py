@@ -59,8 +59,7 @@ class ProgressBar(Callback):
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         logs = dict(logs or {})
         self.bar.update(int(logs.pop("size", 0)))
-        if batch % 8 == 0:
-            self.bar.set_postfix_str(format_logs(logs), refresh=False)
+        self.bar.set_postfix_str(format_logs(logs), refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.bar.set_postfix_str(format_logs(logs or {}))

@@ -27,12 +27,13 @@ from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
 from .ops.reference import adam_rate
 from .optimizers import SGD, Adam, Optimizer, RMSprop
-from .tape import GROUPS, Buffer, Each, Tape, Times
+from .tape import GROUPS, Buffer, Each, Steps, Tape, Times
 from .threads import forks
 
 if TYPE_CHECKING:
     from .models import Sequential
 
+STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
 ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so more workers can share it
 
 
@@ -74,14 +75,18 @@ class Node:
         self.tape.call(call, dy, dx)
         return dx
 
+    def again(self) -> Buffer | None:
+        """Adds what computes y once more, where that is cheaper for a backward that reads y than to keep it."""
+        return None
+
     def finish(self) -> None:
         """Adds up what `backward` has left in parts."""
 
-    def before_step(self) -> None:
-        """What Python does before the tape runs: draws keys."""
+    def before_step(self, number: int) -> None:
+        """What Python does before the tape runs, for each of the steps it runs for: draws keys."""
 
-    def after_step(self) -> None:
-        """And afterwards: moves averages."""
+    def after_step(self, number: int) -> None:
+        """And afterwards, for each of them: moves averages."""
 
 
 class Scores(Node):
@@ -277,10 +282,10 @@ class GlobalAveragePool(AveragePool):
 class Drop(Node):
     def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         super().__init__(layer, tape, ops, training, images)
-        self.rate, self.key = layer.rate, np.zeros(3, np.uint64)
+        self.rate, self.keys = layer.rate, np.zeros((STEPS, 3), np.uint64)
 
-    def before_step(self) -> None:
-        self.key[:] = instructions.key_array(self.layer.next_key())  # type: ignore[attr-defined]
+    def before_step(self, number: int) -> None:
+        self.keys[number] = instructions.key_array(self.layer.next_key())  # type: ignore[attr-defined]
 
     def forward(self, x: Buffer) -> Buffer:
         return self.dropped(x)
@@ -290,27 +295,27 @@ class Drop(Node):
 
     def dropped(self, x: Buffer) -> Buffer:
         y = self.tape.buffer(x.shape)
-        instructions.dropout(self.tape, x, y, self.rate, self.key)
+        instructions.dropout(self.tape, x, y, self.rate, Steps(self.keys))
         return y
 
 
 class Move(Node):
     """A random affine map of each image; the maps are drawn in Python."""
 
-    def before_step(self) -> None:
-        self.matrices[:] = self.layer.matrices(len(self.matrices))  # type: ignore[attr-defined]
+    def before_step(self, number: int) -> None:
+        self.matrices[number] = self.layer.matrices(len(self.x))  # type: ignore[attr-defined]
 
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
-        self.matrices, y = np.zeros((len(x), 2, 3)), self.tape.buffer(x.shape)
-        instructions.affine(self.tape, x, self.matrices, y, layer.fill_mode, layer.fill_value)
+        self.x, self.matrices, y = x, np.zeros((STEPS, len(x), 2, 3)), self.tape.buffer(x.shape)
+        instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(dy.shape)
 
         def call() -> None:
-            saved = dy.shape, self.matrices, self.layer.fill_mode  # type: ignore[attr-defined]
+            saved = dy.shape, self.matrices[0], self.layer.fill_mode  # type: ignore[attr-defined]
             self.tape.array(dx)[...] = self.ops.affine_backward(self.tape.array(dy), saved)
 
         self.tape.call(call, dy, dx)
@@ -323,11 +328,17 @@ class Normalize(Node):
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
         C = x.shape[-1]
-        self.x, y, self.found = x, self.tape.buffer(x.shape), Moments.of(C, self.tape.dtype)
+        self.x, self.means, self.variances = x, *np.zeros((2, STEPS, C), self.tape.dtype)
+        found = Moments.of(C, self.tape.dtype)
+        self.found = found._replace(mean=Steps(self.means), variance=Steps(self.variances))
         gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
-        beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
+        self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
         instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
-        instructions.scale_rows(self.tape, x, self.found.mean, self.found.scale, beta, y)
+        return self.again()
+
+    def again(self) -> Buffer:
+        y = self.tape.buffer(self.x.shape)
+        instructions.scale_rows(self.tape, self.x, self.found.mean, self.found.scale, self.beta, y)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -338,8 +349,8 @@ class Normalize(Node):
         instructions.batch_norm_backward(self.tape, dy, self.x, dx, self.found, dgamma, dbeta)
         return dx
 
-    def after_step(self) -> None:
-        self.layer.follow(self.found.mean, self.found.variance)  # type: ignore[attr-defined]
+    def after_step(self, number: int) -> None:
+        self.layer.follow(self.means[number], self.variances[number])  # type: ignore[attr-defined]
 
 
 class NormalizeFixed(Node):
@@ -413,7 +424,7 @@ class Run:
         dtype = model._layers[0].dtype
         assert isinstance(model.ops, CpuOps)
         self.tape = Tape(dtype, GROUPS if self.training else ASKED, model.ops.poison)
-        self.source = np.zeros(3, np.int64)
+        self.sources = np.zeros((STEPS, 3), np.int64)
         self.nodes = self._nodes(model.ops)
         self.first = self._first_trainable()
         for number, node in enumerate(self.nodes):
@@ -424,23 +435,30 @@ class Run:
             self.tape.split()
         x = self.tape.buffer((images, *model._layers[0].input_shape[1:]))
         size = int(np.prod(x.shape[1:]))
-        self.tape.add(arrays.gather, images, source=self.source, first=Times(1), x=Each(x), image=size)
+        self.tape.add(arrays.gather, images, source=Steps(self.sources), first=Times(1), x=Each(x), image=size)
         for node in self.nodes:
             x = node.forward(x)
         self.scores = x
         self.tape.keep(x)
+        if self.training:
+            self.kept = np.zeros((STEPS, *x.shape), x.dtype)
+            instructions.copy(self.tape, x, Steps(self.kept))
         if kind != "predict":
             self._loss()
         if self.training:
             dy = self.gradient
             for number in range(len(self.nodes) - 1, self.first - 1, -1):
-                dy = self.nodes[number].backward(dy, number > self.first)
+                node = self.nodes[number]
+                if isinstance(node, Convolve) and node.algorithm.by_image and number:
+                    node.x = self.nodes[number - 1].again() or node.x
+                dy = node.backward(dy, number > self.first)
             for node in self.nodes:
                 node.finish()
             self._optimizer()
         self.tape.finish()
         self.hooks = [node for node in self.nodes if type(node).before_step is not Node.before_step]
         self.endings = [node for node in self.nodes if type(node).after_step is not Node.after_step]
+        self.most = STEPS if self.training and self.tape.unbroken else 1  # steps at once
         self.listed = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
         self.rows, self.shape = np.arange(images), tuple(model._layers[0].input_shape[1:])
         self.parameters = model.parameters
@@ -489,13 +507,13 @@ class Run:
             and len(scores.shape) == 2
         )
         if self.native_loss:
-            self.targets = np.zeros(scores.shape, self.tape.dtype)
-            self.weights = np.zeros(self.images, self.tape.dtype)
-            self.losses = np.zeros(self.images, self.tape.dtype)
+            self.targets = np.zeros((STEPS, *scores.shape), self.tape.dtype)
+            self.weights, self.losses = np.zeros((2, STEPS, self.images), self.tape.dtype)
+            targets, weights, losses = Steps(self.targets), Steps(self.weights), Steps(self.losses)
             probabilities, self.gradient = self.tape.buffer(scores.shape), self.tape.buffer(scores.shape)
-            instructions.softmax_cross_entropy(self.tape, scores, self.targets, self.losses, probabilities)
+            instructions.softmax_cross_entropy(self.tape, scores, targets, losses, probabilities)
             if self.training:
-                instructions.softmax_gradient(self.tape, probabilities, self.targets, self.weights, self.gradient)
+                instructions.softmax_gradient(self.tape, probabilities, targets, weights, self.gradient)
             return
         self.gradient = self.tape.buffer(scores.shape)
 
@@ -508,70 +526,79 @@ class Run:
     def _optimizer(self) -> None:
         optimizer, flat = self.model.optimizer, self.model._flat
         assert optimizer is not None and flat is not None
-        self.settings = np.zeros(4)
+        self.settings = np.zeros((STEPS, 4))
+        settings = Steps(self.settings)
         if flat[0].size == 0:
             return
         if type(optimizer) is SGD:
-            instructions.sgd(self.tape, *flat, optimizer.state["velocity"], self.settings, optimizer.nesterov)
+            instructions.sgd(self.tape, *flat, optimizer.state["velocity"], settings, optimizer.nesterov)
         elif type(optimizer) is Adam:
-            instructions.adam(self.tape, *flat, optimizer.state["m"], optimizer.state["v"], self.settings)
+            instructions.adam(self.tape, *flat, optimizer.state["m"], optimizer.state["v"], settings)
         elif type(optimizer) is RMSprop:
             square, mean, velocity = (optimizer.state.get(name) for name in ("square", "mean", "velocity"))
-            instructions.rmsprop(self.tape, *flat, square, mean, velocity, self.settings)
+            instructions.rmsprop(self.tape, *flat, square, mean, velocity, settings)
         else:
             self.tape.call(lambda: optimizer.update(*flat))
 
-    def _set_optimizer(self, optimizer: Optimizer) -> None:
-        self.rate = optimizer.current_learning_rate
+    def _set_optimizer(self, optimizer: Optimizer, number: int) -> None:
+        rate, settings = optimizer.current_learning_rate, self.settings[number]
         optimizer.iterations += 1
         if type(optimizer) is SGD:
-            self.settings[:2] = self.rate, optimizer.momentum
+            settings[:2] = rate, optimizer.momentum
         elif type(optimizer) is Adam:
-            rate = adam_rate(optimizer.iterations, self.rate, optimizer.beta_1, optimizer.beta_2)
-            self.settings[:] = rate, 1.0 - optimizer.beta_1, 1.0 - optimizer.beta_2, optimizer.epsilon
+            rate = adam_rate(optimizer.iterations, rate, optimizer.beta_1, optimizer.beta_2)
+            settings[:] = rate, 1.0 - optimizer.beta_1, 1.0 - optimizer.beta_2, optimizer.epsilon
         elif type(optimizer) is RMSprop:
-            self.settings[:] = self.rate, 1.0 - optimizer.rho, optimizer.momentum, optimizer.epsilon
+            settings[:] = rate, 1.0 - optimizer.rho, optimizer.momentum, optimizer.epsilon
 
-    def __call__(self, x: np.ndarray, rows: np.ndarray | None, y: Any = None, sample_weight: Any = None) -> float:
-        """Runs on the images `rows` of x (the first ones if None) and returns the loss; the scores are in `result`."""
+    def __call__(self, x: np.ndarray, rows: np.ndarray | None, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Runs on the images `rows` of x, or on the first ones if that is None; the scores are in `result`.
+
+        In training these may be the images of up to `most` steps. Returns the loss of each step.
+        """
         if x.dtype != np.uint8 and x.dtype != self.tape.dtype or not x.flags.c_contiguous:
             x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
         self.rows_now = self.rows if rows is None else _rows_of(rows, len(x))
-        self.source[:] = x.ctypes.data, self.rows_now.ctypes.data, x.dtype == np.uint8
+        self.steps = steps = len(self.rows_now) // self.images
+        starts = self.rows_now.ctypes.data + self.rows_now.itemsize * self.images * np.arange(steps)
+        self.sources[:steps, 0], self.sources[:steps, 1] = x.ctypes.data, starts
+        self.sources[:steps, 2] = x.dtype == np.uint8
         if self.kind != "predict":
             self.y, self.sample_weight = y, sample_weight
             if self.native_loss:
                 self._set_targets(y, sample_weight)
         if self.training:
-            assert self.model.optimizer is not None
-            for layer in self.listed:
-                layer.step = self.model.optimizer.iterations
-        for node in self.hooks:
-            node.before_step()
-        if self.training:
             self._train()
         else:
             self._ask()
-        for node in self.endings:
-            node.after_step()
         if self.kind == "predict":
-            return 0.0
-        return float((self.losses * self.weights).sum()) if self.native_loss else self.loss
+            return np.zeros(1)
+        if not self.native_loss:
+            return np.array([self.loss])
+        return (self.losses[:steps] * self.weights[:steps]).sum(axis=1)
 
     def _train(self) -> None:
-        """Runs the tape; a step that was not finished, because a layer raised or the user pressed Ctrl-C, does not count."""
+        """Runs the tape; steps that were not finished, because a layer raised or the user pressed Ctrl-C, do not count."""
         optimizer, flat = self.model.optimizer, self.model._flat
         assert optimizer is not None and flat is not None
         native = type(optimizer) in (SGD, Adam, RMSprop) or flat[0].size == 0  # others count their steps themselves
-        if native:
-            self._set_optimizer(optimizer)
+        for number in range(self.steps):
+            for layer in self.listed:
+                layer.step = optimizer.iterations
+            for node in self.hooks:
+                node.before_step(number)
+            if native:
+                self._set_optimizer(optimizer, number)
         Parameter.writes += 1
         try:
-            self.tape.run()
+            self.tape.run(steps=self.steps)
         except BaseException:
             if native and not self.tape.complete:
-                optimizer.iterations -= 1
+                optimizer.iterations -= self.steps
             raise
+        for number in range(self.steps):
+            for node in self.endings:
+                node.after_step(number)
 
     def _ask(self) -> None:
         """Runs the tape, its first section only where parameters may have changed."""
@@ -587,17 +614,20 @@ class Run:
         loss: Any = self.model.loss
         smoothing, classes = loss.label_smoothing, self.scores.shape[1]
         targets = loss.one_hot(np.asarray(y), classes)
-        if len(targets) != self.images:
-            raise ValueError(f"{loss.name}: {self.images} predictions but {len(targets)} targets")
-        self.targets[:] = targets * (1 - smoothing) + smoothing / classes
+        steps, images = self.steps, self.images
+        if len(targets) != steps * images:
+            raise ValueError(f"{loss.name}: {steps * images} predictions but {len(targets)} targets")
+        self.targets[:steps] = (targets * (1 - smoothing) + smoothing / classes).reshape(steps, images, classes)
         if sample_weight is None:
-            self.weights.fill(1 / self.images)
+            self.weights.fill(1 / images)
         else:
-            self.weights[:] = np.asarray(sample_weight, float).reshape(self.images) / self.images
+            self.weights[:steps] = np.asarray(sample_weight, float).reshape(steps, images) / images
 
     @property
     def result(self) -> np.ndarray:
-        """The scores, or the prediction, of the last batch; overwritten by the next."""
+        """The scores, or the prediction, of the last call; overwritten by the next."""
+        if self.training:
+            return self.kept[: self.steps].reshape(-1, *self.scores.shape[1:])
         return self.tape.array(self.scores)
 
 

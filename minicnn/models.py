@@ -274,15 +274,40 @@ class Sequential:
 
         The batch is x, or with `rows` those samples of x; y and sample_weight are of the batch.
         """
-        images = len(x if rows is None else rows)
+        losses, scores = self.train_steps(x, y, sample_weight, rows, len(x if rows is None else rows))
+        return losses[0], scores
+
+    def train_steps(
+        self, x: np.ndarray, y: Any, sample_weight: Any, rows: np.ndarray | None, batch_size: int
+    ) -> tuple[list[float], np.ndarray]:
+        """The same for a batch of `batch_size` after the other, whose samples `rows` names; returns all losses and scores.
+
+        The engine does several steps without Python in between.
+        """
         with self._engine.lock:
-            run = self._engine.latest(self, images, "train")
+            run = self._engine.latest(self, batch_size, "train")
             if run is None or run.shape != x.shape[1:]:
-                run = self._new_run(x, images)
-            if run is not None:
-                loss, scores = run(x, rows, y, sample_weight), run.result.copy()
+                run = self._new_run(x, batch_size)
+            losses, scores = [], []
+            samples, most = len(x if rows is None else rows), batch_size * (1 if run is None else run.most)
+            for first in range(0, samples, most):
+                part = slice(first, first + most)
+                of_part = [
+                    values if values is None or samples <= most else values[part] for values in (rows, y, sample_weight)
+                ]
+                if run is None:
+                    loss, found = self._step_by_layers(x, *of_part)
+                    losses.append(loss)
+                    scores.append(found)
+                    continue
+                losses += run(x, *of_part).tolist()
+                scores.append(run.result.copy())
                 self._engine.own_writes()
-                return loss, scores
+        return losses, scores[0] if len(scores) == 1 else np.concatenate(scores)
+
+    def _step_by_layers(
+        self, x: np.ndarray, rows: np.ndarray | None, y: Any, sample_weight: Any
+    ) -> tuple[float, np.ndarray]:
         assert self.optimizer is not None and self._flat is not None
         for layer in self._layers:
             if isinstance(layer, RandomLayer):
@@ -313,7 +338,7 @@ class Sequential:
         if self._uses_engine and self.loss is not None:
             with self._engine.lock:
                 run = self._engine.run(self, len(x), "evaluate")
-                return run(x, None, y, sample_weight), run.result.copy()
+                return float(run(x, None, y, sample_weight)[0]), run.result.copy()
         scores = self.forward(self.as_input(x), scores=True)
         return self.loss_of(y, scores, sample_weight)[0], self.ops.numpy(scores)
 

@@ -75,10 +75,16 @@ class Buffer:
 Place = Buffer | np.ndarray
 
 
+class Steps(NamedTuple):
+    """As an argument, by itself or in `Each`: the step's part of an array that has one for every step."""
+
+    array: np.ndarray
+
+
 class Each(NamedTuple):
     """As an argument: the part of the block of items that a call is for."""
 
-    place: Place
+    place: Place | Steps
 
 
 class Part(NamedTuple):
@@ -110,7 +116,7 @@ class Fresh(NamedTuple):
 
 
 FRESH = Fresh()
-Argument = Place | Each | Part | Times | Constant | Fitted | Fresh | int | float
+Argument = Place | Steps | Each | Part | Times | Constant | Fitted | Fresh | int | float
 
 
 class Access(NamedTuple):
@@ -217,6 +223,7 @@ class Tape:
         accesses = []
         for name, argument in zip(kernel.names, arguments, strict=True):
             place = argument.place if isinstance(argument, Each | Part) else argument
+            place = place.array if isinstance(place, Steps) else place
             if isinstance(place, Buffer) and place.storage.local:
                 continue
             if isinstance(place, Buffer | np.ndarray):
@@ -275,28 +282,29 @@ class Tape:
 
     def finish(self) -> "Tape":
         """Gives every buffer its place and translates the instructions for the workers."""
-        blocks = {s.number: s.block for s in self._all_strands()}
-        size, local, shared = 0, 0, 0
+        size, cleared = 0, 0
+        own: dict[int, list[Buffer]] = {}  # buffers that a strand keeps to itself, by its number
         for buffer in self.buffers:
-            strands = buffer.strands
-            if buffer.kind == "items" and len(strands) == 1 and -1 not in strands:
-                (number,) = strands
+            if buffer.kind == "items" and len(buffer.strands) == 1 and -1 not in buffer.strands:
                 buffer.local = True
-                buffer.address, local = local, local + _room(min(blocks[number], len(buffer)) * buffer.each)
+                own.setdefault(next(iter(buffer.strands)), []).append(buffer)
             elif buffer.kind == "cleared":
-                buffer.address, local = local, local + _room(buffer.size)
+                buffer.address, cleared = cleared, cleared + _room(buffer.size)
             elif buffer.kind != "scratch":
                 buffer.address, size = size, size + _room(buffer.size)
-        for strand in self._all_strands():
+        self.local_bytes = cleared
+        for strand in self._all_strands():  # all in the same place, which stays in the cache
+            local = cleared
+            for buffer in own.get(strand.number, []):
+                buffer.address, local = local, local + _room(min(strand.block, len(buffer)) * buffer.each)
             for instruction in strand.instructions:
-                used = 0
+                used = local
                 for place, argument in enumerate(instruction.arguments):
                     if isinstance(argument, Fitted):
                         instruction.arguments[place] = Constant(argument.make(strand.counts()))
                     if isinstance(argument, Buffer) and argument.kind == "scratch":
-                        argument.storage.address, used = local + used, used + _room(argument.size)
-                shared = max(shared, used)
-        self.local_bytes = local + shared
+                        argument.storage.address, used = used, used + _room(argument.size)
+                self.local_bytes = max(self.local_bytes, used)
         self.memory = POOL.empty((size,), np.uint8)
         if self.poison:
             self.memory.fill(0xFF)  # as floats: not a number
@@ -306,13 +314,21 @@ class Tape:
     def _all_strands(self) -> Iterable[Strand]:
         return (strand for section in self.sections if not callable(section) for phase in section for strand in phase)
 
-    def run(self, first: int = 0, last: int | None = None) -> None:
-        """Does all sections, or those from number `first` to before `last`."""
+    def run(self, first: int = 0, last: int | None = None, steps: int = 1) -> None:
+        """Does all sections, or those from number `first` to before `last`; `unbroken` ones so many times."""
         if not self.programs:
             self.finish()
         self.started = [p.state[0] for p in self.programs if isinstance(p, Program)]
         for program in self.programs[first:last]:
-            program()
+            if isinstance(program, Program):
+                program(steps)
+            else:
+                program()
+
+    @property
+    def unbroken(self) -> bool:
+        """Whether no Python is called, so that workers can do step after step."""
+        return len(self.sections) == 1
 
     def run_once(self) -> None:
         """Runs, and gives the memory back at once: programs and their tape refer to each other."""
@@ -362,7 +378,7 @@ class Program:
         names = (walk.STATE, walk.TIMES, walk.PHASE_TABLE, walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS)
         for name, address in zip(names, addresses, strict=True):
             self.head[name] = address
-        self.head[walk.PHASES] = self.phases
+        self.head[walk.PHASES], self.head[walk.STEPS] = self.phases, 1
         self.address = int(self.head.ctypes.data)
         self.walker = walk.walker(tape.dtype)
         self.number = 0
@@ -375,7 +391,7 @@ class Program:
     def _end(self) -> None:
         """Leaves the words as they are after a run."""
         self.state[:] = 0
-        self.state[0] = self.phases << walk.PHASE
+        self.state[0] = walk.OVER << walk.PHASE
 
     def add_worker(self) -> None:
         """Memory for another worker, and its arguments: like all others', but for the addresses of its own memory."""
@@ -396,43 +412,47 @@ class Program:
             rows += self._field(argument, own)
         return rows + [0] * (1 + walk.FIELDS * rows[0] - len(rows))
 
-    def _field(self, argument: Argument, own: int) -> tuple[int, int, int, int]:
-        """Value, and what is added to it per group, per item, and in a group's first block."""
+    def _field(self, argument: Argument, own: int) -> tuple[int, ...]:
+        """Value, and what is added to it per group, per item, in a group's first block, and per step."""
         match argument:
             case Fresh():
-                return 0, 0, 0, 1
+                return 0, 0, 0, 1, 0
             case Times(factor):
-                return 0, 0, factor, 0
-            case Each(place):
+                return 0, 0, factor, 0, 0
+            case Steps(array):
+                return array.ctypes.data, 0, 0, 0, array[:1].nbytes
+            case Each(Steps(array)):
+                return array.ctypes.data, 0, array[0, :1].nbytes, 0, array[:1].nbytes
+            case Each(Buffer() | np.ndarray() as place):
                 if isinstance(place, np.ndarray):
-                    return place.ctypes.data, 0, place[:1].nbytes, 0
+                    return place.ctypes.data, 0, place[:1].nbytes, 0, 0
                 if place.storage.local:
-                    return own + place.storage.address, 0, 0, 0
-                return self._address(place), 0, place.each, 0
+                    return own + place.storage.address, 0, 0, 0, 0
+                return self._address(place), 0, place.each, 0, 0
             case Constant(array):
-                return array.ctypes.data, 0, 0, 0
+                return array.ctypes.data, 0, 0, 0, 0
             case Part(place):
                 if isinstance(place, np.ndarray):
-                    return place.ctypes.data, place[:1].nbytes, 0, 0
-                return self._address(place), place.each, 0, 0
+                    return place.ctypes.data, place[:1].nbytes, 0, 0, 0
+                return self._address(place), place.each, 0, 0, 0
             case np.ndarray():
-                return argument.ctypes.data, 0, 0, 0
+                return argument.ctypes.data, 0, 0, 0, 0
             case Buffer():
                 if argument.storage.local:
-                    return own + argument.storage.address, 0, 0, 0
-                return self._address(argument), 0, 0, 0
+                    return own + argument.storage.address, 0, 0, 0, 0
+                return self._address(argument), 0, 0, 0, 0
             case float():
-                return int(np.float64(argument).view(np.int64)), 0, 0, 0
+                return int(np.float64(argument).view(np.int64)), 0, 0, 0, 0
             case Fitted():
                 raise TypeError("a fitted array is made by Tape.finish")
             case _:
-                return int(argument), 0, 0, 0
+                return int(argument), 0, 0, 0, 0  # type: ignore[arg-type]
 
     def _address(self, buffer: Buffer) -> int:
         return int(self.tape.memory.ctypes.data) + buffer.storage.address
 
-    def __call__(self) -> None:
-        """Runs on all workers; returns when the last task is done."""
+    def __call__(self, steps: int = 1) -> None:
+        """Runs so many times on all workers; returns when the last task is done."""
         if not self.phases:
             return
         if self.forks != forks():
@@ -445,6 +465,7 @@ class Program:
         while len(self.arguments) < workers:
             self.add_worker()
         number = self.number
+        self.head[walk.STEPS] = steps
         self.state[0] = walk.begin(number)
         try:
             for worker in range(1, workers):
@@ -456,7 +477,7 @@ class Program:
 
     @property
     def over(self) -> bool:
-        return walk.is_over(int(self.state[0]), self.phases)
+        return walk.is_over(int(self.state[0]))
 
     def _workers(self) -> int:
         """How many workers: all that find a task, or one, where handing work to others has taken longer than doing it."""

@@ -6,6 +6,7 @@ seed and of the number of steps trained before.
 
 import sys
 from collections.abc import Iterable, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 
+PAUSE = 0.05  # seconds for which steps are done without looking at the progress bar, or at Ctrl-C
+
+
 class RunningMeans:
     """Means over the samples seen so far of the loss and of each metric."""
 
@@ -25,11 +29,15 @@ class RunningMeans:
         self.sums = dict.fromkeys(["loss", *self.metrics], 0.0)
         self.samples = 0
 
-    def add(self, loss: float, y_true: np.ndarray, y_pred: np.ndarray) -> None:
+    def add(self, losses: list[float], y_true: np.ndarray, y_pred: np.ndarray) -> None:
+        """Adds one or more batches of equal size."""
+        samples = len(y_pred) // len(losses)
         self.samples += len(y_pred)
-        self.sums["loss"] += loss * len(y_pred)
+        for loss in losses:
+            self.sums["loss"] += loss * samples
         for name, metric in self.metrics.items():
-            self.sums[name] += float(metric(y_true, y_pred).sum())
+            for value in metric(y_true, y_pred).reshape(len(losses), samples).sum(axis=1).tolist():
+                self.sums[name] += value
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         return {prefix + name: total / self.samples for name, total in self.sums.items()}
@@ -73,6 +81,15 @@ def weights_of(
 
 def batches(samples: int, batch_size: int) -> Iterable[slice]:
     return (slice(first, min(samples, first + batch_size)) for first in range(0, samples, batch_size))
+
+
+def watches_batches(listener: Callback) -> bool:
+    """Whether a callback is to be called after every batch, as one is that has a hook of its own for it."""
+    hooks = [
+        (getattr(listener, name), getattr(Callback, name)) for name in ("on_train_batch_begin", "on_train_batch_end")
+    ]
+    own = any(getattr(hook, "__func__", None) is not inherited for hook, inherited in hooks)
+    return own and type(listener) is not ProgressBar
 
 
 def fit(
@@ -127,6 +144,7 @@ def fit(
         )
     model.history, model.stop_training = history, False
 
+    watched, at_once = any(watches_batches(listener) for listener in listeners), 1
     for listener in listeners:
         listener.on_train_begin({})
     for epoch in range(initial_epoch, epochs):
@@ -138,16 +156,23 @@ def fit(
                 samples
             )
         means = RunningMeans(model)
-        for number, batch in enumerate(batches(samples, batch_size)):
+        number = 0
+        while number < steps:
             for listener in listeners:
                 listener.on_train_batch_begin(number, {})
-            rows = order[batch]
-            targets = y[rows]
-            loss, scores = model.train_step(x, targets, None if weights is None else weights[rows], rows)
-            means.add(loss, targets, scores)
+            together = max(1, min(at_once, samples // batch_size - number))  # batches; the last may be a smaller one
+            rows = order[number * batch_size : (number + together) * batch_size]
+            targets, start = y[rows], perf_counter()
+            losses, scores = model.train_steps(
+                x, targets, None if weights is None else weights[rows], rows, min(batch_size, len(rows))
+            )
+            number += together
+            means.add(losses, targets, scores)
             logs = means.logs()
             for listener in listeners:
-                listener.on_train_batch_end(number, logs | {"size": len(rows)})
+                listener.on_train_batch_end(number - 1, logs | {"size": len(rows)})
+            if not watched:
+                at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
         if validation_data is not None:
             x_val, y_val, *weights_val = validation_data
             found = evaluate(model, x_val, y_val, weights_val[0] if weights_val else None, batch_size)
@@ -170,7 +195,7 @@ def evaluate(
     means = RunningMeans(model)
     for batch in batches(len(x), 256 if batch_size is None else positive_integer("batch_size", batch_size)):
         loss, scores = model.scores_of(x[batch], y[batch], None if sample_weight is None else sample_weight[batch])
-        means.add(loss, y[batch], scores)
+        means.add([loss], y[batch], scores)
     return means.logs()
 
 

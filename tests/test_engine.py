@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from networks import CLASSES, CPU, NETWORKS, Network, Scale, assert_same, twins
 
 import minicnn
-from minicnn import Sequential, layers
+from minicnn import Sequential, callbacks, layers, training
+from minicnn.engine import STEPS, Run
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.schedules import LearningRateSchedule
@@ -49,6 +50,62 @@ def assert_same_step(model, eager, *batch, **options):
 # ---------------------------------------------------------------------- the same bits as the layers one by one
 
 
+class Watching(callbacks.Callback):
+    """Wants to see every batch, so that it is called between any two steps."""
+
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches.append((batch, logs["size"], self.model.optimizer.iterations))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_several_steps_at_once(poison, monkeypatch, name):
+    """`fit` does as many as take no time, unless a callback watches; nothing else differs, the logs not either."""
+    monkeypatch.setattr(training, "PAUSE", 1e9)
+    model, one_by_one = NETWORKS[name].model(), None
+    one_by_one, watching = copy.deepcopy(model), Watching()
+    x, y = NETWORKS[name].data(65)
+    together = []
+    monkeypatch.setattr(
+        Run, "__call__", lambda run, *data, call=Run.__call__: (call(run, *data), together.append(run.steps))[0]
+    )
+    logs = model.fit(x, y, batch_size=3, epochs=2, verbose=0).history
+    most = max(run.most for run in model._engine.runs.values())
+    assert most == (STEPS if most > 1 else 1) and max(together) == most  # 21 batches are 1, 16, 4; then 16, 5
+    assert together.count(STEPS) == (2 if most > 1 else 0)
+    together.clear()
+    assert one_by_one.fit(x, y, batch_size=3, epochs=2, verbose=0, callbacks=[watching]).history == logs
+    assert set(together) == {1}
+    assert [batch for batch, _, _ in watching.batches] == [*range(22), *range(22)]
+    assert [size for _, size, _ in watching.batches] == [*[3] * 21, 2] * 2
+    assert [step for _, _, step in watching.batches] == list(range(1, 45))
+    assert_same(model, one_by_one)
+
+
+@pytest.mark.parametrize("name", ["lenet", "bytes"])
+def test_several_steps_with_weights_and_a_schedule(name):
+    class Falling(LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 / (1 + step)
+
+        def get_config(self):
+            return {}
+
+    model = NETWORKS[name].model()
+    model.compile(SGD(Falling(), 0.9, nesterov=True), model.loss)
+    other = copy.deepcopy(model)
+    x, y = NETWORKS[name].data(40)
+    weights = np.linspace(0, 2, 40)
+    rows = np.random.default_rng(0).permutation(40)
+    losses, scores = model.train_steps(x, y[rows], weights[rows], rows, 2)  # more than fit at once
+    expected = [other.train_step(x, y[two], weights[two], two) for two in rows.reshape(20, 2)]
+    assert losses == [loss for loss, _ in expected]
+    np.testing.assert_array_equal(scores, np.concatenate([found for _, found in expected]))
+    assert_same(model, other)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_steps(poison, name, dtype):
@@ -59,6 +116,18 @@ def test_steps(poison, name, dtype):
     assert_same_step(model, eager, x[21:], y[21:], np.linspace(0, 2, 19))
     rows = np.array([39, 0, 7, 7, 20])
     assert_same_step(model, eager, x, y[rows], rows=rows)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["Winograd 3", "Winograd 5", "Winograd, any channels"])
+def test_steps_with_all_patches_of_a_batch_at_once(poison, whole_batch, name, dtype):
+    model, eager = twins(NETWORKS[name].model(dtype))
+    x, y = NETWORKS[name].data(22, dtype)
+    assert_same_step(model, eager, x[:19], y[:19])
+    assert_same_step(model, eager, x[19:], y[19:])
+    np.testing.assert_array_equal(model.predict(x, 7), eager.predict(x, 7))
+    strands = [strand for run in model._engine.runs.values() for strand in run.tape._all_strands()]
+    assert "images_to_planes" in {instruction.kernel.name for s in strands for instruction in s.instructions}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -167,7 +236,10 @@ def test_training_is_that_of_the_reference(name):
 THREADS = [2, 3, 5, 16, 64]
 
 
-@pytest.mark.parametrize("name", ["lenet", "Winograd 3", "Winograd 5", "strides, batch normalisation and dropout"])
+@pytest.mark.parametrize(
+    "name",
+    ["lenet", "Winograd 3", "Winograd 5", "Winograd, any channels", "strides, batch normalisation and dropout"],
+)
 def test_bits_do_not_depend_on_threads(threads, name):
     x, y = NETWORKS[name].data(35)
     fresh, found = NETWORKS[name].model(), []

@@ -17,7 +17,7 @@ from minicnn import tape as tapes
 from minicnn.kernels import arrays, optimizers
 from minicnn.kernels.walk import ARITIES
 from minicnn.ops import instructions
-from minicnn.tape import FRESH, Constant, Each, Fitted, Part, Tape, Times, cut, pieces
+from minicnn.tape import FRESH, Constant, Each, Fitted, Part, Steps, Tape, Times, cut, pieces
 
 FAILURES = []
 
@@ -427,6 +427,57 @@ def test_runs_are_counted_round_and_round(threads):
         done.clear()
         tape.run()
         assert sorted(done) == list(range(12))
+
+
+# ---------------------------------------------------------------------- several steps in one run
+
+
+@given(steps=st.integers(1, 9), items=st.integers(1, 40), number=st.integers(1, 4))
+def test_step_after_step(steps, items, number):
+    """Two phases: each item gets the mean of all, of the step before, plus a number of the step and one of step and item."""
+    before = minicnn.get_threads()
+    minicnn.set_threads(number)
+    random = np.random.default_rng(steps)
+    w, y = np.zeros(items, "float32"), np.zeros(items, "float32")
+    own, one = random.random((9, items), np.float32), random.random((9, 1), np.float32)
+    tape = Tape("float32")
+
+    def add(count, y, x, own, one):
+        floats(y, count)[:] = floats(x, items).mean() + floats(own, count) + floats(one, 1)
+
+    def move(count, y, x, first):
+        floats(y, items)[first : first + count] = floats(x, items)[first : first + count]
+
+    tape.add(Spy("add", "y x own one", "y", add), items, y=Each(y), x=w, own=Each(Steps(own)), one=Steps(one))
+    tape.add(Spy("move", "y x first", "y", move), items, y=w, x=y, first=Times(1))
+    assert shape(tape) == [[[["add"]], [["move"]]]] and tape.unbroken
+    expected = np.zeros(items, "float32")
+    for _ in range(2):
+        tape.run(steps=steps)
+        for step in range(steps):
+            expected = expected.mean() + own[step] + one[step]
+    minicnn.set_threads(before)
+    np.testing.assert_array_equal(w, expected)
+
+
+def test_a_tape_that_calls_python_is_broken():
+    tape = Tape("float32")
+    tape.add(Spy("a", ""), 3)
+    assert tape.unbroken
+    tape.call(lambda: None)
+    assert not tape.unbroken
+
+
+def test_a_helper_of_a_shorter_run_leaves_a_longer_one_alone(threads, helpers):
+    threads(2)
+    done, tape = [], Tape("float32")
+    tape.add(Spy("a", "first", "", lambda count, first: done.append(first)), 12, first=Times(1))
+    for steps in (1, 5, 2, 1):
+        done.clear()
+        tape.run(steps=steps)
+        for job in helpers:
+            job()
+        assert sorted(done) == sorted(list(range(12)) * steps)
 
 
 # ---------------------------------------------------------------------- workers

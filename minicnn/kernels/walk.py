@@ -1,9 +1,9 @@
 """How the workers go through a tape: which takes what, and how they wait for each other.
 
-A program is a list of phases; a phase is a list of tasks, in any order, by any worker. One 64-bit word says where all of
-them are: (run, phase, next task). A worker takes a task by an atomic exchange of that word; who finishes the last task of
-a phase opens the next. So no worker is ever needed: one that comes late, or not at all, is only missed, and a worker of
-an earlier run finds that the word has moved on, and leaves.
+A program is a list of phases, gone through once per step; a phase is a list of tasks, in any order, by any worker. One
+64-bit word says where all of them are: (run, phase counted over all steps, next task). A worker takes a task by an atomic
+exchange of that word; who finishes the last task of a phase opens the next. So no worker is ever needed: one that comes
+late, or not at all, is only missed, and a worker of an earlier run finds that the word has moved on, and leaves.
 """
 
 import ctypes
@@ -21,9 +21,10 @@ from numba.extending import intrinsic
 from .jit import native, part
 from .simd import i64, int_at
 
-FIELDS = 4  # of an argument: value, and what is added to it per group, per item, and in a group's first block
+FIELDS = 5  # of an argument: value, and what is added to it per group, per item, in a group's first block, and per step
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
 RUN, PHASE = 40, 20  # bits below which the number of the run and of the phase stand in the word
+OVER = 0xFFFFF  # the phase when all is done
 LINE = 8  # int64 in a cache line: words that workers contend for lie apart
 PATIENCE = 2000  # pauses after which a waiting worker gives its core to others
 
@@ -102,11 +103,11 @@ def clock(typing):
 
 
 @intrinsic
-def call_kernel(typing, zero, function, arguments, group, first, count, fresh):
+def call_kernel(typing, zero, function, arguments, group, first, count, fresh, step):
     """Calls a kernel for `count` items from `first` on; `arguments` is the address of the fields of each argument."""
 
     def generate(context, builder, signature, values):
-        zero_value, function, table, group, first, count, fresh = values
+        zero_value, function, table, group, first, count, fresh, step = values
         number = zero_value.type
         fields = builder.inttoptr(table, i64.as_pointer())
         arity = builder.load(fields)
@@ -118,11 +119,11 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh):
             builder.position_at_end(block)
             passed = [zero_value, count]
             for k in range(most):
-                value, by_group, by_item, by_fresh = (
+                value, *strides = (
                     builder.load(builder.gep(fields, [i64(1 + FIELDS * k + column)])) for column in range(FIELDS)
                 )
-                for step, times in ((by_group, group), (by_item, first), (by_fresh, fresh)):
-                    value = builder.add(value, builder.mul(step, times))
+                for stride, times in zip(strides, (group, first, fresh, step), strict=True):
+                    value = builder.add(value, builder.mul(stride, times))
                 passed.append(value)
             kind = ir.FunctionType(ir.VoidType(), [number] + [i64] * (1 + most))
             builder.call(builder.inttoptr(function, kind.as_pointer()), passed)
@@ -130,15 +131,15 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh):
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(zero, *[types.intp] * 6), generate
+    return types.void(zero, *[types.intp] * 7), generate
 
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
-STATE, TIMES, PHASES, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, HEAD = range(8)
+STATE, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, HEAD = range(9)
 
 
 @part
-def run_task(zero, program, task, strand, arguments, spent):
+def run_task(zero, program, step, task, strand, arguments, spent):
     """One task of a phase: all instructions of a strand, for the items of one group, block by block.
 
     Of a strand the table has: its first and last instruction, its first cut, the number of its groups, items at once.
@@ -158,7 +159,7 @@ def run_task(zero, program, task, strand, arguments, spent):
             start = clock() if spent else 0
             instruction = number_of(program, INSTRUCTIONS) + 16 * i
             fields = arguments + 8 * number_of(instruction, 1)
-            call_kernel(zero, number_of(instruction, 0), fields, task, first, count, fresh)
+            call_kernel(zero, number_of(instruction, 0), fields, task, first, count, fresh, step)
             if spent:
                 write(spent + 8 * i, number_of(spent, i) + clock() - start)
         first += count
@@ -171,32 +172,34 @@ def number_of(table, place):
 
 
 def walk(zero, program, arguments, run, spent):
-    """Does tasks of a program until all are done.
+    """Does tasks of a program until all steps are done.
 
     `arguments` is the address of this worker's; `spent`, unless it is 0, of its cycles in each instruction. The table of
     phases has the first strand and the number of tasks of each; TIMES takes the cycle counter at the beginning and at the
-    end of each.
+    end of each in the last step.
     """
     state, times, phases = number_of(program, STATE), number_of(program, TIMES), number_of(program, PHASES)
+    last = phases * number_of(program, STEPS) - 1
     finished = state + 8 * LINE
     waited = 0
     while True:
         word = read(state)
-        phase, task = (word >> PHASE) & 0xFFFFF, word & 0xFFFFF
-        if word >> RUN != run or phase == phases:
+        phase, task = (word >> PHASE) & OVER, word & 0xFFFFF
+        if word >> RUN != run or phase == OVER:
             return
-        row = number_of(program, PHASE_TABLE) + 16 * phase
+        step, place = phase // phases, phase % phases
+        row = number_of(program, PHASE_TABLE) + 16 * place
         tasks = number_of(row, 1)
         if task < tasks:
             if exchange(state, word, word + 1):
                 waited = 0
-                if phase == 0 and task == 0:
+                if place == 0 and task == 0:
                     write(times, clock())
-                run_task(zero, program, task, number_of(row, 0), arguments, spent)
+                run_task(zero, program, step, task, number_of(row, 0), arguments, spent)
                 if add_one(finished) == tasks:
                     write(finished, 0)
-                    write(times + 8 * (phase + 1), clock())
-                    write(state, (run << RUN) | ((phase + 1) << PHASE))
+                    write(times + 8 * (place + 1), clock())
+                    write(state, (run << RUN) | ((OVER if phase == last else phase + 1) << PHASE))
         else:
             waited += 1
             pause(waited)
@@ -216,8 +219,8 @@ def begin(run: int) -> int:
     return run << RUN
 
 
-def is_over(word: int, phases: int) -> bool:
-    return (word >> PHASE) & 0xFFFFF == phases
+def is_over(word: int) -> bool:
+    return (word >> PHASE) & OVER == OVER
 
 
 def cycles_per_second() -> float:

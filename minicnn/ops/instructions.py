@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels import activation, arrays, augment, normalization, optimizers, pooling, random, softmax
-from ..tape import FRESH, Each, Part, Place, Tape, Times, cut
+from ..tape import FRESH, Each, Part, Place, Steps, Tape, Times, cut
 from .reference import Array, Key, Pads, Pair, drop_threshold
 
 UNIT = 64  # numbers that parts of a flat array begin at multiples of
@@ -37,8 +37,8 @@ def key_array(key: Key) -> np.ndarray:
     return np.array([key[0] & 0xFFFFFFFFFFFFFFFF, key[1], key[2]], np.uint64)
 
 
-def dropout(tape: Tape, x: Place, y: Place, rate: float, key: np.ndarray) -> None:
-    """`key` is (seed, step, layer) as int64; the gradient is the same map of dy."""
+def dropout(tape: Tape, x: Place, y: Place, rate: float, key: np.ndarray | Steps) -> None:
+    """`key` is (seed, step, layer) as uint64; the gradient is the same map of dy."""
     numbers = each(x)
     tape.add(
         random.dropout, len(x), x=Each(x), y=Each(y), first=Times(numbers), each=numbers, key=key,
@@ -46,11 +46,19 @@ def dropout(tape: Tape, x: Place, y: Place, rate: float, key: np.ndarray) -> Non
     )  # fmt: skip
 
 
-def affine(tape: Tape, x: Place, matrices: np.ndarray, y: Place, fill_mode: str, fill_value: float) -> None:
+def affine(tape: Tape, x: Place, matrices: np.ndarray | Steps, y: Place, fill_mode: str, fill_value: float) -> None:
     _, H, W, C = x.shape
     tape.add(
         augment.affine, len(x), x=Each(x), matrices=Each(matrices), y=Each(y), H=H, W=W, C=C,
         mode=augment.FILL_MODES[fill_mode], fill_value=float(fill_value),
+    )  # fmt: skip
+
+
+def copy(tape: Tape, x: Place, y: Place | Steps) -> None:
+    size = each(x) * x.dtype.itemsize
+    tape.add(
+        arrays.move_lines, len(x), x=Each(x), y=Each(y), x_corner=0, y_corner=0, cleared=0, lines=1, line=size,
+        x_image=size, x_line=size, y_image=size, y_line=size,
     )  # fmt: skip
 
 
@@ -125,8 +133,8 @@ def avg_pool_backward(tape: Tape, dy: Place, dx: Place, size: Pair, strides: Pai
 class Moments(NamedTuple):
     """What a batch normalisation finds per channel, each an array (C,)."""
 
-    mean: Array
-    variance: Array
+    mean: Array | Steps
+    variance: Array | Steps
     inverse: Array  # 1 / √(variance + ε)
     scale: Array  # γ · inverse
     dgamma: Array
@@ -149,7 +157,7 @@ def batch_moments(tape: Tape, x: Place, gamma: Array, epsilon: float, found: Mom
     )  # fmt: skip
 
 
-def scale_rows(tape: Tape, x: Place, mean: Array, scale: Array, shift: Array, y: Place) -> None:
+def scale_rows(tape: Tape, x: Place, mean: Array | Steps, scale: Array, shift: Array, y: Place) -> None:
     C = x.shape[-1]
     tape.add(
         normalization.scale_rows,
@@ -188,21 +196,25 @@ def batch_norm_backward(
 # ---------------------------------------------------------------------- loss and optimizers
 
 
-def softmax_cross_entropy(tape: Tape, scores: Place, targets: Place, losses: Place, probabilities: Place) -> None:
+def softmax_cross_entropy(
+    tape: Tape, scores: Place, targets: Place | Steps, losses: Place | Steps, probabilities: Place
+) -> None:
     tape.add(
         softmax.softmax_cross_entropy, len(scores), scores=Each(scores), targets=Each(targets), losses=Each(losses),
         probabilities=Each(probabilities), K=scores.shape[-1],
     )  # fmt: skip
 
 
-def softmax_gradient(tape: Tape, probabilities: Place, targets: Place, weights: Place, gradient: Place) -> None:
+def softmax_gradient(
+    tape: Tape, probabilities: Place, targets: Place | Steps, weights: Place | Steps, gradient: Place
+) -> None:
     tape.add(
-        softmax.gradient, len(targets), probabilities=Each(probabilities), targets=Each(targets), weights=Each(weights),
-        gradient=Each(gradient), K=targets.shape[-1],
+        softmax.gradient, len(probabilities), probabilities=Each(probabilities), targets=Each(targets), weights=Each(weights),
+        gradient=Each(gradient), K=probabilities.shape[-1],
     )  # fmt: skip
 
 
-def sgd(tape: Tape, w: Array, g: Array, velocity: Array, settings: np.ndarray, nesterov: bool) -> None:
+def sgd(tape: Tape, w: Array, g: Array, velocity: Array, settings: np.ndarray | Steps, nesterov: bool) -> None:
     """`settings`, here and below: what the kernel says, as float64."""
     tape.add(
         optimizers.sgd, w.size, cut(w.size, unit=UNIT), 0, w=Each(w), g=Each(g), velocity=Each(velocity), settings=settings,
@@ -210,7 +222,7 @@ def sgd(tape: Tape, w: Array, g: Array, velocity: Array, settings: np.ndarray, n
     )  # fmt: skip
 
 
-def adam(tape: Tape, w: Array, g: Array, m: Array, v: Array, settings: np.ndarray) -> None:
+def adam(tape: Tape, w: Array, g: Array, m: Array, v: Array, settings: np.ndarray | Steps) -> None:
     tape.add(
         optimizers.adam,
         w.size,
@@ -225,7 +237,13 @@ def adam(tape: Tape, w: Array, g: Array, m: Array, v: Array, settings: np.ndarra
 
 
 def rmsprop(
-    tape: Tape, w: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None, settings: np.ndarray
+    tape: Tape,
+    w: Array,
+    g: Array,
+    square: Array,
+    mean: Array | None,
+    velocity: Array | None,
+    settings: np.ndarray | Steps,
 ) -> None:
     tape.add(
         optimizers.rmsprop, w.size, cut(w.size, unit=UNIT), 0, w=Each(w), g=Each(g), square=Each(square),
