@@ -15,7 +15,9 @@ setup(
     install_requires=["numpy>=2", "numba>=0.61", "pandas>=2.2", "tqdm>=4.60", "safetensors>=0.4"],
     extras_require={
         "gpu": ["cupy-cuda13x"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5", "h5py"],
+        "parity": ["keras>=3.10", "jax", "h5py", "scipy"],
+        "h5": ["h5py"],
         "dev": ["ruff", "mypy", "pandas-stubs"],
     },
     classifiers=[

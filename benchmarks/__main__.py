@@ -19,6 +19,7 @@ STEMS = {
     "pool": "pooling.run",
     "dense": "dense.run",
     "norm": "normalization.run",
+    "augment": "augment.run",
     "step": "steps.run",
     "engine": "engine.run",
     "threads": "threads.run",

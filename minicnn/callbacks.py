@@ -1,23 +1,99 @@
-"""Callbacks: objects that `fit` tells what happens. The history and the progress bar are callbacks themselves."""
+"""Callbacks: objects that `fit` tells what happens. The history and the progress bar are callbacks themselves.
 
+Arguments, defaults and decisions are those of Keras 3. What watches a number finds it in the logs of an epoch, and a name
+that is not there is an error.
+"""
+
+import csv
+import inspect
+import io
+import json
+import math
+import os
+import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .data.files import PathLike, make_folder, read_bytes, reason, write_bytes
+
 Logs = dict[str, float]
+Hook = Callable[..., None]
 
 
 class Callback:
-    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps, samples, verbose."""
+    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps, samples, verbose.
+
+    `fit` does several steps at once unless some callback has a hook of its own for training batches: define one only
+    where it is needed. `on_batch_begin` and `on_batch_end` are older names of these hooks.
+    """
 
     model: Any = None
     params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...
     def on_train_end(self, logs: Logs | None = None) -> None: ...
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+
+HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+def say(text: str) -> None:
+    """Prints a line, above the progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stdout)
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions, one per hook; TypeError for a name that is no hook.
+
+    They are called as `f(epoch, logs)`, `f(batch, logs)` or `f(logs)`.
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Hook | None = None,
+        on_epoch_end: Hook | None = None,
+        on_train_begin: Hook | None = None,
+        on_train_end: Hook | None = None,
+        on_train_batch_begin: Hook | None = None,
+        on_train_batch_end: Hook | None = None,
+        **kwargs: Hook,
+    ) -> None:
+        unknown = sorted(set(kwargs) - set(HOOKS))
+        if unknown:
+            raise TypeError(f"LambdaCallback: {unknown[0]} is no hook; expected some of {', '.join(HOOKS)}")
+        named = {name: function for name, function in locals().items() if name in HOOKS and function is not None}
+        vars(self).update(named | kwargs)
 
 
 class History(Callback):
@@ -45,15 +121,18 @@ class ProgressBar(Callback):
 
         digits = len(str(self.params["epochs"]))
         self.title = f"epoch {epoch + 1:{digits}}/{self.params['epochs']}"
+        samples = self.params.get("samples")
         self.bar = tqdm(
-            total=self.params["samples"],
+            total=samples,
             desc=self.title,
             unit=" images",
             unit_scale=True,
             mininterval=0.2,
             file=sys.stdout,
             disable=self.params["verbose"] != 1,
-            bar_format="{desc} {percentage:3.0f}% |{bar:20}| {rate_fmt}, {remaining} left{postfix}",
+            bar_format="{desc} {n_fmt} images, {rate_fmt}{postfix}"
+            if samples is None
+            else "{desc} {percentage:3.0f}% |{bar:20}| {rate_fmt}, {remaining} left{postfix}",
         )
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -66,3 +145,522 @@ class ProgressBar(Callback):
         self.bar.close()
         if self.params["verbose"] == 2:
             print(f"{self.title}: {format_logs(logs or {})}", flush=True)
+
+
+# ---------------------------------------------------------------------- what watches a number
+
+# words of a metric's name that tell which way is better
+DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|logcosh|mse|mae|mape|msle"
+UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|fbeta|io_?u|r2|similarity|correlation"
+
+
+class MonitorCallback(Callback):
+    """Base of callbacks that watch one number of an epoch's logs.
+
+    `mode` says what is better: "min", "max", or "auto", which knows losses and errors from accuracies and their like by
+    name, and raises ValueError for other names. A value counts as better if it is so by more than `min_delta`.
+    """
+
+    best: float | None = None
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"{type(self).__name__}: mode must be auto, min or max, not {mode!r}")
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+        if mode == "auto":
+            known = {"min": DOWN, "max": UP}
+            found = [kind for kind, words in known.items() if re.search(rf"(?:^|_)(?:{words})(?:_|$)", monitor)]
+            if not found:
+                raise ValueError(
+                    f"{type(self).__name__}: the name {monitor!r} does not tell whether more is better: "
+                    "pass mode='max' or mode='min'"
+                )
+            mode = "max" if found == ["max"] else "min"
+        self.upwards = mode == "max"
+
+    def improves(self, value: float, reference: float | None) -> bool:
+        if reference is None:
+            return True
+        return value - self.min_delta > reference if self.upwards else value + self.min_delta < reference
+
+    def monitored(self, epoch: int, logs: Logs) -> float | None:
+        """The number that is watched; None in an epoch without validation, else ValueError if there is none."""
+        if self.monitor in logs:
+            return logs[self.monitor]
+        if self.monitor.startswith("val_") and self.params.get("validation_freq", 1) != 1:
+            return None
+        names = ", ".join(logs) or "nothing"
+        hint = ""
+        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
+            hint = " (without validation data there are no names with val_)"
+        raise ValueError(f"{type(self).__name__}: expected monitor to be one of {names}, not {self.monitor!r}{hint}")
+
+
+class EarlyStopping(MonitorCallback):
+    """Stops the training after `patience` epochs in which the monitored value did not improve.
+
+    With a `baseline`, only values better than that count. The first `start_from_epoch` epochs are not looked at. With
+    `restore_best_weights` the model ends with the weights of its best epoch, however the training ended.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best, self.best_weights = None, None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        value = self.monitored(epoch, logs or {})
+        if value is None or epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        if self.improves(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self.improves(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch, self.model.stop_training = epoch, True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.stopped_epoch and self.verbose:
+            say(f"epoch {self.stopped_epoch + 1}: stopped early")
+        if self.best_weights is not None:
+            if self.verbose:
+                say(f"weights of epoch {self.best_epoch + 1} restored")
+            self.model.set_weights(self.best_weights)
+
+
+class ModelCheckpoint(MonitorCallback):
+    """Saves the model after every epoch, or after every `save_freq` batches if that is a number.
+
+    `filepath` may hold {epoch} (from 1 on), {batch} and all names of the logs, with formats: "{epoch:02d}-{val_loss:.2f}".
+    `save_best_only` saves only what is better than all before, and than `initial_value_threshold`; `save_weights_only`
+    calls `model.save_weights`, else `model.save`. A file that was there stays whole until the new one is.
+    """
+
+    def __init__(
+        self,
+        filepath: PathLike,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.filepath, self.verbose, self.best = os.fspath(filepath), verbose, initial_value_threshold
+        self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
+        self.batches = batches_between(self, save_freq)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch = epoch
+
+    def _after_batch(self, batch: int, logs: Logs | None = None) -> None:
+        """`on_train_batch_end`, if `save_freq` is a number."""
+        assert self.batches is not None
+        if self.batches.due(batch):
+            self._save(self.epoch, logs or {}, {"batch": batch + 1})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.batches is None:
+            self._save(epoch, logs or {}, {})
+
+    def _save(self, epoch: int, logs: Logs, batch: Logs) -> None:
+        names: dict[str, Any] = batch | logs | {"epoch": epoch + 1}
+        try:
+            path = self.filepath.format(**names)
+        except (LookupError, ValueError) as error:
+            raise ValueError(
+                f"ModelCheckpoint: filepath {self.filepath!r} cannot be filled in ({error}); the names are {', '.join(names)}"
+            ) from None
+        if self.save_best_only:
+            value = self.monitored(epoch, logs)
+            if value is None or not self.improves(value, self.best):
+                return
+            self.best = value
+        if os.path.dirname(path):
+            make_folder(os.path.dirname(path))
+        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
+        if self.verbose:
+            why = f"{self.monitor} {self.best:.5f} is the best so far, " if self.save_best_only else ""
+            say(f"epoch {epoch + 1}: {why}saved as {path}")
+
+
+class EveryFewBatches:
+    """Counts batches, also from one epoch to the next, and says when it is time again."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count, self.last = number, 0, -1
+
+    def due(self, batch: int) -> bool:
+        """Whether `number` batches have passed at the end of this one; `batch` starts from 0 in every epoch."""
+        self.count += batch - self.last if batch > self.last else batch + 1
+        self.last = batch
+        if self.count < self.number:
+            return False
+        self.count = 0
+        return True
+
+
+def batches_between(callback: Any, save_freq: str | int) -> EveryFewBatches | None:
+    """None for "epoch"; for a number the counter, and the callback gets a hook for batches: its `_after_batch`."""
+    if save_freq == "epoch":
+        return None
+    if not isinstance(save_freq, int) or save_freq < 1 or save_freq is True:
+        raise ValueError(
+            f"{type(callback).__name__}: save_freq must be 'epoch' or a whole number of batches from 1 on, not {save_freq!r}"
+        )
+    callback.on_train_batch_end = callback._after_batch
+    return EveryFewBatches(save_freq)
+
+
+# ---------------------------------------------------------------------- what sets the learning rate
+
+
+def learning_rate_of(callback: Callback) -> float:
+    """The number that is the optimizer's learning rate; ValueError if it is a schedule."""
+    rate = fixed_rate(callback.model.optimizer)
+    if rate is None:
+        raise ValueError(
+            f"{type(callback).__name__}: expected an optimizer whose learning_rate is a number, not a schedule or a "
+            "function, which would set it as well"
+        )
+    return rate
+
+
+def fixed_rate(optimizer: Any) -> float | None:
+    """The learning rate, or None where a schedule or a function says it."""
+    return None if callable(getattr(optimizer, "_learning_rate", None)) else float(optimizer.learning_rate)
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate of every epoch to `schedule(epoch, learning_rate)`, or `schedule(epoch)`; it is in the logs.
+
+    ValueError if that is no number from 0 on.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        self.schedule, self.verbose = schedule, verbose
+        try:
+            inspect.signature(schedule).bind(0, 0.0)
+            self.takes_rate = True
+        except (TypeError, ValueError):  # the latter: a function of C that does not tell
+            self.takes_rate = False
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        before = learning_rate_of(self)
+        rate = self.schedule(epoch, before) if self.takes_rate else self.schedule(epoch)
+        if not isinstance(rate, int | float | np.floating) or not rate >= 0:
+            raise ValueError(f"LearningRateScheduler: schedule must return a number from 0 on, not {rate!r}")
+        self.model.optimizer.learning_rate = float(rate)
+        if self.verbose:
+            say(f"epoch {epoch + 1}: learning rate {rate:g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = learning_rate_of(self)
+
+
+class ReduceLROnPlateau(MonitorCallback):
+    """Multiplies the learning rate by `factor` after `patience` epochs in which the monitored value did not improve.
+
+    After that, epochs are not counted until the last of `cooldown` epochs (as in Keras, where a cooldown of 1 is none). The
+    rate never goes below `min_lr`. The rate of each epoch is in the logs.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if not 0 <= factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be from 0 on and below 1, not {factor}")
+        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.cooldown, self.min_lr = cooldown, min_lr
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        learning_rate_of(self)  # says now, and not after an epoch, if it is a schedule
+        self.best, self.wait, self.cooldown_counter = None, 0, 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        logs = {} if logs is None else logs
+        rate = logs["learning_rate"] = learning_rate_of(self)
+        value = self.monitored(epoch, logs)
+        if value is None:
+            return
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self.improves(value, self.best):
+            self.best, self.wait = value, 0
+        elif self.cooldown_counter == 0:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self.cooldown_counter, self.wait = self.cooldown, 0
+                if self.verbose:
+                    say(f"epoch {epoch + 1}: learning rate reduced to {self.model.optimizer.learning_rate:g}")
+
+
+# ---------------------------------------------------------------------- what writes, stops, resumes and swaps
+
+
+class CSVLogger(Callback):
+    """Writes the logs of every epoch as a row of a table: epoch (from 0 on), then the names in alphabetical order.
+
+    A row is written at once, or not at all. A name that is missing in an epoch is NA. With `append` the rows go below
+    those that are there, in the same columns; ValueError if these do not have all names of the logs.
+    """
+
+    def __init__(self, filename: PathLike, separator: str = ",", append: bool = False) -> None:
+        self.filename, self.separator, self.append = filename, separator, append
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.columns: list[str] = []
+        if self.append and os.path.exists(self.filename):
+            first = read_bytes(self.filename).decode().splitlines()[:1]
+            self.columns = next(csv.reader(first, delimiter=self.separator), [])
+        else:
+            write_bytes(self.filename, b"")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        row: dict[str, Any] = {"epoch": epoch} | (logs or {})
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self.separator)
+        if not self.columns:
+            names = sorted(logs or {})
+            later = [] if any(name.startswith("val_") for name in names) else [f"val_{name}" for name in names]
+            self.columns = ["epoch", *names, *later]
+            writer.writerow(self.columns)
+        unknown = [name for name in row if name not in self.columns]
+        if unknown:
+            raise ValueError(
+                f"CSVLogger: {self.filename} has the columns {', '.join(self.columns)}, and none for {unknown[0]}"
+            )
+        writer.writerow([row.get(name, "NA") for name in self.columns])
+        with open(self.filename, "ab", buffering=0) as file:
+            file.write(text.getvalue().encode())
+
+
+class TerminateOnNaN(Callback):
+    """Stops the training after a batch whose loss is no finite number, or with `raise_error` raises RuntimeError."""
+
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = raise_error
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if math.isfinite(loss):
+            return
+        if self.raise_error:
+            raise RuntimeError(f"TerminateOnNaN: after batch {batch} the loss is {loss}")
+        say(f"batch {batch}: the loss is {loss}, training stops")
+        self.model.stop_training = True
+
+
+class BackupAndRestore(Callback):
+    """Keeps a backup of a training in a folder, so that the same `fit`, called again after it was killed, goes on there.
+
+    A backup is written after every epoch, or every `save_freq` batches, whole or not at all: weights, the optimizer's
+    moments and iterations, the learning rate before the epoch began, all seeds, epoch and step. What is trained from
+    there on has the same bits as in a run that was not killed, if `fit` gets the same data in the same order. Not in it
+    are the counters of other callbacks, nor the means of an epoch that was cut: its logs are of its remaining steps.
+
+    It belongs behind the callbacks that change the learning rate. `double_checkpoint` keeps the backup before the
+    latest too, for when the latest is damaged. `delete_checkpoint` removes both when the training has ended by itself.
+    ValueError for a backup that cannot be read, or that is of another model.
+
+    `fit` reads where to start after `on_train_begin`: at the step `model.initial_step` of the epoch
+    `model.initial_epoch`, both from 0 on.
+    """
+
+    def __init__(
+        self,
+        backup_dir: PathLike,
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        if not os.fspath(backup_dir):
+            raise ValueError("BackupAndRestore: backup_dir must name a folder, and is empty")
+        self.folder = Path(backup_dir)
+        self.path, self.previous = self.folder / "latest.safetensors", self.folder / "previous.safetensors"
+        self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
+        self.batches = batches_between(self, save_freq)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.due = False
+        there = [path for path in (self.path, self.previous) if path.exists()]
+        for path in there:
+            try:
+                header, tensors = read_backup(path)
+            except ValueError:
+                if path is there[-1]:
+                    raise
+                continue
+            self._restore(path, header, tensors)
+            break
+        self.rate = fixed_rate(self.model.optimizer)
+
+    def _restore(self, path: Path, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        model, optimizer = self.model, self.model.optimizer
+        for part, expected in outline(model).items():
+            found = header["outline"][part]
+            if found != expected:
+                raise ValueError(f"{path}: the backup is of another model: expected {part} {expected}, got {found}")
+        model.set_weights([tensors.pop(f"weight/{number}") for number in range(len(model.parameters))])
+        model.seed = header["seed"]
+        for layer, seed in zip(seeded_layers(model), header["layer_seeds"], strict=True):
+            layer.seed = seed
+        optimizer.ops = model.ops
+        optimizer.state = {name: model.ops.array(moment) for name, moment in tensors.items()}
+        optimizer.iterations = header["iterations"]
+        if header["learning_rate"] is not None:
+            optimizer.learning_rate = header["learning_rate"]
+        model.initial_epoch, model.initial_step = header["epoch"], header["step"]
+        if self.batches is not None:
+            self.batches.last = header["step"] - 1
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch = epoch
+
+    def _after_batch(self, batch: int, logs: Logs | None = None) -> None:
+        """`on_train_batch_end`, if `save_freq` is a number; a backup after the last batch waits for the epoch's end."""
+        assert self.batches is not None
+        self.due = self.batches.due(batch)
+        if self.due and batch + 1 != self.params.get("steps"):
+            self._save(self.epoch, batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.rate = fixed_rate(self.model.optimizer)  # what schedulers do when the next epoch begins, they do again
+        if self.batches is None or self.due:
+            self._save(epoch + 1, 0)
+
+    def _save(self, epoch: int, step: int) -> None:
+        from safetensors.numpy import save
+
+        model, optimizer = self.model, self.model.optimizer
+        arrays = {f"weight/{number}": weight for number, weight in enumerate(model.get_weights())}
+        arrays |= {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
+        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        header = {
+            "epoch": epoch,
+            "step": step,
+            "outline": outline(model),
+            "seed": model.seed,
+            "layer_seeds": [layer.seed for layer in seeded_layers(model)],
+            "iterations": optimizer.iterations,
+            "learning_rate": self.rate,
+        }
+        make_folder(self.folder)
+        if self.double_checkpoint and self.path.exists():
+            os.replace(self.path, self.previous)
+        write_bytes(self.path, save(tensors, {"backup": json.dumps(header)}))
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.delete_checkpoint and self.folder.exists():
+            self.path.unlink(missing_ok=True)
+            self.previous.unlink(missing_ok=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+
+class SwapEMAWeights(Callback):
+    """Evaluates and predicts with the averages that an optimizer with `use_ema` keeps, in the place of the parameters.
+
+    With `swap_on_epoch` they are swapped at the end of each epoch as well, until the next one begins, so that callbacks
+    behind this one save the averages. ValueError for an optimizer without averages.
+    """
+
+    swapped = False
+
+    def __init__(self, swap_on_epoch: bool = False) -> None:
+        self.swap_on_epoch = swap_on_epoch
+
+    def _swap(self, swapped: bool) -> None:
+        """Makes the model hold its averages, or its parameters again, if it does not."""
+        optimizer = self.model.optimizer
+        if not getattr(optimizer, "use_ema", False):
+            raise ValueError(
+                f"SwapEMAWeights: expected an optimizer with use_ema=True, not {type(optimizer).__name__} without"
+            )
+        if self.swapped == swapped or "average" not in optimizer.state:  # which it is not before the first step
+            return
+        self.swapped = swapped
+        for parameter, part in optimizer.spans:
+            average = optimizer.state["average"][part]
+            before = parameter.data.reshape(-1).copy()
+            parameter.value = average.reshape(parameter.shape)
+            average[...] = before
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._swap(False)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.swap_on_epoch:
+            self._swap(True)
+            if epoch == self.params["epochs"] - 1 or self.model.stop_training:  # fit will end with what is in `average`
+                self.swapped = False
+                for parameter, part in self.model.optimizer.spans:
+                    self.model.optimizer.state["average"][part] = parameter.data.reshape(-1)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        self._swap(True)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        self._swap(False)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        self._swap(True)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        self._swap(False)
+
+
+def outline(model: Any) -> dict[str, Any]:
+    """What two models have in common if the weights and moments of one can be those of the other."""
+    kinds = [type(layer).__name__ + ("" if layer.trainable else " (not trained)") for layer in model.layers]
+    shapes = [list(parameter.shape) for parameter in model.parameters]
+    return {"layers": kinds, "weights of shapes": shapes, "optimizer": type(model.optimizer).__name__}
+
+
+def seeded_layers(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if getattr(layer, "seed", None) is not None]
+
+
+def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `BackupAndRestore` wrote: the numbers and the arrays; ValueError if it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["backup"])
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path}: expected a backup of BackupAndRestore, but it is damaged ({reason(error)})"
+        ) from error

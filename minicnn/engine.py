@@ -10,6 +10,7 @@ A tape is made for one number of images. The first step with a batch of another 
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +26,15 @@ from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Geometry, choose
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
-from .ops.reference import adam_rate
-from .optimizers import SGD, Adam, Optimizer, RMSprop
+from .optimizers import Operation, Optimizer
+from .regularizers import L1, L1L2, L2
 from .tape import GROUPS, Buffer, Each, Steps, Tape, Times
 from .threads import forks
 
 if TYPE_CHECKING:
     from .models import Sequential
 
+SETTINGS_OF_OPERATION = 8  # at most, of an optimizer's
 STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
 ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so more workers can share it
 
@@ -299,6 +301,63 @@ class Drop(Node):
         return y
 
 
+class DropChannels(Drop):
+    def forward(self, x: Buffer) -> Buffer:
+        ones = np.ones((len(x), x.shape[-1]), self.tape.dtype)
+        self.factor = self.tape.buffer(ones.shape)
+        instructions.dropout(self.tape, ones, self.factor, self.rate, Steps(self.keys))
+        return self.dropped(x)
+
+    def dropped(self, x: Buffer) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.times_channels(self.tape, x, self.factor, y)
+        return y
+
+
+class Disturb(Drop):
+    """Noise: the gradient passes as it is."""
+
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        Node.__init__(self, layer, tape, ops, training, images)
+        self.keys = np.zeros((STEPS, 3), np.uint64)
+
+    def forward(self, x: Buffer) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))  # type: ignore[attr-defined]
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return dy
+
+
+class Leak(Node):
+    """A PReLU whose α follow each other in a sample once, or again and again."""
+
+    def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
+        """α, and where its gradient goes."""
+        alpha: Parameter = self.layer.alpha  # type: ignore[attr-defined]
+        return alpha.data, alpha.gradient if alpha in self.layer.trainable_parameters else None
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, y = x, self.tape.buffer(x.shape)
+        self.alpha, self.dalpha = self.slopes(x)
+        instructions.prelu(self.tape, x, self.alpha, y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        instructions.prelu_backward(self.tape, dy, self.x, self.alpha, dx, self.dalpha)
+        return dx
+
+
+class LeakAlike(Leak):
+    """A LeakyReLU: one α for all, which nobody trains."""
+
+    def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
+        layer: Any = self.layer
+        return np.full(list(x.shape[1:]), layer.negative_slope, x.dtype), None
+
+
 class Move(Node):
     """A random affine map of each image; the maps are drawn in Python."""
 
@@ -395,9 +454,20 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.GlobalMaxPooling2D: GlobalMaxPool,
     all_layers.GlobalAveragePooling2D: GlobalAveragePool,
     all_layers.ZeroPadding2D: Pad,
+    all_layers.LeakyReLU: LeakAlike,
 }
-TRAINING: dict[type[Layer], type[Node]] = {all_layers.Dropout: Drop, all_layers.BatchNormalization: Normalize}
-ASKING: dict[type[Layer], type[Node]] = {all_layers.Dropout: Same, all_layers.BatchNormalization: NormalizeFixed}
+TRAINING: dict[type[Layer], type[Node]] = {
+    all_layers.Dropout: Drop,
+    all_layers.SpatialDropout2D: DropChannels,
+    all_layers.GaussianNoise: Disturb,
+    all_layers.BatchNormalization: Normalize,
+}
+ASKING: dict[type[Layer], type[Node]] = {
+    all_layers.Dropout: Same,
+    all_layers.SpatialDropout2D: Same,
+    all_layers.GaussianNoise: Same,
+    all_layers.BatchNormalization: NormalizeFixed,
+}
 
 
 def node_class(layer: Layer, training: bool) -> type[Node]:
@@ -408,8 +478,13 @@ def node_class(layer: Layer, training: bool) -> type[Node]:
         return Rectify if plain else Node
     if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
         return Move if training else Same
-    if kind is all_layers.Dropout and not layer.rate:  # type: ignore[attr-defined]
+    if kind in (all_layers.Dropout, all_layers.SpatialDropout2D) and not layer.rate:  # type: ignore[attr-defined]
         return Same
+    if kind is all_layers.GaussianNoise and not layer.stddev:  # type: ignore[attr-defined]
+        return Same
+    if kind is all_layers.PReLU:
+        alpha: Parameter = layer.alpha  # type: ignore[attr-defined]
+        return Node if instructions.repeats(alpha.shape, layer.input_shape[1:]) is None else Leak
     if kind is all_layers.BatchNormalization and training and not layer.trainable:
         return Node
     return ALWAYS.get(kind) or (TRAINING if training else ASKING).get(kind) or Node
@@ -425,6 +500,7 @@ class Run:
         assert isinstance(model.ops, CpuOps)
         self.tape = Tape(dtype, GROUPS if self.training else ASKED, model.ops.poison)
         self.sources = np.zeros((STEPS, 3), np.int64)
+        self.penalties: list[np.ndarray] = []
         self.nodes = self._nodes(model.ops)
         self.first = self._first_trainable()
         for number, node in enumerate(self.nodes):
@@ -454,6 +530,7 @@ class Run:
                 dy = node.backward(dy, number > self.first)
             for node in self.nodes:
                 node.finish()
+            self._penalties()
             self._optimizer()
         self.tape.finish()
         self.hooks = [node for node in self.nodes if type(node).before_step is not Node.before_step]
@@ -468,7 +545,7 @@ class Run:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
         layers: list[Layer] = []
         for layer in self.model._layers:
-            layers.append(layer)
+            layers.append(layer.activation if type(layer) is Activation else layer)
             if type(layer) in (all_layers.Conv2D, all_layers.Dense) and isinstance(layer, ActivatedLayer):
                 layers.append(layer.activation)
         if self.kind != "predict" and self.model.ends_with_softmax:
@@ -504,6 +581,7 @@ class Run:
         self.native_loss = (
             type(model.loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
             and (model.loss.from_logits or model.ends_with_softmax)
+            and model.loss.reduction == "sum_over_batch_size"
             and len(scores.shape) == 2
         )
         if self.native_loss:
@@ -523,33 +601,46 @@ class Run:
 
         self.tape.call(call, scores, self.gradient)
 
+    def _penalties(self) -> None:
+        """Adds the gradients of penalties, and finds these themselves: each is the sum of a step's numbers."""
+        punished = [p for p in self.model.trainable_parameters if p.regularizer is not None]
+        parts: list[Buffer] = []
+        for p in punished:
+            if type(p.regularizer) in (L1, L2, L1L2):
+                w, g, factors = p.data.reshape(-1), p.gradient.reshape(-1), p.regularizer
+                parts.append(instructions.penalize(self.tape, w, g, factors.l1, factors.l2))  # type: ignore[union-attr]
+                self.penalties.append(np.zeros((STEPS, *parts[-1].shape), self.tape.dtype))
+        for part, found in zip(parts, self.penalties, strict=True):
+            instructions.copy(self.tape, part, Steps(found))
+        for p in punished:
+            if type(p.regularizer) not in (L1, L2, L1L2):
+                self.penalties.append(np.zeros((1, 1)))
+                self.tape.call(partial(self._penalize, p, self.penalties[-1]))
+
+    def _penalize(self, parameter: Parameter, found: np.ndarray) -> None:
+        found[0] = parameter.regularizer.penalize(self.model.ops, parameter.data, parameter.gradient)  # type: ignore[union-attr]
+
     def _optimizer(self) -> None:
         optimizer, flat = self.model.optimizer, self.model._flat
         assert optimizer is not None and flat is not None
-        self.settings = np.zeros((STEPS, 4))
-        settings = Steps(self.settings)
+        self.updates: list[tuple[Operation, np.ndarray]] = []  # with their settings, step by step
         if flat[0].size == 0:
             return
-        if type(optimizer) is SGD:
-            instructions.sgd(self.tape, *flat, optimizer.state["velocity"], settings, optimizer.nesterov)
-        elif type(optimizer) is Adam:
-            instructions.adam(self.tape, *flat, optimizer.state["m"], optimizer.state["v"], settings)
-        elif type(optimizer) is RMSprop:
-            square, mean, velocity = (optimizer.state.get(name) for name in ("square", "mean", "velocity"))
-            instructions.rmsprop(self.tape, *flat, square, mean, velocity, settings)
-        else:
+        if not optimizer.native:
             self.tape.call(lambda: optimizer.update(*flat))
+            return
+        for operation in optimizer.operations(*flat):
+            settings = np.zeros((STEPS, SETTINGS_OF_OPERATION))
+            self.updates.append((operation, settings))
+            for call in operation.calls:
+                instructions.optimize(self.tape, operation.name, call, Steps(settings))
 
     def _set_optimizer(self, optimizer: Optimizer, number: int) -> None:
-        rate, settings = optimizer.current_learning_rate, self.settings[number]
+        rate = optimizer.learning_rate
         optimizer.iterations += 1
-        if type(optimizer) is SGD:
-            settings[:2] = rate, optimizer.momentum
-        elif type(optimizer) is Adam:
-            rate = adam_rate(optimizer.iterations, rate, optimizer.beta_1, optimizer.beta_2)
-            settings[:] = rate, 1.0 - optimizer.beta_1, 1.0 - optimizer.beta_2, optimizer.epsilon
-        elif type(optimizer) is RMSprop:
-            settings[:] = rate, 1.0 - optimizer.rho, optimizer.momentum, optimizer.epsilon
+        for operation, settings in self.updates:
+            values = operation.settings(rate)
+            settings[number, : len(values)] = values
 
     def __call__(self, x: np.ndarray, rows: np.ndarray | None, y: Any = None, sample_weight: Any = None) -> np.ndarray:
         """Runs on the images `rows` of x, or on the first ones if that is None; the scores are in `result`.
@@ -573,15 +664,16 @@ class Run:
             self._ask()
         if self.kind == "predict":
             return np.zeros(1)
-        if not self.native_loss:
-            return np.array([self.loss])
-        return (self.losses[:steps] * self.weights[:steps]).sum(axis=1)
+        losses = (self.losses[:steps] * self.weights[:steps]).sum(axis=1) if self.native_loss else np.array([self.loss])
+        if self.penalties:
+            losses = losses + [sum(float(found[step].sum()) for found in self.penalties) for step in range(steps)]
+        return losses
 
     def _train(self) -> None:
         """Runs the tape; steps that were not finished, because a layer raised or the user pressed Ctrl-C, do not count."""
         optimizer, flat = self.model.optimizer, self.model._flat
         assert optimizer is not None and flat is not None
-        native = type(optimizer) in (SGD, Adam, RMSprop) or flat[0].size == 0  # others count their steps themselves
+        native = optimizer.native or flat[0].size == 0  # others count their steps themselves
         for number in range(self.steps):
             for layer in self.listed:
                 layer.step = optimizer.iterations
@@ -632,7 +724,10 @@ class Run:
 
 
 # Settings of layers that are written on a tape.
-SETTINGS = ("rate", "epsilon", "scale", "offset", "fill_mode", "fill_value", "max_value", "negative_slope", "threshold")
+SETTINGS = (
+    *("rate", "stddev", "epsilon", "scale", "offset", "fill_mode", "fill_value"),
+    *("max_value", "negative_slope", "threshold"),
+)
 
 
 def _rows_of(rows: Any, samples: int) -> np.ndarray:
@@ -645,13 +740,15 @@ def _rows_of(rows: Any, samples: int) -> np.ndarray:
 
 def _settings(model: "Sequential") -> list[tuple[Any, str]]:
     """(object, attribute) of all that a tape depends on and that may be changed at any time."""
-    found: list[tuple[Any, str]] = [(model.optimizer, "nesterov"), (model.loss, "from_logits")]
+    found: list[tuple[Any, str]] = [(model.optimizer, "parts"), (model.loss, "from_logits")]
     found = [(owner, name) for owner, name in found if hasattr(owner, name)]
     for layer in model._layers:
         found.append((layer, "trainable"))
         if node_class(layer, True) is not Node or isinstance(layer, ReLU):  # a layer that is called may have any others
             found += [(layer, name) for name in SETTINGS if hasattr(layer, name)]
-    return found + [(parameter, "trainable") for parameter in model.parameters]
+    punished = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
+    found += [(regularizer, factor) for regularizer in punished for factor in ("l1", "l2")]
+    return found + [(parameter, name) for parameter in model.parameters for name in ("trainable", "regularizer")]
 
 
 class Engine:

@@ -87,10 +87,11 @@ def check_model(model: Sequential, x: Any, y: Any, tolerance: float = 1e-6, seed
         return model.forward(x_on_device, training=True, scores=True)
 
     def forward() -> np.ndarray:
-        return np.array([model.loss_of(y, scores())[0]])
+        return np.array([model.loss_of(y, scores())[0] + model.penalty()])
 
     _, dscores = model.loss_of(y, scores())
     dx = np.array(model.ops.numpy(model.backward(dscores, scores=True)))
+    model.penalty(gradients=True)
     tensors = [("input", x_on_device, dx), *_gradients(model.trainable_parameters, model)]
     return max(
         _check(f"model {model.name}", name, value, gradient, forward, np.ones(1), model, tolerance, seed)

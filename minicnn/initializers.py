@@ -5,6 +5,7 @@ through the layers.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,57 +14,118 @@ import numpy as np
 from .seeding import new_seed
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal cut off at ±2
+CLASSES: dict[str, type["Initializer"]] = {}  # by name; those of your own too, from when they are defined on
+functions: dict[str, Callable[..., Any]] = {}  # of your own, by name
 
 
 class Initializer:
-    """Base class: `initializer(shape)` returns a float64 array. With a `seed`, every call returns the same numbers."""
+    """Base class. One of your own defines `initializer(shape, dtype=None)`, which returns an array of that shape.
+
+    Ours draw in float64. With a `seed`, every call returns the same numbers.
+    """
 
     seed: int | None = None
+
+    def __init_subclass__(cls) -> None:
+        CLASSES[cls.__name__] = cls
 
     def generator(self) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(new_seed() if self.seed is None else self.seed))
 
-    def __call__(self, shape: Sequence[int]) -> np.ndarray:
-        raise TypeError(f"{type(self).__name__} does not define __call__(shape)")
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        raise TypeError(f"initializer {type(self).__name__} does not define __call__(shape, dtype=None)")
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        return np.asarray(self.draw(tuple(shape)), dtype)
 
     def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, in types that JSON has."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class Zeros(Initializer):
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        return np.ones(shape)
 
 
 class Constant(Initializer):
     def __init__(self, value: float = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Sequence[int]) -> np.ndarray:
-        return np.full(shape, self.value)
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        return np.full(shape, self.value, float)
 
 
 class RandomNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean, self.stddev, self.seed = mean, stddev, seed
 
-    def __call__(self, shape: Sequence[int]) -> np.ndarray:
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
         return self.generator().normal(self.mean, self.stddev, shape)
+
+
+class TruncatedNormal(RandomNormal):
+    """Normal numbers; those beyond two standard deviations are drawn again, so that they spread 0.88 · stddev."""
+
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        return self.mean + self.stddev * _truncated(self.generator(), shape)
 
 
 class RandomUniform(Initializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval, self.maxval, self.seed = minval, maxval, seed
 
-    def __call__(self, shape: Sequence[int]) -> np.ndarray:
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
         return self.generator().uniform(self.minval, self.maxval, shape)
+
+
+class Orthogonal(Initializer):
+    """gain · a matrix with orthogonal rows or columns, whichever are fewer (Saxe et al., 2014)
+
+    The axes but the last are taken together. It is the Q of a random matrix, made unique by the signs of R.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain, self.seed = gain, seed
+
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        if len(shape) < 2:
+            raise ValueError(f"initializer Orthogonal: expected a shape of two axes or more, received {tuple(shape)}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(self.generator().standard_normal((max(rows, columns), min(rows, columns))))
+        q *= np.where(np.diag(r) < 0, -1, 1)
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """gain on the diagonal of a matrix, else 0"""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        if len(shape) != 2:
+            raise ValueError(f"initializer Identity: expected a shape of two axes, received {tuple(shape)}")
+        return self.gain * np.eye(shape[0], shape[1])
 
 
 class VarianceScaling(Initializer):
     """Numbers of variance scale / fan, fan being inputs (`fan_in`), outputs (`fan_out`) or their mean (`fan_avg`).
 
-    A kernel (KH, KW, C, F) has KH·KW·C inputs and KH·KW·F outputs. `truncated_normal` redraws what lies beyond two
-    standard deviations.
+    A kernel (KH, KW, C, F) has KH·KW·C inputs and KH·KW·F outputs, a bias (F,) F of both. `truncated_normal` redraws what
+    lies beyond two standard deviations.
     """
 
     def __init__(
         self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
     ) -> None:
+        if not scale > 0:
+            raise ValueError(f"initializer {type(self).__name__}: scale must be above 0, not {scale!r}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"unknown mode {mode!r}; expected fan_in, fan_out or fan_avg")
         if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
@@ -72,54 +134,113 @@ class VarianceScaling(Initializer):
             )
         self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
 
-    def __call__(self, shape: Sequence[int]) -> np.ndarray:
+    def draw(self, shape: Sequence[int]) -> np.ndarray:
+        inputs, outputs = (1, 1) if not shape else (shape[-2:][0], shape[-1])
         area = math.prod(shape[:-2])
-        fan_in, fan_out = area * (shape[-2] if len(shape) > 1 else 1), area * shape[-1]
+        fan_in, fan_out = area * inputs, area * outputs
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
         random = self.generator()
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
             return random.uniform(-limit, limit, shape)
-        values = random.standard_normal(shape)
-        if self.distribution == "truncated_normal":
-            while (outside := np.abs(values) > 2.0).any():
-                values[outside] = random.standard_normal(np.count_nonzero(outside))
-            values /= TRUNCATED_STDDEV
-        return math.sqrt(variance) * values
+        if self.distribution == "untruncated_normal":
+            return math.sqrt(variance) * random.standard_normal(shape)
+        return math.sqrt(variance) / TRUNCATED_STDDEV * _truncated(random, shape)
 
 
-def _scaling(scale: float, mode: str, distribution: str) -> Callable[..., VarianceScaling]:
-    return lambda seed=None: VarianceScaling(scale, mode, distribution, seed)
+class _Scaled(VarianceScaling):
+    settings: tuple[float, str, str]  # scale, mode and distribution
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(*self.settings, seed=seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {} if self.seed is None else {"seed": self.seed}
 
 
-BY_NAME: dict[str, Callable[..., Initializer]] = {
-    "zeros": Constant,
-    "ones": lambda: Constant(1.0),
-    "constant": Constant,
-    "random_normal": RandomNormal,
-    "random_uniform": RandomUniform,
-    "variance_scaling": VarianceScaling,
-    "glorot_uniform": _scaling(1.0, "fan_avg", "uniform"),
-    "glorot_normal": _scaling(1.0, "fan_avg", "truncated_normal"),
-    "he_uniform": _scaling(2.0, "fan_in", "uniform"),
-    "he_normal": _scaling(2.0, "fan_in", "truncated_normal"),
-    "lecun_uniform": _scaling(1.0, "fan_in", "uniform"),
-    "lecun_normal": _scaling(1.0, "fan_in", "truncated_normal"),
-}
-CLASSES = {cls.__name__: cls for cls in (Constant, RandomNormal, RandomUniform, VarianceScaling)}
+class GlorotUniform(_Scaled):
+    """Between ±√(6 / (inputs + outputs)) (Glorot and Bengio, 2010)"""
+
+    settings = 1.0, "fan_avg", "uniform"
 
 
-def get(identifier: str | dict[str, Any] | Initializer) -> Initializer:
-    """An initializer from its name, from what `serialize` returned, or itself."""
-    if isinstance(identifier, Initializer):
-        return identifier
+class GlorotNormal(_Scaled):
+    """Of variance 2 / (inputs + outputs)"""
+
+    settings = 1.0, "fan_avg", "truncated_normal"
+
+
+class HeUniform(_Scaled):
+    """Between ±√(6 / inputs) (He et al., 2015)"""
+
+    settings = 2.0, "fan_in", "uniform"
+
+
+class HeNormal(_Scaled):
+    """Of variance 2 / inputs"""
+
+    settings = 2.0, "fan_in", "truncated_normal"
+
+
+class LecunUniform(_Scaled):
+    """Between ±√(3 / inputs) (LeCun et al., 1998)"""
+
+    settings = 1.0, "fan_in", "uniform"
+
+
+class LecunNormal(_Scaled):
+    """Of variance 1 / inputs"""
+
+    settings = 1.0, "fan_in", "truncated_normal"
+
+
+def _truncated(random: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+    """Standard normal numbers between -2 and 2."""
+    values = random.standard_normal(shape)
+    while (outside := np.abs(values) > 2.0).any():
+        values[outside] = random.standard_normal(np.count_nonzero(outside))
+    return values
+
+
+BY_NAME: dict[str, type[Initializer]] = {
+    re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): cls for name, cls in CLASSES.items() if not name.startswith("_")
+} | {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform}  # the last four are Keras' too
+
+
+def get(identifier: Any) -> Callable[..., Any]:
+    """An initializer from its name ("he_normal" or "HeNormal"), from what `serialize` returned, or itself.
+
+    A function f(shape, dtype=None) of your own is one too. A saved model finds it, or a class of your own, by its name: the
+    class must have been defined, or the function passed to `get`, before `load_model`.
+    """
     if isinstance(identifier, dict):
-        return CLASSES[identifier["class"]](**identifier["config"])
-    if identifier not in BY_NAME:
+        name = identifier.get("class", identifier.get("class_name"))
+        if name in functions:
+            return functions[name]
+        if name not in CLASSES:
+            raise ValueError(
+                f"unknown initializer {name!r}: a class of your own must be defined, and a function be passed to"
+                " minicnn.initializers.get, before it is loaded"
+            )
+        return CLASSES[name](**identifier["config"])
+    if isinstance(identifier, str) and (identifier in BY_NAME or identifier in CLASSES):
+        return (BY_NAME.get(identifier) or CLASSES[identifier])()
+    if isinstance(identifier, type) and issubclass(identifier, Initializer):
+        return identifier()
+    if not callable(identifier):
         raise ValueError(f"unknown initializer {identifier!r}; expected one of {', '.join(sorted(BY_NAME))}")
-    return BY_NAME[identifier]()
+    if not isinstance(identifier, Initializer):
+        functions[_name(identifier)] = identifier
+    return identifier
 
 
-def serialize(initializer: Initializer) -> dict[str, Any]:
-    return {"class": type(initializer).__name__, "config": initializer.get_config()}
+def serialize(initializer: Callable[..., Any]) -> dict[str, Any]:
+    """What `get` makes the same initializer of, in types that JSON has."""
+    if isinstance(initializer, Initializer):
+        return {"class": type(initializer).__name__, "config": initializer.get_config()}
+    return {"class": _name(initializer), "config": {}}
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -1,9 +1,12 @@
 """Losses: what training makes small. Each gives its value and the gradient for the model's output in one call.
 
-Cross-entropy of class probabilities, for labels (sparse) and for one-hot rows. Given the scores before a softmax
+Cross-entropy of class probabilities, for labels (sparse) and for one-hot rows, of single probabilities (binary), and the
+squared and absolute error. Given the scores before a softmax
 ("logits") it is computed from them directly: the gradient is then p - y, and no logarithm of zero can occur.
 """
 
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,23 +15,24 @@ from .ops import Ops, get_ops
 from .ops.reference import Array
 
 
-class _CrossEntropy:
-    """-Σ_k t_k log p_k, the mean over the batch.
+class Loss:
+    """Base of all losses. One of your own defines `value_and_gradient`; or `terms`, for a loss that is a mean of terms.
 
-    With `from_logits` the predictions are scores whose softmax is p; else they are probabilities. `label_smoothing` ε
-    moves the targets t towards even odds: t (1 - ε) + ε / K (Szegedy et al., 2015).
+    `reduction` is "sum_over_batch_size", the mean over the batch, or "sum".
     """
 
-    name = ""
+    name = "loss"
+    from_logits = False  # whether predictions are scores, which the loss brings between 0 and 1 itself
+    fuses_softmax = False  # whether it takes the scores before a model's last softmax
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
-        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+        if reduction not in ("sum_over_batch_size", "sum"):
+            raise ValueError(f"reduction must be 'sum_over_batch_size' or 'sum', not {reduction!r}")
+        self.reduction, self.name = reduction, name or type(self).name
 
-    def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
-        """The targets as rows (N, K) of probabilities."""
-        raise TypeError(f"{type(self).__name__} does not define one_hot")
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        """For targets and predictions (N, …, K): losses (N, …), means over the last axis, and their gradient (N, …, K)."""
+        raise TypeError(f"{type(self).__name__} does not define terms(targets, y_pred, xp)")
 
     def value_and_gradient(
         self,
@@ -39,17 +43,150 @@ class _CrossEntropy:
         from_logits: bool | None = None,
         ops: Ops | None = None,
     ) -> tuple[float, Array]:
-        """The loss and its gradient for `y_pred` (N, K): Σ_n w_n · loss_n / N, the weights w being 1 unless given."""
+        """The loss, a number, and its gradient for `y_pred` (N, …): Σ_n w_n · loss_n / N, where w_n is 1 unless given."""
         ops = ops or get_ops("cpu")
-        if y_pred.ndim != 2:
-            raise ValueError(f"{self.name} expects predictions of shape (batch, classes), got {tuple(y_pred.shape)}")
-        N, K = y_pred.shape
-        targets = self.one_hot(np.asarray(y_true), K)
-        if len(targets) != N:
-            raise ValueError(f"{self.name}: {N} predictions but {len(targets)} targets")
-        targets = ops.array(targets * (1 - self.label_smoothing) + self.label_smoothing / K, y_pred.dtype)
-        weights = np.ones(N) if sample_weight is None else np.asarray(sample_weight, float).reshape(N)
-        weights = ops.array(weights / N, y_pred.dtype)
+        losses, gradient = self.terms(ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype), y_pred, ops.xp)
+        weights = ops.array(self.weights(sample_weight, losses.shape), y_pred.dtype)
+        return float((losses * weights).sum()), gradient * weights[..., None]
+
+    def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
+        """The targets in the shape of the predictions; ValueError where they do not fit."""
+        y_true = np.asarray(y_true)
+        if y_true.ndim == len(shape) - 1 and shape[-1] == 1:
+            y_true = y_true[..., None]
+        if y_true.shape[1:] != tuple(shape[1:]) or shape[0] not in (None, len(y_true)):
+            raise ValueError(f"{self.name}: predictions of shape {tuple(shape)} but targets of shape {y_true.shape}")
+        return y_true
+
+    def weights(self, sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """What each term counts, in their shape (N, …)."""
+        terms = 1 if self.reduction == "sum" else max(1, prod(shape))
+        if sample_weight is None:
+            return np.full(shape, 1 / terms)
+        weight = np.asarray(sample_weight, float)
+        if weight.size == shape[0]:
+            weight = weight.reshape(-1, *[1] * (len(shape) - 1))
+        elif weight.shape != shape:
+            raise ValueError(f"{self.name}: expected a weight per sample, {shape[0]} numbers, got shape {weight.shape}")
+        return np.broadcast_to(weight / terms, shape)
+
+    def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> float:
+        """The loss of predictions (N, …)."""
+        return self.value_and_gradient(y_true, np.asarray(y_pred), sample_weight)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, in types that JSON has."""
+        return {"reduction": self.reduction, "name": self.name}
+
+
+class MeanSquaredError(Loss):
+    """(p - t)², the mean over the last axis and the batch."""
+
+    name = "mean_squared_error"
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        difference = y_pred - targets
+        return (difference**2).mean(axis=-1), 2 * difference / y_pred.shape[-1]
+
+
+class MeanAbsoluteError(Loss):
+    """|p - t|, the mean over the last axis and the batch."""
+
+    name = "mean_absolute_error"
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        difference = y_pred - targets
+        return xp.abs(difference).mean(axis=-1), xp.sign(difference) / y_pred.shape[-1]
+
+
+class BinaryCrossentropy(Loss):
+    """-(t log p + (1 - t) log(1 - p)), the mean over the last axis and the batch; t and p from 0 to 1.
+
+    With `from_logits` p is the sigmoid of the predictions; else it is kept within [1e-7, 1 - 1e-7], as in Keras.
+    `label_smoothing` ε moves the targets: t (1 - ε) + ε / 2.
+    """
+
+    name = "binary_crossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        _check_smoothing(label_smoothing, axis)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        t = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        if self.from_logits:  # log(1 + e^z) - t z, which neither overflows nor loses digits
+            small = xp.exp(-xp.abs(y_pred))
+            losses = xp.maximum(y_pred, 0) - t * y_pred + xp.log1p(small)
+            sigmoid = xp.where(y_pred >= 0, 1 / (1 + small), small / (1 + small))
+            return losses.mean(axis=-1), (sigmoid - t) / y_pred.shape[-1]
+        p = xp.clip(y_pred, y_pred.dtype.type(1e-7), y_pred.dtype.type(1 - 1e-7))
+        losses = -(t * xp.log(p) + (1 - t) * xp.log1p(-p))
+        return losses.mean(axis=-1), xp.where(p == y_pred, (p - t) / (p * (1 - p)), 0) / y_pred.shape[-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+
+
+def _check_smoothing(label_smoothing: float, axis: int) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
+    if axis != -1:
+        raise ValueError(f"only the last axis, -1, can hold the classes, not axis {axis}")
+
+
+class _CrossEntropy(Loss):
+    """-Σ_k t_k log p_k, the mean over the batch.
+
+    With `from_logits` the predictions are scores whose softmax is p; else they are probabilities. `label_smoothing` ε
+    moves the targets t towards even odds: t (1 - ε) + ε / K (Szegedy et al., 2015).
+    """
+
+    fuses_softmax = True
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        _check_smoothing(label_smoothing, axis)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
+        """The targets as rows (N, K) of probabilities."""
+        raise TypeError(f"{type(self).__name__} does not define one_hot")
+
+    def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
+        if len(shape) != 2:
+            raise ValueError(f"{self.name} expects predictions of shape (batch, classes), got {tuple(shape)}")
+        targets = self.one_hot(np.asarray(y_true), shape[1])
+        if shape[0] not in (None, len(targets)):
+            raise ValueError(f"{self.name}: {shape[0]} predictions but {len(targets)} targets")
+        return targets * (1 - self.label_smoothing) + self.label_smoothing / shape[1]
+
+    def value_and_gradient(
+        self,
+        y_true: Any,
+        y_pred: Array,
+        sample_weight: Any = None,
+        *,
+        from_logits: bool | None = None,
+        ops: Ops | None = None,
+    ) -> tuple[float, Array]:
+        ops = ops or get_ops("cpu")
+        targets = ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype)
+        weights = ops.array(self.weights(sample_weight, (len(y_pred),)), y_pred.dtype)
         if self.from_logits if from_logits is None else from_logits:
             losses, saved = ops.softmax_cross_entropy(y_pred, targets)
             gradient = ops.softmax_cross_entropy_backward(weights, saved)
@@ -58,12 +195,8 @@ class _CrossEntropy:
             gradient = ops.cross_entropy_backward(weights, saved)
         return float((losses * weights).sum()), gradient
 
-    def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> float:
-        """The loss of predictions (N, K)."""
-        return self.value_and_gradient(y_true, np.asarray(y_pred), sample_weight)[0]
-
     def get_config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        return super().get_config() | {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
 
 
 class CategoricalCrossentropy(_CrossEntropy):
@@ -84,8 +217,19 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
     name = "sparse_categorical_crossentropy"
 
-    def __init__(self, from_logits: bool = False, *, label_smoothing: float = 0.0) -> None:
-        super().__init__(from_logits, label_smoothing)
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = None,
+        *,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        if ignore_class is not None:
+            raise ValueError("ignore_class cannot be given: leave these samples out, or give them a sample_weight of 0")
+        super().__init__(from_logits, label_smoothing, axis, reduction, name)
 
     def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
         if y_true.size != len(y_true):
@@ -101,21 +245,62 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         return np.eye(classes)[labels.astype(int)]
 
 
-CLASSES = {cls.name: cls for cls in (CategoricalCrossentropy, SparseCategoricalCrossentropy)}
-Loss = _CrossEntropy
+CLASSES: dict[str, type[Loss]] = {
+    cls.name: cls
+    for cls in (
+        CategoricalCrossentropy, SparseCategoricalCrossentropy, BinaryCrossentropy, MeanSquaredError, MeanAbsoluteError,
+    )
+}  # fmt: skip
+SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
-def get(identifier: Any) -> Loss:
-    """A loss from its name or its class's name, from what `serialize` returned, or itself."""
-    if isinstance(identifier, Loss):
+def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
+    """The loss of every sample, as a function; `compile` takes it for its class."""
+
+    def losses(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
+        loss: Any = cls(**options)
+        y_pred = np.asarray(y_pred)
+        y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
+        targets = np.asarray(loss.targets_of(y_true, y_pred.shape), y_pred.dtype)
+        if not isinstance(loss, _CrossEntropy):
+            return np.asarray(loss.terms(targets, y_pred, np)[0])
+        ops = get_ops("cpu")
+        return (ops.softmax_cross_entropy if loss.from_logits else ops.cross_entropy)(y_pred, targets)[0]
+
+    losses.__name__ = losses.__qualname__ = cls.name
+    losses.__doc__ = f"The loss of `{cls.__name__}` for every sample: predictions (N, …, K) to (N, …)."
+    return losses
+
+
+categorical_crossentropy = _function(CategoricalCrossentropy)
+sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)
+binary_crossentropy = _function(BinaryCrossentropy)
+mean_squared_error = mse = _function(MeanSquaredError)
+mean_absolute_error = mae = _function(MeanAbsoluteError)
+FUNCTIONS = {function: function.__name__ for function in (
+    categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, mean_squared_error, mean_absolute_error,
+)}  # fmt: skip
+
+
+def get(identifier: Any) -> Any:
+    """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself."""
+    if isinstance(identifier, Loss) or hasattr(identifier, "value_and_gradient") and not isinstance(identifier, type):
         return identifier
     if isinstance(identifier, dict):
         return CLASSES[identifier["name"]](**identifier["config"])
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        return identifier()
+    if callable(identifier) and identifier not in FUNCTIONS:
+        name = getattr(identifier, "__name__", identifier)
+        raise ValueError(
+            f"the loss {name!r} is a function without a gradient: make a subclass of Loss whose `terms` gives both"
+        )
+    name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else identifier
     names = CLASSES | {cls.__name__: cls for cls in CLASSES.values()}
-    if identifier not in names:
+    if name not in names:
         raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}")
-    return names[identifier]()
+    return names[name]()
 
 
 def serialize(loss: Loss) -> dict[str, Any]:
-    return {"name": loss.name, "config": loss.get_config()}
+    return {"name": type(loss).name, "config": loss.get_config()}

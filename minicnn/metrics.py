@@ -1,9 +1,15 @@
-"""Metrics: what people look at during and after training."""
+"""Metrics: what people look at during and after training.
+
+A metric is asked for by name (`metrics=["accuracy"]`), as an object, or as a function of y_true and y_pred that gives a
+number for every sample.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from . import losses
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -12,9 +18,32 @@ def labels_of(y: Any) -> np.ndarray:
     return y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
 
 
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndarray:
+    """The share of the K predictions of a sample that lie on the right side of `threshold`; (N, K) to (N,)."""
+    y_pred = np.asarray(y_pred)
+    right = np.asarray(y_true).reshape(y_pred.shape) == (y_pred > threshold)
+    return right.reshape(len(y_pred), -1).mean(axis=1)
+
+
 def accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
-    """1.0 for every sample whose most likely class is the true one, else 0.0; shape (N,)."""
+    """1.0 for every sample whose most likely class is the true one, else 0.0; shape (N,).
+
+    Where the model has one output only, that is a probability, and 0.5 parts the two classes.
+    """
+    if np.ndim(y_pred) == 2 and np.shape(y_pred)[1] == 1:
+        return binary_accuracy(y_true, y_pred)
     return (labels_of(y_true) == labels_of(y_pred)).astype(float)
+
+
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarray:
+    """1.0 for every sample with fewer than k classes more likely than the true one, else 0.0; (N, K) to (N,)."""
+    y_pred = np.asarray(y_pred)
+    true = np.take_along_axis(y_pred, labels_of(y_true).astype(int)[:, None], axis=1)  # (N, 1)
+    return ((y_pred > true).sum(axis=1) < k).astype(float)
+
+
+categorical_accuracy = sparse_categorical_accuracy = accuracy
+sparse_top_k_categorical_accuracy = top_k_categorical_accuracy
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> np.ndarray:
@@ -23,15 +52,150 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> np.ndarray:
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-BY_NAME: dict[str, Callable[[Any, Any], np.ndarray]] = {
+class Metric:
+    """Base of all metrics. One of your own defines `update_state`, `result` and `reset_state`."""
+
+    of_scores = False  # whether scores serve as well as the probabilities that a last softmax makes of them
+
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        self.name = name or type(self).__name__.lower()
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        raise TypeError(f"{type(self).__name__} does not define reset_state()")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Takes in a batch."""
+        raise TypeError(f"{type(self).__name__} does not define update_state(y_true, y_pred, sample_weight)")
+
+    def result(self) -> float:
+        """The metric over all batches since `reset_state`."""
+        raise TypeError(f"{type(self).__name__} does not define result()")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        self.update_state(y_true, y_pred, sample_weight)
+        return float(self.result())
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, in types that JSON has."""
+        return {"name": self.name}
+
+
+class MeanMetric(Metric):
+    """The mean over all samples of `values(y_true, y_pred)` (N,): by default of the function it is made of."""
+
+    def __init__(
+        self, fn: Callable[..., Any] | None = None, name: str | None = None, dtype: Any = None, **options: Any
+    ) -> None:
+        super().__init__(name or getattr(fn, "__name__", None), dtype)
+        self.fn, self.options = fn, options
+        self.reset_state()
+
+    def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        assert self.fn is not None
+        return np.asarray(self.fn(y_true, y_pred, **self.options), float)
+
+    def reset_state(self) -> None:
+        self.total, self.weight = 0.0, 0.0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, batches: int = 1) -> None:
+        """Takes in a batch, or `batches` of equal size, whose sums are taken one by one."""
+        values = self.values(np.asarray(y_true), np.asarray(y_pred)).reshape(len(y_pred), -1).mean(axis=1)
+        weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1)
+        for total, weight in zip((values * weights).reshape(batches, -1), weights.reshape(batches, -1), strict=True):
+            self.total += float(total.sum())
+            self.weight += float(weight.sum())
+
+    def result(self) -> float:
+        return self.total / self.weight if self.weight else 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self.options
+
+
+def _metric(name: str, fn: Callable[..., Any], of_scores: bool = False, /, **defaults: Any) -> type[MeanMetric]:
+    """The class of a metric that is the mean of a function, with the arguments that this may be given."""
+    label = getattr(fn, "__name__", name)
+
+    def __init__(self: Any, *arguments: Any, name: str | None = None, dtype: Any = None, **options: Any) -> None:
+        options = dict(zip(defaults, arguments, strict=False)) | options
+        if unknown := sorted(set(options) - set(defaults)):
+            raise TypeError(
+                f"{type(self).__name__} has no argument {unknown[0]!r}; it has {', '.join(defaults) or 'none'}"
+            )
+        MeanMetric.__init__(self, fn, name or self.label, dtype, **defaults | options)
+
+    words = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+    about = f"The mean of `{label}` over all samples."
+    return type(name, (MeanMetric,), {"__init__": __init__, "__doc__": about, "of_scores": of_scores, "label": words})
+
+
+def _equal(y_true: Any, y_pred: Any) -> np.ndarray:
+    return np.asarray(np.asarray(y_true).reshape(np.shape(y_pred)) == y_pred, float)
+
+
+Accuracy = _metric("Accuracy", _equal)
+BinaryAccuracy = _metric("BinaryAccuracy", binary_accuracy, threshold=0.5)
+CategoricalAccuracy = _metric("CategoricalAccuracy", accuracy, True)
+SparseCategoricalAccuracy = _metric("SparseCategoricalAccuracy", accuracy, True)
+TopKCategoricalAccuracy = _metric("TopKCategoricalAccuracy", top_k_categorical_accuracy, True, k=5)
+SparseTopKCategoricalAccuracy = _metric("SparseTopKCategoricalAccuracy", top_k_categorical_accuracy, True, k=5)
+MeanSquaredError = _metric("MeanSquaredError", losses.mean_squared_error)
+MeanAbsoluteError = _metric("MeanAbsoluteError", losses.mean_absolute_error)
+BinaryCrossentropy = _metric("BinaryCrossentropy", losses.binary_crossentropy, from_logits=False, label_smoothing=0.0)
+CategoricalCrossentropy = _metric(
+    "CategoricalCrossentropy", losses.categorical_crossentropy, from_logits=False, label_smoothing=0.0
+)
+SparseCategoricalCrossentropy = _metric(
+    "SparseCategoricalCrossentropy", losses.sparse_categorical_crossentropy, from_logits=False
+)
+
+CLASSES: dict[str, type[MeanMetric]] = {
+    cls.__name__: cls
+    for cls in (
+        Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, TopKCategoricalAccuracy,
+        SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError, BinaryCrossentropy, CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+    )
+}  # fmt: skip
+OF_SCORES = (accuracy, top_k_categorical_accuracy)
+BY_NAME: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
     "acc": accuracy,
+    "binary_accuracy": binary_accuracy,
     "categorical_accuracy": accuracy,
     "sparse_categorical_accuracy": accuracy,
+    "top_k_categorical_accuracy": top_k_categorical_accuracy,
+    "sparse_top_k_categorical_accuracy": top_k_categorical_accuracy,
+    **{function.__name__: function for function in losses.FUNCTIONS},
+    "mse": losses.mean_squared_error,
+    "mae": losses.mean_absolute_error,
 }
 
 
-def get(name: str) -> Callable[[Any, Any], np.ndarray]:
-    if str(name).lower() not in BY_NAME:
-        raise ValueError(f"unknown metric {name!r}; expected one of {', '.join(BY_NAME)}")
-    return BY_NAME[name.lower()]
+def get(identifier: Any) -> Any:
+    """A metric from its name, a function, what `serialize` returned, or itself: always an object with the three methods."""
+    if isinstance(identifier, dict):
+        return CLASSES[identifier["class_name"]](**identifier["config"])
+    if isinstance(identifier, type) and issubclass(identifier, Metric):
+        return identifier()
+    if hasattr(identifier, "update_state"):
+        return identifier
+    if isinstance(identifier, str) and identifier in CLASSES:
+        return CLASSES[identifier]()
+    function = identifier if callable(identifier) else BY_NAME.get(str(identifier).lower())
+    if function is None:
+        raise ValueError(f"unknown metric {identifier!r}; expected one of {', '.join(BY_NAME)}")
+    metric = MeanMetric(function, name=identifier if isinstance(identifier, str) else None)
+    metric.of_scores = function in OF_SCORES
+    return metric
+
+
+def serialize(metric: Any) -> Any:
+    """What `get` makes the metric of again, in types that JSON has; ValueError for one of your own."""
+    if isinstance(metric, str):
+        return metric
+    if type(metric).__name__ not in CLASSES:
+        name = getattr(metric, "name", getattr(metric, "__name__", metric))
+        raise ValueError(f"the metric {name!r} is not one of minicnn.metrics, and cannot be saved")
+    return {"class_name": type(metric).__name__, "config": metric.get_config()}

@@ -4,6 +4,7 @@ All trainable parameters lie in one flat buffer, of which the layers hold views,
 step is one call.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import engine, losses, optimizers, saving, training
+from . import engine, keras_format, losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .callbacks import Callback, History
 from .layers.activation import Activation, Softmax
-from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer
+from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor
 from .layers.reshaping import Input
 from .ops import Ops, get_ops
 from .ops.reference import Array
@@ -39,8 +40,9 @@ class Sequential:
         self.history: History | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
-        self.metrics: list[str] = []
+        self.metrics: list[Any] = []
         self.stop_training = False
+        self.initial_epoch = self.initial_step = 0  # where `fit` begins
         self._flat: tuple[Array, Array] | None = None
         self._views: list[tuple[Parameter, Array]] = []
         self._engine = engine.Engine()
@@ -66,6 +68,8 @@ class Sequential:
             layer.build()
         elif self._layers and self._layers[-1].built:
             _build(layer, self._layers[-1].output_shape)
+        elif not self._layers and layer.given_shape is not None:
+            _build(layer, layer.given_shape)
         self._layers.append(layer.to(self.ops))
         self._flat = None
 
@@ -105,8 +109,12 @@ class Sequential:
         starts = np.cumsum([0, *(-(-prod(p.shape) // ALIGNMENT) * ALIGNMENT for p in parameters)])
         dtype = parameters[0].data.dtype if parameters else np.dtype("float32")
         values, gradients = self.ops.zeros((int(starts[-1]),), dtype), self.ops.zeros((int(starts[-1]),), dtype)
-        for parameter, start in zip(parameters, starts, strict=False):
-            part = slice(start, start + prod(parameter.shape))
+        spans = [
+            (p, slice(int(start), int(start) + prod(p.shape))) for p, start in zip(parameters, starts, strict=False)
+        ]
+        if self.optimizer is not None:
+            self.optimizer.spans = spans
+        for parameter, part in spans:
             values[part] = parameter.data.reshape(-1)
             parameter.bind(values[part].reshape(parameter.shape), gradients[part].reshape(parameter.shape))
         self._views = [(parameter, parameter.data) for parameter in parameters]
@@ -196,7 +204,10 @@ class Sequential:
 
     @property
     def ends_with_softmax(self) -> bool:
+        """Whether the last layer is a softmax which the loss takes over."""
         last = self._layers[-1]
+        if self.loss is not None and not getattr(self.loss, "fuses_softmax", False):
+            return False
         return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
 
     def forward(self, x: Array, training: bool = False, scores: bool = False) -> Array:
@@ -237,20 +248,27 @@ class Sequential:
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
-        *,
-        metrics: str | Iterable[str] | None = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Chooses how to train: an optimizer, a loss and metrics, as objects or by name.
 
-        With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it.
+        With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it. The last
+        three are there for Keras' sake: all kernels are compiled, and how many steps are done at once `fit` decides.
         """
+        for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
+            if value:
+                raise ValueError(f"compile cannot take {name}: a model has one output, and metrics count samples alike")
         self.run_eagerly = run_eagerly
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
-        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics or [])
-        for name in self.metrics:
-            all_metrics.get(name)
+        self.metrics = list(metrics or []) if metrics is None or isinstance(metrics, list | tuple | set) else [metrics]
+        self.named_metrics()  # says which is unknown
         self._flat = None
 
     def loss_of(self, y_true: Any, scores: Array, sample_weight: Any = None) -> tuple[float, Array]:
@@ -265,7 +283,13 @@ class Sequential:
         scores = self.forward(self.as_input(x), training=True, scores=True)
         loss, dscores = self.loss_of(y, scores, sample_weight)
         self.backward(dscores, scores=True, input_gradient=False)
-        return loss, scores
+        return loss + self.penalty(gradients=True), scores
+
+    def penalty(self, gradients: bool = False) -> float:
+        """What the regularizers of all trained parameters add to the loss; with `gradients`, theirs are added to these."""
+        punished = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
+        found = [p.regularizer.penalize(self.ops, p.data, p.gradient if gradients else None) for p in punished]  # type: ignore[union-attr]
+        return sum(found) if found else 0
 
     def train_step(
         self, x: np.ndarray, y: Any, sample_weight: Any = None, rows: np.ndarray | None = None
@@ -324,13 +348,23 @@ class Sequential:
             raise ValueError("the model has no loss: call compile(optimizer, loss) first")
         self.build((None, *x.shape[1:]))
         assert self._flat is not None
-        if not self.optimizer.state or next(iter(self.optimizer.state.values())).shape != self._flat[0].shape:
-            self.optimizer.build(self._flat[0], self.ops)
+        self.optimizer.prepare(self._flat[0], self.ops)
         return self._engine.run(self, images, "train") if self._uses_engine else None
 
     @property
     def _uses_engine(self) -> bool:
         return not self.run_eagerly and engine.usable(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """Says what a method that Keras has dropped is called today."""
+        today = {
+            "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
+            "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)",
+        }.get(name)  # fmt: skip
+        if name.startswith("__"):
+            raise AttributeError(name)
+        message = f"a model has no attribute {name!r}" + (f": Keras 3 has dropped it, use {today}" if today else "")
+        raise AttributeError(message)
 
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and the scores of a batch, without training."""
@@ -338,9 +372,9 @@ class Sequential:
         if self._uses_engine and self.loss is not None:
             with self._engine.lock:
                 run = self._engine.run(self, len(x), "evaluate")
-                return float(run(x, None, y, sample_weight)[0]), run.result.copy()
+                return float(run(x, None, y, sample_weight)[0]) + self.penalty(), run.result.copy()
         scores = self.forward(self.as_input(x), scores=True)
-        return self.loss_of(y, scores, sample_weight)[0], self.ops.numpy(scores)
+        return self.loss_of(y, scores, sample_weight)[0] + self.penalty(), self.ops.numpy(scores)
 
     def outputs_of(self, x: np.ndarray) -> np.ndarray:
         """The output for a batch."""
@@ -354,6 +388,22 @@ class Sequential:
             run(x, None)
             return run.result.copy()
 
+    def named_metrics(self) -> dict[str, Any]:
+        """The metrics as objects, by the names under which they are reported."""
+        found: dict[str, Any] = {}
+        for identifier in self.metrics:
+            metric = all_metrics.get(identifier)
+            name = metric.name
+            while name in found:
+                name += "_1"
+            found[name] = metric
+        return found
+
+    def check_targets(self, y: Any) -> None:
+        """Raises ValueError for targets that do not fit the loss and the output."""
+        if self.loss is not None and hasattr(self.loss, "targets_of"):
+            self.loss.targets_of(y, (None, *self.output_shape[1:]))
+
     def train_on_batch(
         self,
         x: Any,
@@ -365,58 +415,95 @@ class Sequential:
         """One step on one batch; returns the loss, [loss, metrics …] if there are metrics, or a dictionary of them."""
         x, y, sample_weight = training.checked(x, y, sample_weight)
         loss, scores = self.train_step(x, y, training.weights_of(y, sample_weight, class_weight))
-        values = [float(all_metrics.get(name)(y, scores).mean()) for name in self.metrics]
-        if return_dict:
-            return dict(zip(["loss", *self.metrics], [loss, *values], strict=True))
-        return [loss, *values] if values else loss
+        return self._report(loss, y, scores, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The same without training."""
+        x, y, sample_weight = training.checked(x, y, sample_weight)
+        loss, scores = self.scores_of(x, y, sample_weight)
+        return self._report(loss, y, scores, return_dict)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """The output for one batch."""
+        return np.array(self.outputs_of(training.checked(x)[0]))
+
+    def _report(self, loss: float, y: Any, scores: np.ndarray, return_dict: bool) -> Any:
+        means = training.RunningMeans(self)
+        means.add([loss], y, scores)
+        logs = means.logs() | {"loss": loss}
+        return logs if return_dict else list(logs.values()) if len(logs) > 1 else loss
 
     def fit(
         self,
-        x: Any,
-        y: Any,
+        x: Any = None,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Iterable[Callback] | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
     ) -> History:
         """Trains for `epochs` passes over x (N, …) and y, and returns the history of loss and metrics.
 
-        A batch has 32 samples unless told. `validation_split` keeps the last share of the samples, before shuffling,
-        for validation. `verbose`: 1 a progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2.
-        ValueError for data that do not fit the model, each other or the batch.
+        A batch has 32 samples unless told. x may also give batches (x, y) or (x, y, sample_weight): an iterator such as
+        `ImageDataGenerator.flow`, or a sequence of them. `steps_per_epoch` ends an epoch after so many batches.
+        `validation_split` keeps the last share of the samples, before shuffling, for validation; `validation_data` is
+        (x, y), (x, y, sample_weight) or something that gives batches, and looked at after every `validation_freq`-th
+        epoch. `verbose`: 1 a progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError
+        for data that do not fit the model, each other or the batch.
         """
+        callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
-            initial_epoch,
+            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
         )  # fmt: skip
 
     def evaluate(
         self,
-        x: Any,
-        y: Any,
+        x: Any = None,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them.
 
-        `verbose` is there for Keras' sake: nothing is printed.
+        x is an array, or gives batches as for `fit`. `verbose` is there for Keras' sake: nothing is printed.
         """
-        logs = training.evaluate(self, x, y, sample_weight, batch_size)
+        logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
         if return_dict:
             return logs
         return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = "auto") -> np.ndarray:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
+    ) -> np.ndarray:
         """The output for all samples, as a NumPy array; nothing is printed, whatever `verbose` says."""
-        return training.predict(self, x, batch_size)
+        return training.predict(self, x, batch_size, steps, self._listening(callbacks))
+
+    def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
+        """The callbacks, which know the model."""
+        listeners = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        for listener in listeners:
+            listener.set_model(self)
+        return listeners
 
     # ------------------------------------------------------------------ weights
 
@@ -433,9 +520,67 @@ class Sequential:
             layer.set_weights([next(rest) for _ in layer.parameters])
 
     def save(self, path: str | Path) -> None:
-        """Writes weights, architecture, optimizer and its state into one file, for `load_model`."""
+        """Writes weights, architecture, optimizer and its state into one file, for `load_model`.
+
+        Named `….keras` it is in Keras 3's own format, which `keras.models.load_model` reads (this needs h5py), else in
+        that of safetensors. DataError where the file cannot be written, and ValueError for what Keras does not have.
+        """
         self.build()
         saving.save_model(self, path)
+
+    def save_weights(self, path: str | Path) -> None:
+        """Writes the weights alone; named `….weights.h5` in Keras 3's own format, with the state of the optimizer."""
+        self.build()
+        saving.save_weights(self, path)
+
+    def load_weights(self, path: str | Path, skip_mismatch: bool = False) -> None:
+        """Takes over the weights of a file that `save_weights` or `save` wrote, or Keras 3, layer by layer.
+
+        In Keras' formats the layers of each class are matched in their order, else all layers that have parameters. A
+        `.weights.h5` or `.keras` file also sets the optimizer, if that has made a step. ValueError where shapes differ;
+        with `skip_mismatch` such layers keep their weights, and a warning names them.
+        """
+        self.build()
+        saving.load_weights(self, path, skip_mismatch)
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, layers and input shape as Keras writes them, for `from_config`."""
+        config: dict[str, Any] = keras_format.config_of(self)["config"]
+        return config
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
+        """A new model, not compiled, of the layers that `get_config` described."""
+        return keras_format.model_of({"class_name": "Sequential", "config": config}, custom_objects)
+
+    def to_json(self) -> str:
+        """The layers and what was compiled, as Keras writes them; `keras.models.model_from_json` reads it."""
+        return json.dumps(keras_format.config_of(self))
+
+
+class Model(Sequential):
+    """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
+
+    ValueError where the output does not come from that input, or more than one of either is given.
+    """
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str = "functional") -> None:
+        if inputs is None or outputs is None:
+            raise ValueError(
+                "expected Model(inputs, outputs); a model with a call of its own is not there: make a Layer of it, with forward and backward"
+            )
+        for role, given in (("input", inputs), ("output", outputs)):
+            if isinstance(given, list | tuple | dict) and len(given) != 1:
+                raise ValueError(f"a model is one chain of layers here, with one {role}, not {len(given)}")
+        inputs, outputs = (given[0] if isinstance(given, list | tuple) else given for given in (inputs, outputs))
+        start = inputs.layer if isinstance(inputs, Tensor) else inputs
+        layers, tensor = [], outputs
+        while isinstance(tensor, Tensor) and tensor.source is not None:
+            layers.append(tensor.layer)
+            tensor = tensor.source
+        if not isinstance(tensor, Tensor) or tensor.layer is not start:
+            raise ValueError("the output of a Model must be made from its input, layer by layer")
+        super().__init__([start, *reversed(layers)], name)
 
 
 def _build(layer: Layer, shape: Sequence[int | None]) -> None:
@@ -449,5 +594,18 @@ def _build(layer: Layer, shape: Sequence[int | None]) -> None:
 
 
 def load_model(path: str | Path, custom_objects: Mapping[str, type[Layer]] | None = None) -> Sequential:
-    """The model that `save` wrote; `custom_objects` maps the class names of layers of your own to their classes."""
+    """The model that `save` wrote, or Keras 3 in a file `….keras`; `custom_objects` has classes of your own by their names.
+
+    ValueError, naming the file, for a damaged one, and for what minicnn does not have: branches, unknown layers, …
+    """
     return saving.load_model(path, custom_objects)
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
+    """A new model as `Sequential.to_json`, or that of Keras 3, described it; with new weights."""
+    return keras_format.model_of(json.loads(json_string), custom_objects)
+
+
+def clone_model(model: Sequential, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
+    """A model of the same layers, not compiled, with new weights."""
+    return Sequential.from_config(model.get_config(), custom_objects)

@@ -1,16 +1,19 @@
 """Models on disk: one safetensors file with all weights and moments, and the architecture as JSON in its header.
 
-The file appears whole or not at all, and what was there before stays until then.
+Names that end in `.keras` or `.weights.h5` are those of Keras' own formats (`keras_format`). A file appears whole or not
+at all, and what was there before stays until then.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import losses, optimizers
+from . import keras_format, losses, metrics, optimizers
 from .data.files import write_bytes
 
 if TYPE_CHECKING:
@@ -20,13 +23,31 @@ if TYPE_CHECKING:
 
 def save_model(model: "Sequential", path: str | Path) -> None:
     """See `Sequential.save`. Raises DataError (a ValueError) where the file cannot be written."""
-    from safetensors.numpy import save
-
-    tensors = {parameter.name: model.ops.numpy(parameter.data) for parameter in model.parameters}
+    if str(path).endswith(".keras"):
+        return keras_format.save_model(model, path)
+    tensors = _weights(model)
     if model.optimizer is not None:
         tensors |= {f"optimizer/{name}": model.ops.numpy(moment) for name, moment in model.optimizer.state.items()}
+    _write(path, tensors, describe(model) | {"weights": list(_weights(model))})
+
+
+def save_weights(model: "Sequential", path: str | Path) -> None:
+    """See `Sequential.save_weights`. Raises DataError (a ValueError) where the file cannot be written."""
+    if str(path).endswith(".weights.h5"):
+        return keras_format.save_weights(model, path)
+    _write(path, _weights(model), {"weights": list(_weights(model))})
+
+
+def _weights(model: "Sequential") -> dict[str, np.ndarray]:
+    parameters = [parameter for layer in model.layers for parameter in keras_format.stored_parameters(layer)]
+    return {parameter.name: model.ops.numpy(parameter.data) for parameter in parameters}
+
+
+def _write(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+    from safetensors.numpy import save
+
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous, {"minicnn": json.dumps(describe(model))}))
+    write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
 
 
 def describe(model: "Sequential") -> dict[str, Any]:
@@ -36,7 +57,7 @@ def describe(model: "Sequential") -> dict[str, Any]:
         "seed": model.seed,
         "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model._layers],
         "input_shape": model.input_shape,
-        "metrics": model.metrics,
+        "metrics": [metrics.serialize(metric) for metric in model.metrics],
         "loss": None if model.loss is None else losses.serialize(model.loss),
         "optimizer": None,
     }
@@ -44,12 +65,55 @@ def describe(model: "Sequential") -> dict[str, Any]:
         header["optimizer"] = optimizers.serialize(model.optimizer) | {
             "iterations": model.optimizer.iterations,
             "moments": list(model.optimizer.state),
+            "excluded": [p.name for p in model.trainable_parameters if not model.optimizer.decays(p)],
         }
     return header
 
 
 def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
     """See `minicnn.load_model`. Raises ValueError, naming the file, for one that is not a whole saved model."""
+    if str(path).endswith(".keras"):
+        return keras_format.load_model(path, custom_objects)
+    header, tensors = _read(path)
+    try:
+        return _restore(header, tensors, custom_objects or {})
+    except KeyError as error:
+        raise ValueError(f"{path}: the file is damaged: {error} is missing or unknown") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: the model cannot be restored: {error}") from error
+
+
+def load_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = False) -> None:
+    """See `Sequential.load_weights`. Raises ValueError, naming the file, for weights that do not fit."""
+    if str(path).endswith((".keras", ".weights.h5")):
+        left_out = keras_format.load_weights(model, path, skip_mismatch)
+    else:
+        header, tensors = _read(path)
+        try:
+            left_out = _set_weights(model, header, tensors, skip_mismatch)
+        except KeyError as error:
+            raise ValueError(f"{path}: the file is damaged: {error} is missing") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+    for sentence in left_out:
+        warnings.warn(f"{path}: not loaded: {sentence}", stacklevel=3)
+
+
+def _set_weights(
+    model: "Sequential", header: dict[str, Any], tensors: dict[str, np.ndarray], skip_mismatch: bool
+) -> list[str]:
+    """Gives the layers with parameters, whatever their names, the tensors of those in the file; returns what did not fit."""
+    names = header.get("weights") or [parameter.name for parameter in model.parameters]
+    layers = [layer for layer in model.layers if layer.parameters]
+    stored = [[tensors[name] for name in group] for _, group in groupby(names, lambda name: name.rpartition("/")[0])]
+    if len(stored) != len(layers) and not skip_mismatch:
+        raise ValueError(f"the model has {len(layers)} layers with parameters, the file {len(stored)}")
+    stored += [[]] * (len(layers) - len(stored))
+    return keras_format.set_layers(list(zip(layers, stored, strict=False)), skip_mismatch)
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the tensors of a file of ours."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -65,11 +129,9 @@ def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | No
     if "minicnn" not in metadata:
         raise ValueError(f"{path}: a safetensors file, but not one of a minicnn model")
     try:
-        return _restore(json.loads(metadata["minicnn"]), tensors, custom_objects or {})
-    except KeyError as error:
-        raise ValueError(f"{path}: the file is damaged: {error} is missing or unknown") from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: the model cannot be restored: {error}") from error
+        return json.loads(metadata["minicnn"]), tensors
+    except ValueError as error:
+        raise ValueError(f"{path}: the file is damaged: {error}") from error
 
 
 def _restore(
@@ -99,8 +161,10 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
     model.seed = header["seed"]
     model.build(header["input_shape"])
     if header["optimizer"] is not None:
-        model.compile(optimizers.get(header["optimizer"]), header["loss"], metrics=header["metrics"])
+        model.compile(optimizers.get(header["optimizer"], custom_objects), header["loss"], metrics=header["metrics"])
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
+        excluded = header["optimizer"].get("excluded", [])
+        model.optimizer.exclude_from_weight_decay([p for p in model.parameters if p.name in excluded])
         model.optimizer.ops = model.ops
     return model

@@ -1,13 +1,14 @@
 """The training loop, and its relatives without training: fit, evaluate, predict.
 
-An epoch is one pass over the data in shuffled batches. The order of the samples is a function of the model's
-seed and of the number of steps trained before.
+An epoch is one pass over the data: over arrays in shuffled batches, where the order is a function of the model's seed and
+of the number of steps trained before; or over the batches that a generator gives.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,30 +18,165 @@ from .callbacks import Callback, History, ProgressBar
 if TYPE_CHECKING:
     from .models import Sequential
 
-
 PAUSE = 0.05  # seconds for which steps are done without looking at the progress bar, or at Ctrl-C
+Batch = tuple[Any, Any, Any, Any]  # x, y, sample weights, and which rows of x, or None for all
 
 
 class RunningMeans:
     """Means over the samples seen so far of the loss and of each metric."""
 
     def __init__(self, model: "Sequential") -> None:
-        self.metrics = {name: all_metrics.get(name) for name in model.metrics}
-        self.sums = dict.fromkeys(["loss", *self.metrics], 0.0)
-        self.samples = 0
+        self.metrics = {name: deepcopy(metric) for name, metric in model.named_metrics().items()}
+        for metric in self.metrics.values():
+            metric.reset_state()
+        self.softmax = model.ends_with_softmax
+        self.loss, self.samples = 0.0, 0
 
     def add(self, losses: list[float], y_true: np.ndarray, y_pred: np.ndarray) -> None:
-        """Adds one or more batches of equal size."""
+        """Adds one or more batches of equal size, given the scores of all."""
         samples = len(y_pred) // len(losses)
         self.samples += len(y_pred)
         for loss in losses:
-            self.sums["loss"] += loss * samples
-        for name, metric in self.metrics.items():
-            for value in metric(y_true, y_pred).reshape(len(losses), samples).sum(axis=1).tolist():
-                self.sums[name] += value
+            self.loss += loss * samples
+        probabilities = None
+        for metric in self.metrics.values():
+            found = y_pred
+            if self.softmax and not getattr(metric, "of_scores", False):
+                probabilities = softmax(y_pred) if probabilities is None else probabilities
+                found = probabilities
+            if isinstance(metric, all_metrics.MeanMetric):
+                metric.update_state(y_true, found, batches=len(losses))
+            else:
+                metric.update_state(y_true, found)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
-        return {prefix + name: total / self.samples for name, total in self.sums.items()}
+        found = {"loss": self.loss / max(1, self.samples)}
+        found |= {name: float(metric.result()) for name, metric in self.metrics.items()}
+        return {prefix + name: value for name, value in found.items()}
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+# ---------------------------------------------------------------------- where batches come from
+
+
+class Feed(Protocol):
+    """What `fit` takes batches from."""
+
+    @property
+    def steps(self) -> int | None:
+        """Of an epoch, where that is known."""
+
+    @property
+    def samples(self) -> int | None: ...
+
+    def begin(self, model: "Sequential", done: int = 0) -> None:
+        """Begins an epoch."""
+
+    def take(self, number: int, most: int) -> tuple[Batch, int] | None:
+        """The samples of batch `number` and of some that follow, `most` in all, and how many; None at the end."""
+
+    def end(self) -> None:
+        """Ends an epoch."""
+
+
+class Arrays:
+    """All samples in memory; with `shuffle` in another order each epoch."""
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        batch_size: int,
+        shuffle: bool,
+        steps: int | None,
+    ) -> None:
+        self.x, self.y, self.weights, self.batch_size, self.shuffle = x, y, weights, batch_size, shuffle
+        self.whole = len(x) // batch_size  # batches
+        batches = -(-len(x) // batch_size)
+        self.steps = batches if steps is None else min(batches, positive_integer("steps_per_epoch", steps))
+        self.samples = min(len(x), self.steps * batch_size)
+
+    def begin(self, model: "Sequential", done: int = 0) -> None:
+        self.order = np.arange(len(self.x))
+        if self.shuffle:
+            assert model.optimizer is not None
+            generator = np.random.Generator(np.random.Philox(key=[model.seed, model.optimizer.iterations - done]))
+            self.order = generator.permutation(len(self.x))
+
+    def take(self, number: int, most: int) -> tuple[Batch, int]:
+        together = max(1, min(most, self.whole - number, self.steps - number))  # the last batch may be a smaller one
+        rows = self.order[number * self.batch_size : (number + together) * self.batch_size]
+        return (self.x, self.y[rows], None if self.weights is None else self.weights[rows], rows), together
+
+    def end(self) -> None: ...
+
+
+class Stream:
+    """Batches (x, y) or (x, y, weights) from a generator or another iterator, or by number from a sequence."""
+
+    samples: int | None = None
+
+    def __init__(self, source: Any, steps: int | None, class_weight: Mapping[int, float] | None, shuffle: bool) -> None:
+        self.source, self.class_weight, self.shuffle = source, class_weight, shuffle
+        self.indexed = not hasattr(source, "__next__") and hasattr(source, "__getitem__")
+        self.steps = len(source) if steps is None and hasattr(source, "__len__") else steps
+        if self.steps is not None:
+            self.steps = positive_integer("steps_per_epoch", self.steps)
+        self.iterator: Iterator[Any] | None = None
+
+    def begin(self, model: "Sequential", done: int = 0) -> None:
+        if self.indexed:
+            self.order = np.arange(len(self.source))
+            if self.shuffle and model.optimizer is not None:
+                key = [model.seed, model.optimizer.iterations - done]
+                self.order = np.random.Generator(np.random.Philox(key=key)).permutation(self.order)
+            return
+        if self.iterator is None:
+            self.iterator = iter(self.source)
+        for _ in range(done):
+            next(self.iterator, None)
+
+    def take(self, number: int, most: int) -> tuple[Batch, int] | None:
+        if self.indexed:
+            found = self.source[int(self.order[number % len(self.order)])]
+        else:
+            assert self.iterator is not None
+            found = next(self.iterator, None)
+            if found is None and self.steps is not None:
+                raise ValueError(
+                    f"the generator has ended after {number} batches of this epoch; expected {self.steps} in every epoch"
+                )
+            if found is None:
+                return None
+        if not isinstance(found, tuple | list) or len(found) not in (2, 3):
+            raise ValueError("a generator must give (x, y) or (x, y, sample_weight) for every batch")
+        x, y, weight = checked(*found)
+        assert y is not None
+        return (x, y, weights_of(y, weight, self.class_weight), None), 1
+
+    def end(self) -> None:
+        if self.indexed and hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+
+def is_stream(x: Any) -> bool:
+    """Whether x gives batches, and is not itself data."""
+    return (
+        hasattr(x, "__next__")
+        or (
+            hasattr(x, "__getitem__")
+            and hasattr(x, "__len__")
+            and not hasattr(x, "__array__")
+            and not isinstance(x, list | tuple)
+        )
+        or (hasattr(x, "__iter__") and not hasattr(x, "__getitem__") and not hasattr(x, "__array__"))
+    )
 
 
 def checked(
@@ -79,17 +215,17 @@ def weights_of(
     return by_class if sample_weight is None else by_class * sample_weight
 
 
-def batches(samples: int, batch_size: int) -> Iterable[slice]:
-    return (slice(first, min(samples, first + batch_size)) for first in range(0, samples, batch_size))
-
-
 def watches_batches(listener: Callback) -> bool:
     """Whether a callback is to be called after every batch, as one is that has a hook of its own for it."""
-    hooks = [
-        (getattr(listener, name), getattr(Callback, name)) for name in ("on_train_batch_begin", "on_train_batch_end")
-    ]
-    own = any(getattr(hook, "__func__", None) is not inherited for hook, inherited in hooks)
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    own = any(getattr(getattr(listener, name), "__func__", None) is not getattr(Callback, name) for name in names)
     return own and type(listener) is not ProgressBar
+
+
+def tell(listeners: Iterable[Callback], hook: str, *arguments: Any) -> None:
+    """Calls a hook of all callbacks, in their order."""
+    for listener in listeners:
+        getattr(listener, hook)(*arguments)
 
 
 def fit(
@@ -106,107 +242,196 @@ def fit(
     class_weight: Mapping[int, float] | None,
     sample_weight: Any,
     initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    validation_batch_size: int | None,
+    validation_freq: int,
 ) -> History:
-    x, y, sample_weight = checked(x, y, sample_weight)
-    if y is None:
-        raise ValueError("fit needs targets: fit(x, y)")
-    if validation_data is None and validation_split:
-        if not 0 < validation_split < 1:
-            raise ValueError(f"validation_split must be between 0 and 1, not {validation_split}")
-        kept = int(len(x) * (1 - validation_split))
-        if not 0 < kept < len(x):
-            raise ValueError(f"validation_split={validation_split} of {len(x)} samples leaves no sample on one side")
-        validation_data = (x[kept:], y[kept:]) if sample_weight is None else (x[kept:], y[kept:], sample_weight[kept:])
-        x, y, sample_weight = x[:kept], y[:kept], None if sample_weight is None else sample_weight[:kept]
-    samples = len(x)
-    batch_size = positive_integer("batch_size", min(32, samples) if batch_size is None else batch_size)
-    if batch_size > samples:
-        raise ValueError(
-            f"batch_size must be between 1 and the number of training samples, {samples}, not {batch_size}"
-        )
+    feed: Feed
+    if is_stream(x):
+        for name, value in (("y", y), ("sample_weight", sample_weight), ("validation_split", validation_split or None)):
+            if value is not None:
+                raise ValueError(f"fit cannot take {name} with a generator, whose batches hold everything")
+        feed = Stream(x, steps_per_epoch, class_weight, shuffle)
+        if feed.steps is None and epochs - initial_epoch > 1:
+            raise ValueError("a generator without a length needs steps_per_epoch to be trained on for several epochs")
+    else:
+        x, y, sample_weight = checked(x, y, sample_weight)
+        if y is None:
+            raise ValueError("fit needs targets: fit(x, y)")
+        if validation_data is None and validation_split:
+            x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
+        batch_size = positive_integer("batch_size", min(32, len(x)) if batch_size is None else batch_size)
+        if batch_size > len(x):
+            raise ValueError(
+                f"batch_size must be between 1 and the number of training samples, {len(x)}, not {batch_size}"
+            )
+        feed = Arrays(x, y, weights_of(y, sample_weight, class_weight), batch_size, shuffle, steps_per_epoch)
+        model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    weights = weights_of(y, sample_weight, class_weight)
-    model.build((None, *x.shape[1:]))
     if model.optimizer is None:
         raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
     if model.loss is None:
         raise ValueError("the model has no loss: call compile(optimizer, loss) first")
-    model.loss.one_hot(y, model.output_shape[-1] or 0)  # says which label is wrong, before anything is trained
+    if isinstance(feed, Arrays):
+        model.check_targets(y)  # says which label is wrong, before anything is trained
 
     history = History()
-    listeners = [history, *([ProgressBar()] if verbose else []), *(callbacks or [])]
-    steps = -(-samples // batch_size)
+    listeners = [*(callbacks or []), history, *([ProgressBar()] if verbose else [])]
+    parameters = {
+        "epochs": epochs,
+        "steps": feed.steps,
+        "samples": feed.samples,
+        "verbose": verbose,
+        "validation_freq": validation_freq,
+    }
     for listener in listeners:
-        listener.model, listener.params = (
-            model,
-            {"epochs": epochs, "steps": steps, "samples": samples, "verbose": verbose},
-        )
+        listener.set_model(model)
+        listener.set_params(parameters)
     model.history, model.stop_training = history, False
-
     watched, at_once = any(watches_batches(listener) for listener in listeners), 1
-    for listener in listeners:
-        listener.on_train_begin({})
-    for epoch in range(initial_epoch, epochs):
-        for listener in listeners:
-            listener.on_epoch_begin(epoch, {})
-        order = np.arange(samples)
-        if shuffle:
-            order = np.random.Generator(np.random.Philox(key=[model.seed, model.optimizer.iterations])).permutation(
-                samples
-            )
+    logs: dict[str, float] = {}
+    model.initial_epoch, model.initial_step = initial_epoch, 0
+    tell(listeners, "on_train_begin", {})
+    for epoch in range(model.initial_epoch, epochs):
+        tell(listeners, "on_epoch_begin", epoch, {})
+        number, model.initial_step = model.initial_step, 0
+        feed.begin(model, number)
         means = RunningMeans(model)
-        number = 0
-        while number < steps:
-            for listener in listeners:
-                listener.on_train_batch_begin(number, {})
-            together = max(1, min(at_once, samples // batch_size - number))  # batches; the last may be a smaller one
-            rows = order[number * batch_size : (number + together) * batch_size]
-            targets, start = y[rows], perf_counter()
-            losses, scores = model.train_steps(
-                x, targets, None if weights is None else weights[rows], rows, min(batch_size, len(rows))
-            )
+        while feed.steps is None or number < feed.steps:
+            taken = feed.take(number, at_once)
+            if taken is None:
+                break
+            (inputs, targets, weights, rows), together = taken
+            tell(listeners, "on_train_batch_begin", number, {})
+            start, samples = perf_counter(), len(targets)
+            size = samples if together == 1 else samples // together
+            losses, scores = model.train_steps(inputs, targets, weights, rows, size)
             number += together
             means.add(losses, targets, scores)
             logs = means.logs()
-            for listener in listeners:
-                listener.on_train_batch_end(number - 1, logs | {"size": len(rows)})
+            tell(listeners, "on_train_batch_end", number - 1, logs | {"size": samples})
+            if not np.isfinite(losses).all() and not model.stop_training:
+                step = number - together + int(np.argmin(np.isfinite(losses)))
+                raise ValueError(
+                    f"the loss is {losses[step - number + together]} in epoch {epoch + 1}, step {step + 1}: lower the "
+                    "learning rate, or look for values that are not finite in the data"
+                )
             if not watched:
                 at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
-        if validation_data is not None:
-            x_val, y_val, *weights_val = validation_data
-            found = evaluate(model, x_val, y_val, weights_val[0] if weights_val else None, batch_size)
+            if model.stop_training and watched:
+                break
+        if number == 0:
+            raise ValueError("the generator gave no batch to train on")
+        feed.end()
+        if validation_data is not None and (epoch + 1) % validation_freq == 0:
+            found = validate(model, validation_data, validation_batch_size or batch_size, validation_steps, listeners)
             logs |= {f"val_{name}": value for name, value in found.items()}
-        for listener in listeners:
-            listener.on_epoch_end(epoch, logs)
+        tell(listeners, "on_epoch_end", epoch, logs)
         if model.stop_training:
             break
-    for listener in listeners:
-        listener.on_train_end(logs if samples and epochs > initial_epoch else {})
+    model.optimizer.finalize_variable_values(model.trainable_parameters)
+    tell(listeners, "on_train_end", logs)
     return history
 
 
-def evaluate(
-    model: "Sequential", x: Any, y: Any, sample_weight: Any = None, batch_size: int | None = None
+def split(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, share: float) -> tuple[Any, Any, Any, Any]:
+    """x, y and weights without the last `share` of the samples, and these as validation data."""
+    if not 0 < share < 1:
+        raise ValueError(f"validation_split must be between 0 and 1, not {share}")
+    kept = int(len(x) * (1 - share))
+    if not 0 < kept < len(x):
+        raise ValueError(f"validation_split={share} of {len(x)} samples leaves no sample on one side")
+    if weights is None:
+        return x[:kept], y[:kept], None, (x[kept:], y[kept:])
+    return x[:kept], y[:kept], weights[:kept], (x[kept:], y[kept:], weights[kept:])
+
+
+def validate(
+    model: "Sequential", data: Any, batch_size: int | None, steps: int | None, listeners: Iterable[Callback]
 ) -> dict[str, float]:
-    x, y, sample_weight = checked(x, y, sample_weight)
-    if y is None:
-        raise ValueError("evaluate needs targets: evaluate(x, y)")
-    means = RunningMeans(model)
-    for batch in batches(len(x), 256 if batch_size is None else positive_integer("batch_size", batch_size)):
-        loss, scores = model.scores_of(x[batch], y[batch], None if sample_weight is None else sample_weight[batch])
-        means.add([loss], y[batch], scores)
+    """What `evaluate` says of validation data: a tuple (x, y) or (x, y, weights), or what gives batches."""
+    if isinstance(data, tuple | list):
+        if len(data) not in (2, 3):
+            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
+        x, y, *weights = data
+        return evaluate(model, x, y, weights[0] if weights else None, batch_size, steps, listeners)
+    return evaluate(model, data, None, None, batch_size, steps, listeners)
+
+
+def evaluate(
+    model: "Sequential",
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    listeners: Iterable[Callback] = (),
+) -> dict[str, float]:
+    feed: Feed
+    if is_stream(x):
+        feed = Stream(x, steps, None, False)
+    else:
+        x, y, sample_weight = checked(x, y, sample_weight)
+        if y is None:
+            raise ValueError("evaluate needs targets: evaluate(x, y)")
+        size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
+        feed = Arrays(x, y, sample_weight, size, False, steps)
+    tell(listeners, "on_test_begin", {})
+    feed.begin(model)
+    means, number = RunningMeans(model), 0
+    while feed.steps is None or number < feed.steps:
+        taken = feed.take(number, 1)
+        if taken is None:
+            break
+        (inputs, targets, weights, rows), _ = taken
+        if rows is not None:
+            inputs = inputs[rows[0] : rows[-1] + 1]
+        tell(listeners, "on_test_batch_begin", number, {})
+        loss, scores = model.scores_of(inputs, targets, weights)
+        means.add([loss], targets, scores)
+        tell(listeners, "on_test_batch_end", number, means.logs())
+        number += 1
+    if number == 0:
+        raise ValueError("there was no batch to evaluate")
+    tell(listeners, "on_test_end", means.logs())
     return means.logs()
 
 
-def predict(model: "Sequential", x: Any, batch_size: int | None = None) -> np.ndarray:
-    x, _, _ = checked(x)
-    batch_size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
-    output = None
-    for batch in batches(len(x), batch_size):
-        part = model.outputs_of(x[batch])
-        if output is None:
-            output = np.empty((len(x), *part.shape[1:]), part.dtype)
-        output[batch] = part
-    assert output is not None
-    return output
+def predict(
+    model: "Sequential",
+    x: Any,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    listeners: Iterable[Callback] = (),
+) -> np.ndarray:
+    tell(listeners, "on_predict_begin", {})
+    parts: list[np.ndarray] = []
+    for number, batch in enumerate(_inputs(x, batch_size, steps)):
+        tell(listeners, "on_predict_batch_begin", number, {})
+        parts.append(model.outputs_of(batch))
+        tell(listeners, "on_predict_batch_end", number, {"outputs": parts[-1]} if listeners else {})
+    tell(listeners, "on_predict_end", {})
+    if not parts:
+        raise ValueError("there was no batch to predict")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _inputs(x: Any, batch_size: int | None, steps: int | None) -> Iterator[np.ndarray]:
+    """The batches of x: slices of an array, or the first parts of what a generator gives."""
+    if not is_stream(x):
+        x, _, _ = checked(x)
+        size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
+        for first in range(0, len(x) if steps is None else min(len(x), steps * size), size):
+            yield x[first : first + size]
+        return
+    indexed = not hasattr(x, "__next__") and hasattr(x, "__getitem__")
+    count = len(x) if steps is None and hasattr(x, "__len__") else steps
+    batches = (x[number] for number in range(count or 0)) if indexed else iter(x)
+    for number, batch in enumerate(batches):
+        if count is not None and number >= count:
+            return
+        yield checked(batch[0] if isinstance(batch, tuple) else batch)[0]
+        if count is not None and number + 1 == count:
+            return

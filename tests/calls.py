@@ -5,6 +5,8 @@ A call takes the operations and `new`, which makes an input of a given shape, an
 
 import numpy as np
 
+from minicnn.ops.reference import ELEMENTWISE
+
 KEY = (0x0123456789ABCDEF, 5, 1)
 NONE = ((0, 0), (0, 0))
 ONE = ((1, 1), (1, 1))
@@ -118,11 +120,30 @@ def _affine(mode):
     return call
 
 
-def _optimizer(name, moments, *settings):
+def _prelu(shape):
     def call(ops, new):
-        arrays = [new(140_003) ** 2 for _ in range(2 + moments)]
+        y, saved = ops.prelu(new(18, 6, 7, 19), new(*shape))
+        return [y, *ops.prelu_backward(new(*y.shape), saved)]
+
+    return call
+
+
+def _penalize(l1, l2):
+    def call(ops, new):
+        w, g = new(57, 61), new(57, 61)
+        alone, both = ops.penalize(w, None, l1, l2), ops.penalize(w, g, l1, l2)
+        return [g, ops.xp.asarray([alone, both], w.dtype)]
+
+    return call
+
+
+def _optimizer(name, moments, *settings):
+    """On so many arrays, w and g or one of them included."""
+
+    def call(ops, new):
+        arrays = [new(140_003) ** 2 for _ in range(moments)]
         getattr(ops, name)(*arrays, *settings)
-        return [arrays[0], *arrays[2:]]
+        return arrays
 
     return call
 
@@ -148,12 +169,16 @@ CALLS = {
     "relu": _elementwise("relu", (700, 201)),
     "relu with settings": _elementwise("relu", (70, 21), 0.1, 1.0, 0.2),
     "elu": _elementwise("elu", (70, 21), 0.5),
-    "sigmoid": _elementwise("sigmoid", (70, 21)),
-    "tanh": _elementwise("tanh", (70, 21)),
+    **{name: _elementwise("activate", (70, 21), name) for name in ELEMENTWISE},
+    "erf": lambda ops, new: [ops.erf(new(70, 21)).astype(new(1).dtype)],
+    **{f"prelu {shape}": _prelu(shape) for shape in [(6, 7, 19), (1, 1, 19), (1, 7, 19), (1, 1, 1), (6, 7, 1)]},
     "softmax": _elementwise("softmax", (70, 21)),
+    "log_softmax": _elementwise("log_softmax", (70, 21)),
     "softmax_cross_entropy": _cross_entropy("softmax_cross_entropy"),
     "cross_entropy": _cross_entropy("cross_entropy"),
     "dropout": _elementwise("dropout", (700, 201), 0.4, KEY),
+    "spatial_dropout2d": _elementwise("spatial_dropout2d", (19, 5, 6, 19), 0.4, KEY),
+    "gaussian_noise": lambda ops, new: [ops.gaussian_noise(new(700, 201), 0.3, KEY)],
     "random_bits": lambda ops, new: [ops.random_bits(KEY, 1001)],
     "batch_norm": _batch_norm,
     "normalize": _normalize,
@@ -162,8 +187,22 @@ CALLS = {
     "windows": lambda ops, new: [ops.windows(new(2, 6, 7, 3), (3, 2), (1, 2))],
     **{f"affine {mode}": _affine(mode) for mode in ("constant", "nearest", "reflect", "wrap")},
     "arrays": lambda ops, new: [ops.array(new(2, 3)), ops.numpy(new(2, 3)), ops.zeros((2, 3), "float32")],
-    "sgd": _optimizer("sgd", 1, 0.1, 0.9, True),
+    "penalize": _penalize(0.3, 0.2),
+    "sgd": _optimizer("sgd", 3, 0.1, 0.9, True),
+    "sgd without velocity": _optimizer("sgd", 2, None, 0.1, 0.9, True),
     "rmsprop": _rmsprop,
-    "adam": _optimizer("adam", 2, 3, 0.1, 0.9, 0.999, 1e-7),
+    "rmsprop without mean and velocity": _optimizer("rmsprop", 3, None, None, 0.1, 0.9, 0.5, 1e-3),
+    "adagrad": _optimizer("adagrad", 3, 0.1, 1e-7),
+    "adadelta": _optimizer("adadelta", 4, 0.1, 0.9, 1e-3),
+    "adam": _optimizer("adam", 4, None, 0.1, 0.9, 0.999, 1e-7),
+    "adam with amsgrad": _optimizer("adam", 5, 0.1, 0.9, 0.999, 1e-7),
+    "nadam": _optimizer("nadam", 4, 0.1, 0.2, 1.5, 0.9, 0.999, 1e-7),
+    "adamax": _optimizer("adamax", 4, 0.1, 0.9, 0.999, 1e-7),
+    "clip_value": _optimizer("clip_value", 1, 0.7),
+    "clip_norm": _optimizer("clip_norm", 1, 20.0),
+    "clip_norm of few": lambda ops, new: [g for g in [new(37)] if ops.clip_norm(g, 1e9) is None],
+    "decay": _optimizer("decay", 1, 0.1),
+    "moving_average": _optimizer("moving_average", 2, 0.9, False),
+    "moving_average, taken": _optimizer("moving_average", 2, 0.9, True),
 }
 CHANNELS = {f"{number} channels": _channels(number) for number in range(1, MOST + 1)}  # however full the last vector

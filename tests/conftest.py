@@ -4,6 +4,8 @@ A difference is measured against the largest number of the expected array, so th
 digits than their terms have.
 """
 
+import os
+
 import hypothesis
 import numpy as np
 import pytest
@@ -36,6 +38,27 @@ def ops(request):
         if request.param != "gpu":
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def keras():
+    """Keras 3 on its JAX backend, an independent oracle; skips where it is not installed."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    try:
+        import keras
+    except ImportError as error:
+        pytest.skip(
+            f"parity needs Keras, which cannot be imported ({error}); install it with: pip install -e '.[parity]'"
+        )
+    assert keras.backend.backend() == "jax"
+    keras.config.set_floatx("float32")
+    return keras
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)

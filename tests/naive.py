@@ -246,11 +246,52 @@ def rmsprop(w, gradients, learning_rate=0.001, rho=0.9, momentum=0.0, epsilon=1e
     return w
 
 
-def adam(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+def adagrad(w, gradients, learning_rate=0.001, initial_accumulator_value=0.1, epsilon=1e-7):
+    accumulator = initial_accumulator_value
+    for g in gradients:
+        accumulator = accumulator + g**2
+        w = w - learning_rate * g / math.sqrt(accumulator + epsilon)
+    return w
+
+
+def adadelta(w, gradients, learning_rate=0.001, rho=0.95, epsilon=1e-7):
+    gradient = delta = 0.0
+    for g in gradients:
+        gradient = rho * gradient + (1 - rho) * g**2
+        step = -math.sqrt(delta + epsilon) / math.sqrt(gradient + epsilon) * g
+        delta = rho * delta + (1 - rho) * step**2
+        w = w + learning_rate * step
+    return w
+
+
+def nadam(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
     m = v = 0.0
+    product = 1.0
+    for t, g in enumerate(gradients, start=1):
+        u, following = beta_1 * (1 - 0.5 * 0.96**t), beta_1 * (1 - 0.5 * 0.96 ** (t + 1))
+        product = product * u
+        m = beta_1 * m + (1 - beta_1) * g
+        v = beta_2 * v + (1 - beta_2) * g**2
+        m_hat = following * m / (1 - product * following) + (1 - u) * g / (1 - product)
+        w = w - learning_rate * m_hat / (math.sqrt(v / (1 - beta_2**t)) + epsilon)
+    return w
+
+
+def adamax(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    m = u = 0.0
+    for t, g in enumerate(gradients, start=1):
+        m = beta_1 * m + (1 - beta_1) * g
+        u = max(beta_2 * u, abs(g))
+        w = w - learning_rate / (1 - beta_1**t) * m / (u + epsilon)
+    return w
+
+
+def adam(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False):
+    m = v = top = 0.0
     for t, g in enumerate(gradients, start=1):
         m = beta_1 * m + (1 - beta_1) * g
         v = beta_2 * v + (1 - beta_2) * g**2
         alpha = learning_rate * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
-        w = w - alpha * m / (math.sqrt(v) + epsilon)
+        top = max(top, v)
+        w = w - alpha * m / (math.sqrt(top if amsgrad else v) + epsilon)
     return w

@@ -12,7 +12,9 @@ import numpy as np
 import minicnn
 from minicnn import Sequential, get_ops, layers
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
-from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
+from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop
+from minicnn.optimizers.schedules import CosineDecay
+from minicnn.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
 
 CLASSES = 3
 CPU = get_ops("cpu")
@@ -70,12 +72,37 @@ class Clipped(SGD):
         super().update(w, g)
 
 
+class Sparing(Adam):
+    """Biases do not decay."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.exclude_from_weight_decay(var_names=["bias"])
+
+
+class Slower(Nadam):
+    """Half the learning rate: what it has of its own is a number in the settings."""
+
+    def settings(self, learning_rate):
+        return super().settings(learning_rate / 2)
+
+
 class Doubled(SparseCategoricalCrossentropy):
     """Twice the loss."""
 
     def value_and_gradient(self, *arguments, **options):
         loss, gradient = super().value_and_gradient(*arguments, **options)
         return 2 * loss, 2 * gradient
+
+
+class Cubes(Regularizer):
+    """0.01 Σ|w|³"""
+
+    def __call__(self, x):
+        return 0.01 * (abs(x) ** 3).sum()
+
+    def gradient(self, x):
+        return 0.03 * x * abs(x)
 
 
 class Network(NamedTuple):
@@ -252,6 +279,60 @@ NETWORKS = {
         ],
         loss=CategoricalCrossentropy,
     ),
+    "noise, dropped channels and learned slopes": Network(
+        (7, 8, 3),
+        lambda: top(
+            L.GaussianNoise(0.1),
+            L.Conv2D(5, 3),
+            L.PReLU("random_normal", shared_axes=[1, 2]),
+            L.SpatialDropout2D(0.4),
+            L.Conv2D(19, 2),
+            L.PReLU("ones"),
+            L.MaxPooling2D(),
+            L.GaussianNoise(0.2),
+            L.Flatten(),
+            L.Dense(7),
+            L.PReLU("random_uniform"),
+        ),
+        lambda: Adam(0.01),
+    ),
+    "slopes shared along one axis": Network(
+        (4, 5, 2),
+        lambda: top(
+            L.PReLU("random_normal", shared_axes=2), L.Conv2D(4, 2, activation="gelu"), L.PReLU(shared_axes=[1])
+        ),
+    ),
+    "penalties": Network(
+        (6, 7, 2),
+        lambda: [
+            L.Conv2D(4, 3, activation="relu", kernel_regularizer=L2(0.01), bias_regularizer="l1"),
+            L.BatchNormalization(gamma_regularizer=L1(0.02), beta_regularizer="l2"),
+            L.PReLU("ones", L1L2(0.01, 0.02), shared_axes=[1, 2]),
+            L.Flatten(),
+            L.Dense(9, activation="relu", kernel_regularizer=L1L2(0.001, 0.002)),
+            L.Dense(CLASSES, activation="softmax", kernel_regularizer="l2"),
+        ],
+        lambda: SGD(0.05, 0.9),
+    ),
+    "penalties of one's own": Network(
+        (5, 5, 1),
+        lambda: [
+            L.Conv2D(4, 3, kernel_regularizer=L2(0.01)),
+            L.Flatten(),
+            L.Dense(5, kernel_regularizer=Cubes()),
+            L.Dense(CLASSES, activation="softmax", kernel_regularizer=OrthogonalRegularizer(0.1)),
+        ],
+        lambda: SGD(0.01),
+    ),
+    "penalties, frozen": Network(
+        (5, 5, 1),
+        lambda: top(
+            L.Conv2D(4, 3, kernel_regularizer="l2"),
+            L.PReLU(alpha_regularizer="l1"),
+            L.Conv2D(3, 2, kernel_regularizer="l1"),
+        ),
+        frozen=(0, 1),
+    ),
     "frozen": Network(
         (9, 8, 2),
         lambda: top(
@@ -283,6 +364,27 @@ NETWORKS = {
     "a last layer of one's own": Network((7, 3, 2), lambda: [L.Flatten(), Offset(CLASSES, activation="softmax")]),
     "an optimizer of one's own": Network((6,), lambda: [L.Dense(CLASSES, activation="softmax")], lambda: Signs(0.01)),
     "an optimizer that clips": Network((6,), lambda: [L.Dense(CLASSES, activation="softmax")], lambda: Clipped(0.1)),
+    **{
+        name: Network((6, 5, 2), lambda: top(L.Conv2D(4, 3, activation="relu"), L.Dense(7)), optimizer)
+        for name, optimizer in {
+            "SGD without momentum": lambda: SGD(0.1, clipvalue=0.01),
+            "Adagrad": lambda: Adagrad(0.1, clipnorm=0.02, weight_decay=0.1),
+            "Adadelta": lambda: Adadelta(1.0, global_clipnorm=0.05, use_ema=True),
+            "Adam with amsgrad": lambda: Adam(
+                0.01, amsgrad=True, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3
+            ),
+            "AdamW": lambda: AdamW(0.01, 0.1, clipnorm=0.05),
+            "Adam that spares biases": lambda: Sparing(0.01, weight_decay=0.2),
+            "Nadam": lambda: Nadam(CosineDecay(0.02, 9), weight_decay=0.1, global_clipnorm=0.1),
+            "slower Nadam": lambda: Slower(0.01),
+            "Adamax": lambda: Adamax(0.01, use_ema=True, ema_overwrite_frequency=2),
+        }.items()
+    },
+    "an optimizer of one's own with options": Network(
+        (6,),
+        lambda: [L.Dense(CLASSES, activation="softmax")],
+        lambda: Signs(0.01, weight_decay=0.1, clipnorm=0.1, use_ema=True, ema_overwrite_frequency=2),
+    ),
     "a loss of one's own": Network((5, 5, 2), lambda: top(L.Conv2D(4, 3, activation="relu")), loss=Doubled),
     "probabilities": Network(
         (5, 5, 2),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn.layers import activation
+from minicnn.ops.reference import ELEMENTWISE
 
 shapes = st.sampled_from([(1,), (3, 5), (2, 3, 4, 5), (17, 1, 7)])
 
@@ -25,14 +26,47 @@ def leaky(x, slope=0.0, most=math.inf, threshold=0.0):
     return min(most, slope * (x - threshold)), slope
 
 
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def bell(x):
+    return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def below(x):
+    return math.erfc(-x / math.sqrt(2)) / 2
+
+
+def hard(x):
+    return min(max(x + 3, 0), 6) / 6
+
+
+def soft(x):
+    return math.tanh(math.log1p(math.exp(x)))
+
+
+SCALE, ALPHA = 1.05070098735548, 1.67326324235438  # of the paper on self-normalizing networks
+BY_NAME = {  # y and dy/dx
+    "sigmoid": lambda x: (sigmoid(x), math.exp(-x) * sigmoid(x) ** 2),
+    "tanh": lambda x: (math.tanh(x), 1 / math.cosh(x) ** 2),
+    "selu": lambda x: (SCALE * x, SCALE) if x > 0 else (SCALE * ALPHA * math.expm1(x), SCALE * ALPHA * math.exp(x)),
+    "gelu": lambda x: (x * below(x), below(x) + x * bell(x)),
+    "silu": lambda x: (x * sigmoid(x), sigmoid(x) + x * math.exp(-x) * sigmoid(x) ** 2),
+    "softplus": lambda x: (math.log1p(math.exp(x)), sigmoid(x)),
+    "softsign": lambda x: (x / (1 + abs(x)), 1 / (1 + abs(x)) ** 2),
+    "hard_sigmoid": lambda x: (hard(x), 1 / 6 if abs(x) < 3 else 0.0),
+    "hard_silu": lambda x: (x * hard(x), hard(x) + (x / 6 if abs(x) < 3 else 0.0)),
+    "mish": lambda x: (x * soft(x), soft(x) + x * (1 - soft(x) ** 2) * sigmoid(x)),
+    "exponential": lambda x: (math.exp(x), math.exp(x)),
+}
 FUNCTIONS = {
     "relu": ([], lambda x: leaky(x)),
     "relu leaking": ([0.3], lambda x: leaky(x, 0.3)),
     "relu up to 0.8": ([0.0, 0.8], lambda x: leaky(x, 0.0, 0.8)),
     "relu with all": ([0.1, 1.5, 0.25], lambda x: leaky(x, 0.1, 1.5, 0.25)),
     "elu": ([0.7], lambda x: (x, 1.0) if x > 0 else (0.7 * (math.exp(x) - 1), 0.7 * math.exp(x))),
-    "sigmoid": ([], lambda x: (1 / (1 + math.exp(-x)), math.exp(-x) / (1 + math.exp(-x)) ** 2)),
-    "tanh": ([], lambda x: (math.tanh(x), 1 / math.cosh(x) ** 2)),
+    **{f"activate {name}": ([name], formula) for name, formula in BY_NAME.items()},
 }
 
 
@@ -57,7 +91,11 @@ def test_relu_at_zero_passes_nothing_back(ops):
     np.testing.assert_array_equal(ops.numpy(run(ops, "relu_backward", np.ones(4, "float32"), saved)), [0, 0, 0, 1])
 
 
-@pytest.mark.parametrize("name", sorted(activation.BY_NAME))
+def test_every_function_has_a_formula_here():
+    assert set(BY_NAME) == set(ELEMENTWISE)
+
+
+@pytest.mark.parametrize("name", sorted(set(activation.BY_NAME) - {"exponential"}))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nothing_overflows(ops, name, dtype):
     layer = activation.get(name).to(ops)
@@ -79,6 +117,33 @@ def test_softmax_and_its_gradient(ops, make, shape, axis):
     assert_close(ops.numpy(y), np.moveaxis(expected.reshape(moved), -1, axis))
     dx = run(ops, "softmax_backward", dy, saved)
     assert_close(ops.numpy(dx), np.moveaxis(gradients.reshape(moved), -1, axis))
+
+
+@given(make=makers(), shape=st.sampled_from([(1, 1), (3, 10), (2, 3, 4)]), axis=st.sampled_from([-1, 1]))
+def test_log_softmax_and_its_gradient(ops, make, shape, axis):
+    x, dy = make(*shape), make(*shape)
+    y, saved = run(ops, "log_softmax", x, axis)
+    p, softmax = run(ops, "softmax", np.float64(x), axis)
+    assert_close(ops.numpy(y), np.log(ops.numpy(p)))
+    expected = run(ops, "softmax_backward", np.float64(dy) / ops.numpy(p), softmax)
+    assert_close(ops.numpy(run(ops, "log_softmax_backward", dy, saved)), ops.numpy(expected))
+
+
+@given(make=makers(), shared=st.sampled_from([(), (1,), (1, 2), (2,), (3,), (1, 2, 3)]))
+def test_prelu_and_its_gradients(ops, make, shared):
+    shape = (5, 3, 4, 19)
+    x, dy, alpha = make(*shape), make(*shape), make(*(1 if axis in shared else shape[axis] for axis in (1, 2, 3)))
+    y, saved = run(ops, "prelu", x, alpha)
+    dx, dalpha = run(ops, "prelu_backward", dy, saved)
+    slopes = np.where(x > 0, 1, np.broadcast_to(alpha, shape[1:]).astype(float))
+    assert_close(ops.numpy(y), x * slopes)
+    assert_close(ops.numpy(dx), dy * slopes)
+    expected = np.zeros(alpha.shape)
+    for index in zip(*np.nonzero(x <= 0), strict=True):
+        place = tuple(0 if axis in shared else index[axis] for axis in (1, 2, 3))
+        expected[place] += float(dy[index]) * float(x[index])
+    assert_close(ops.numpy(dalpha), expected)
+    assert y.dtype == dx.dtype == dalpha.dtype == x.dtype
 
 
 @pytest.mark.parametrize(

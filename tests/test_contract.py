@@ -20,10 +20,15 @@ REFERENCE = get_ops("reference")
 CHANGED = {
     "sgd",
     "rmsprop",
-    "adam",
+    "ada",
+    "nadam",
+    "clip_",
+    "decay",
+    "moving_average",
+    "penalize",
     "cross_entropy",
     "softmax_cross_entropy",
-}  # by the operation, or by the call itself
+}  # by the operation, or by the call itself: how its name begins
 
 
 def operations(cls):
@@ -82,7 +87,7 @@ def test_number_types_stay_and_inputs_are_not_changed(ops, name, dtype):
     results = CALLS[name](ops, normal(dtype, place))
     if name not in {"random_bits", "arrays"}:
         assert {result.dtype.name for result in results} == {dtype}
-    if name not in CHANGED:
+    if not name.startswith(tuple(CHANGED)):
         for on_device, before in given:
             np.testing.assert_array_equal(ops.numpy(on_device), before)
 

@@ -39,7 +39,7 @@ def away_from_kinks(layer, x, kinks=(0.0,)):
 
 
 def kinks_of(activation):
-    return (0.0, 6.0) if activation == "relu6" else (0.0,)
+    return {"relu6": (0.0, 6.0), "hard_sigmoid": (-3.0, 3.0), "hard_silu": (-3.0, 3.0)}.get(activation, (0.0,))
 
 
 @settings(max_examples=6)

@@ -30,6 +30,7 @@ CUT = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(2 / mat
         ("variance_scaling", 1 / FAN_IN),
         ("random_normal", 0.05**2),
         ("random_uniform", 0.05**2 / 3),
+        ("truncated_normal", (0.05 * CUT) ** 2),
     ],
 )
 def test_mean_spread_and_limits(name, variance):
@@ -38,7 +39,9 @@ def test_mean_spread_and_limits(name, variance):
     assert values.shape == KERNEL and values.dtype == np.float64
     assert abs(values.mean()) < 4 * deviation / math.sqrt(values.size)
     assert values.std() == pytest.approx(deviation, rel=4 / math.sqrt(2 * values.size))
-    if "uniform" in name:
+    if name == "truncated_normal":
+        most = 2 * 0.05
+    elif "uniform" in name:
         most = math.sqrt(3) * deviation
     elif name == "random_normal":
         most = math.inf
@@ -88,9 +91,73 @@ def test_the_configuration_comes_back(name):
     assert type(again) is type(first) and again.get_config() == first.get_config()
 
 
+@pytest.mark.parametrize("name", ["GlorotNormal", "HeUniform", "Zeros", "Orthogonal"])
+def test_names_of_classes_and_classes_themselves(name):
+    cls = getattr(initializers, name)
+    assert type(initializers.get(name)) is type(initializers.get(cls)) is type(initializers.get(cls())) is cls
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (3, 2, 4, 5), (1, 1, 3, 30)])
+def test_orthogonal(shape):
+    matrix = initializers.Orthogonal(2.0, seed=1)(shape).reshape(-1, shape[-1])
+    smaller = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+    np.testing.assert_allclose(smaller @ smaller.T, 4 * np.eye(len(smaller)), atol=1e-12)
+    found = initializers.Orthogonal()
+    first = np.mean([found((2, 2))[0, 0] for _ in range(400)])
+    assert abs(first) < 4 * math.sqrt(0.5 / 400)  # any direction is as likely as its opposite
+
+
+def test_identity():
+    np.testing.assert_array_equal(initializers.get("identity")((2, 3)), [[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(initializers.Identity(0.5)((2, 2)), [[0.5, 0], [0, 0.5]])
+
+
+def test_fans_of_vectors_and_scalars():
+    """A vector of n numbers has n inputs and outputs, as in Keras."""
+    assert np.abs(initializers.HeUniform()((600,))).max() == pytest.approx(math.sqrt(6 / 600), rel=0.03)
+    assert abs(initializers.HeUniform()(())) <= math.sqrt(6)
+
+
+def ramp(shape, dtype=None):
+    return np.arange(math.prod(shape), dtype=dtype).reshape(shape)
+
+
+class Checkered(initializers.Initializer):
+    def __init__(self, height=1.0):
+        self.height = height
+
+    def __call__(self, shape, dtype=None):
+        return self.height * (np.indices(shape).sum(axis=0) % 2).astype(dtype)
+
+
+def test_a_function_and_a_class_of_ones_own(tmp_path):
+    dense = minicnn.Dense(3, kernel_initializer=ramp, bias_initializer=Checkered(2.0))
+    model = minicnn.Sequential([minicnn.Input((2,)), dense])
+    kernel, bias = dense.get_weights()
+    np.testing.assert_array_equal(kernel, [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(bias, [0, 2, 0])
+    assert kernel.dtype == bias.dtype == "float32"
+    model.save(tmp_path / "m.safetensors")
+    again = minicnn.load_model(tmp_path / "m.safetensors").layers[0]
+    assert again.kernel_initializer is ramp and again.bias_initializer.height == 2.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(initializers.BY_NAME))
+def test_number_types(name, dtype):
+    assert initializers.get(name)((3, 4), dtype=dtype).dtype == dtype
+
+
 @pytest.mark.parametrize(
     "cls, expected",
     [
+        (initializers.TruncatedNormal, {"mean": 0.0, "stddev": 0.05, "seed": None}),
+        (initializers.GlorotUniform, {"seed": None}),
+        (initializers.HeNormal, {"seed": None}),
+        (initializers.Orthogonal, {"gain": 1.0, "seed": None}),
+        (initializers.Identity, {"gain": 1.0}),
+        (initializers.Constant, {"value": 0.0}),
+        (initializers.Zeros, {}),
         (initializers.RandomNormal, {"mean": 0.0, "stddev": 0.05, "seed": None}),
         (initializers.RandomUniform, {"minval": -0.05, "maxval": 0.05, "seed": None}),
         (
@@ -103,6 +170,19 @@ def test_names_order_and_defaults_of_keras(cls, expected):
     parameters = inspect.signature(cls).parameters
     assert list(parameters) == list(expected)
     assert {name: parameter.default for name, parameter in parameters.items()} == expected
+
+
+def test_bad_shapes_and_settings():
+    with pytest.raises(ValueError, match=r"Orthogonal: expected a shape of two axes or more, received \(3,\)"):
+        initializers.Orthogonal()((3,))
+    with pytest.raises(ValueError, match=r"Identity: expected a shape of two axes, received \(3, 3, 1\)"):
+        initializers.Identity()((3, 3, 1))
+    with pytest.raises(ValueError, match="VarianceScaling: scale must be above 0, not 0"):
+        initializers.VarianceScaling(0)
+    with pytest.raises(ValueError, match="unknown initializer 'Lost': a class of your own must be defined"):
+        initializers.get({"class": "Lost", "config": {}})
+    with pytest.raises(ValueError, match="unknown initializer 3; expected one of constant, "):
+        initializers.get(3)
 
 
 def test_bad_names():

@@ -5,6 +5,7 @@ A layer of a user's own, written as the docstring of `Layer` shows, trains insid
 
 import inspect
 import json
+import math
 
 import naive
 import numpy as np
@@ -12,19 +13,26 @@ import pytest
 from conftest import assert_close
 
 import minicnn
-from minicnn import layers
+from minicnn import activations, layers
+from minicnn.gradcheck import check_layer
+from minicnn.initializers import Ones
 from minicnn.layers import Layer
+from minicnn.regularizers import L1L2
 
 RANDOM = np.random.default_rng(0)
 ONES = (1, 1)
 NEEDED = inspect.Parameter.empty
+WEIGHTED = {
+    "use_bias": True, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros", "kernel_regularizer": None,
+    "bias_regularizer": None, "activity_regularizer": None, "kernel_constraint": None, "bias_constraint": None,
+}  # fmt: skip
 MOTION = {"fill_mode": "reflect", "interpolation": "bilinear", "seed": None, "fill_value": 0.0}
 SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no default there
     "Conv2D": {
         "filters": NEEDED, "kernel_size": NEEDED, "strides": ONES, "padding": "valid", "data_format": None, "dilation_rate": ONES,
-        "groups": 1, "activation": None, "use_bias": True, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros",
-    },
-    "Dense": {"units": NEEDED, "activation": None, "use_bias": True, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros"},
+        "groups": 1, "activation": None,
+    } | WEIGHTED,
+    "Dense": {"units": NEEDED, "activation": None} | WEIGHTED,
     "MaxPooling2D": {"pool_size": (2, 2), "strides": None, "padding": "valid", "data_format": None},
     "AveragePooling2D": {"pool_size": (2, 2), "strides": None, "padding": "valid", "data_format": None},
     "GlobalAveragePooling2D": {"data_format": None, "keepdims": False},
@@ -36,7 +44,11 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
     "BatchNormalization": {
         "axis": -1, "momentum": 0.99, "epsilon": 1e-3, "center": True, "scale": True, "beta_initializer": "zeros",
         "gamma_initializer": "ones", "moving_mean_initializer": "zeros", "moving_variance_initializer": "ones",
+        "beta_regularizer": None, "gamma_regularizer": None, "beta_constraint": None, "gamma_constraint": None,
     },
+    "PReLU": {"alpha_initializer": "zeros", "alpha_regularizer": None, "alpha_constraint": None, "shared_axes": None},
+    "SpatialDropout2D": {"rate": NEEDED, "data_format": None, "seed": None, "name": None},
+    "GaussianNoise": {"stddev": NEEDED, "seed": None},
     "RandomTranslation": {"height_factor": NEEDED, "width_factor": NEEDED} | MOTION,
     "RandomRotation": {"factor": NEEDED} | MOTION,
     "RandomZoom": {"height_factor": NEEDED, "width_factor": None} | MOTION,
@@ -46,7 +58,7 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
     "ELU": {"alpha": 1.0},
     "Softmax": {"axis": -1},
     "Rescaling": {"scale": NEEDED, "offset": 0.0},
-    "Input": {"shape": NEEDED},
+    "Input": {"shape": None, "batch_size": None, "dtype": None},
 }  # fmt: skip
 
 
@@ -82,6 +94,12 @@ EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, mult
     "relu": (lambda **o: layers.ReLU(6.0, 0.1, 0.5, **o), (9, 4), (9, 4), 0, 0),
     "leaky relu": (lambda **o: layers.LeakyReLU(0.2, **o), (9, 4), (9, 4), 0, 0),
     "elu": (lambda **o: layers.ELU(0.5, **o), (9, 4), (9, 4), 0, 0),
+    "prelu": (lambda **o: layers.PReLU("ones", "l2", **o), (9, 4), (9, 4), 36, 0),
+    "prelu, shared": (lambda **o: layers.PReLU("random_normal", shared_axes=[1, 2], **o), (9, 8, 4), (9, 8, 4), 4, 0),
+    "noise": (lambda **o: layers.GaussianNoise(0.3, seed=11, **o), (9, 4), (9, 4), 0, 0),
+    "spatial dropout": (lambda **o: layers.SpatialDropout2D(0.3, seed=11, **o), (9, 8, 4), (9, 8, 4), 0, 0),
+    "penalties": (lambda **o: layers.Conv2D(2, 3, kernel_regularizer="l1", bias_regularizer=L1L2(0.1, 0.2), **o), (3, 3, 1), (1, 1, 2), 20, 18),
+    "penalties on batch norm": (lambda **o: layers.BatchNormalization(beta_regularizer="l2", **o), (4,), (4,), 16, 0),
     "softmax": (lambda **o: layers.Softmax(axis=1, **o), (9, 4), (9, 4), 0, 0),
     "rescaling": (lambda **o: layers.Rescaling(0.5, -1.0, **o), (9, 4), (9, 4), 0, 0),
     "input": (lambda **o: layers.Input((9, 4), **o), (9, 4), (9, 4), 0, 0),
@@ -188,6 +206,120 @@ def test_float64():
     assert layer.kernel.value.dtype == layer.kernel.gradient.dtype == "float32"
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda **o: layers.Conv2D(2, 3, input_shape=(8, 8, 1), **o),
+        lambda **o: layers.Conv2D(2, 3, batch_shape=(32, 8, 8, 1), **o),
+        lambda **o: layers.Conv2D(2, 3, input_shape=(8, 8, 1), batch_size=32, **o),
+        lambda **o: layers.Flatten(input_shape=(8, 8, 1), **o),
+        lambda **o: layers.Rescaling(0.5, input_shape=[8, 8, 1], **o),
+        lambda **o: layers.InputLayer((8, 8, 1), **o),
+        lambda **o: layers.InputLayer(input_shape=(8, 8, 1), **o),
+        lambda **o: layers.Input(batch_shape=(None, 8, 8, 1), **o),
+        lambda **o: layers.Input(shape=(8, 8, 1), batch_size=7, **o),
+    ],
+)
+def test_the_first_layer_says_the_shape(first, tmp_path):
+    """Also of a layer that is not the first, where it says nothing."""
+    model = minicnn.Sequential([first(name="first"), layers.Flatten(), layers.Dense(3, input_shape=(99,))])
+    assert model.layers[-1].built and model.input_shape == (None, 8, 8, 1)
+    x = RANDOM.standard_normal((4, 8, 8, 1)).astype("float32")
+    expected = model.predict(x)
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(minicnn.load_model(tmp_path / "m.safetensors").predict(x), expected)
+
+
+@pytest.mark.parametrize("name", [*activations.NAMES])
+def test_activations_by_name_and_function(name):
+    function = getattr(minicnn.activations, name)
+    assert activations.get(name) is function is activations.get(function)
+    x = RANDOM.standard_normal((5, 7)).astype("float32")
+    layer = layers.Activation(name)
+    y = layer(x)
+    assert_close(function(x), y)
+    assert layer.get_config()["activation"] == layers.Activation(function).get_config()["activation"]
+    by_name, by_function = (layers.Dense(4, activation=one, kernel_initializer=Ones()) for one in (name, function))
+    np.testing.assert_array_equal(by_name(x), by_function(x))
+    assert_close(by_name(x), function(x @ np.ones((7, 4), "float32")))
+
+
+def test_activations_of_other_types():
+    assert activations.get(None) is activations.linear
+    assert_close(activations.relu([-1, 2]), np.array([0, 2]))
+    assert_close(activations.gelu(np.array([1.0]), approximate=True), [0.8411919906082768], 1e-12)
+    assert_close(activations.gelu(np.array([1.0])), [0.8413447460685429], 1e-12)
+    with pytest.raises(ValueError, match="unknown activation 'swosh'; expected one of linear, relu, "):
+        activations.get("swosh")
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.PReLU("random_normal"),
+        lambda: layers.PReLU("random_normal", shared_axes=[1, 2]),
+        lambda: layers.PReLU("random_normal", shared_axes=[1]),
+        lambda: layers.PReLU("random_normal", shared_axes=[2, 3]),
+        lambda: layers.PReLU("random_normal", shared_axes=[1, 2, 3]),
+        lambda: layers.GaussianNoise(0.3),
+        lambda: layers.SpatialDropout2D(0.4),
+    ],
+)
+def test_gradients_of_the_layers_with_slopes_and_noise(device_layer, make, training):
+    assert check_layer(device_layer(make()), (3, 4, 5, 19), training=training) < 1e-6
+
+
+@pytest.mark.parametrize("stddev", [0.1, 1.0])
+def test_noise_is_normal_and_a_function_of_seed_and_step(device_layer, stddev):
+    layer, twin = (device_layer(layers.GaussianNoise(stddev, seed=3)) for _ in range(2))
+    x = layer.ops.array(np.full((200, 1001), 0.5))
+    first, second = (layer.ops.numpy(layer(x, training=True)) for _ in range(2))
+    np.testing.assert_array_equal(first, twin.ops.numpy(twin(x, training=True)))
+    z = np.sort((np.concatenate([first, second]).reshape(-1) - 0.5) / stddev)
+    size = z.size
+    assert abs(z.mean()) < 4 / np.sqrt(size) and abs(z.var() - 1) < 4 * np.sqrt(2 / size)
+    below = np.array([(1 + math.erf(t / math.sqrt(2))) / 2 for t in (-3, -2, -1, -0.5, 0, 0.5, 1, 2, 3)])
+    found = np.searchsorted(z, [-3, -2, -1, -0.5, 0, 0.5, 1, 2, 3]) / size
+    assert (np.abs(found - below) < 4 * np.sqrt(below * (1 - below) / size)).all()
+    pairs = first.reshape(-1)[: size // 2] - 0.5
+    for lag in (1, 2, 3, 4):  # of one pair of random numbers, of one counter
+        assert abs((pairs[lag:] * pairs[:-lag]).mean()) < 4 * stddev**2 / np.sqrt(size / 2)
+    np.testing.assert_array_equal(layer.ops.numpy(layer(x)), np.full((200, 1001), 0.5))  # inference
+    np.testing.assert_array_equal(layer.ops.numpy(layer.backward(x)), layer.ops.numpy(x))
+
+
+def test_noise_of_one_image_is_that_of_the_batch(ops):
+    """It follows from the index alone, also where the first one is in the middle of a counter's four."""
+    x = ops.array(np.zeros((7, 5)))
+    y = ops.numpy(ops.gaussian_noise(x, 1.0, (3, 1, 0)))
+    np.testing.assert_array_equal(y[:3], ops.numpy(ops.gaussian_noise(x[:3], 1.0, (3, 1, 0))))
+    bits = naive.random_bits((3, 1, 0), 36)
+    for k in range(35):
+        radius = math.sqrt(-2 * math.log((bits[k - k % 2] + 0.5) / 2**32))
+        angle = 2 * math.pi * bits[k - k % 2 + 1] / 2**32
+        assert y.flat[k] == pytest.approx(radius * (math.sin if k % 2 else math.cos)(angle), rel=1e-12, abs=1e-14)
+
+
+def test_spatial_dropout_drops_whole_channels(device_layer):
+    layer = device_layer(layers.SpatialDropout2D(0.3, seed=3))
+    x = np.random.default_rng(0).standard_normal((200, 3, 2, 101)) + 5
+    y = layer.ops.numpy(layer(layer.ops.array(x), training=True))
+    kept = np.reshape(naive.dropout_mask((3, 0, 0), 0.3, 200 * 101), (200, 1, 1, 101))
+    assert_close(y, x * kept / 0.7)
+    assert abs(kept.mean() - 0.7) < 4 * np.sqrt(0.21 / kept.size)
+    assert_close(layer.ops.numpy(layer.backward(layer.ops.array(x))), x * kept / 0.7)
+    assert_close(layer.ops.numpy(layer(layer.ops.array(x))), x)
+
+
+def test_unshared_and_shared_slopes_of_prelu(device_layer):
+    layer = device_layer(layers.PReLU(shared_axes=[1, 2]))
+    layer.build((None, 2, 2, 3))
+    assert layer.alpha.shape == (1, 1, 3)
+    layer.set_weights([np.array([[[0.0, 0.5, -1.0]]])])
+    np.testing.assert_array_equal(layer(-layer.ops.array(np.ones((1, 2, 2, 3), "float32")))[0, 0, 0], [0, -0.5, 1])
+
+
 # ---------------------------------------------------------------------- one clear sentence
 
 
@@ -212,6 +344,29 @@ def test_float64():
         (lambda: layers.ZeroPadding2D((1, 2, 3)), r"padding must be a number, .* not \(1, 2, 3\)"),
         (lambda: layers.ZeroPadding2D(-1), "padding must be a number, .* not -1"),
         (lambda: layers.Dropout(1.0, name="d"), "layer d: rate must be at least 0 and below 1, not 1.0"),
+        (lambda: layers.Dropout(0.5, noise_shape=(1, 2)), r"noise_shape must be None.*not \(1, 2\); SpatialDropout2D drops whole channels"),
+        (lambda: layers.SpatialDropout2D(1, name="s"), "layer s: rate must be at least 0 and below 1, not 1"),
+        (lambda: layers.GaussianNoise(-1, name="n"), "layer n: stddev must be a number from 0 on, not -1"),
+        (lambda: layers.Flatten("channels_first", name="f"), r"layer f: .* are turned by x.transpose\(0, 2, 3, 1\)"),
+        (lambda: layers.Dense(3, unit=4, name="d"), "^layer d: a Dense has no argument unit$"),
+        (lambda: layers.Conv2D(nb_filter=3, nb_row=3, nb_col=3), "^a Conv2D has no argument nb_filter; it is called filters today$"),
+        (lambda: layers.Conv2D(3, nb_row=3, nb_col=3, name="c"), "^layer c has no argument nb_row; it is called kernel_size today$"),
+        (lambda: layers.Conv2D(3, 3, border_mode="same"), "no argument border_mode; it is called padding today"),
+        (lambda: layers.Conv2D(3, 3, subsample=(2, 2)), "no argument subsample; it is called strides today"),
+        (lambda: layers.Conv2D(3, 3, dim_ordering="tf"), "no argument dim_ordering; it is called data_format today"),
+        (lambda: layers.Dense(3, init="uniform"), "no argument init; it is called kernel_initializer today"),
+        (lambda: layers.Dense(3, W_regularizer="l2"), "no argument W_regularizer; it is called kernel_regularizer today"),
+        (lambda: layers.Dense(output_dim=3), "no argument output_dim; it is called units today"),
+        (lambda: layers.Dense(3, input_dim=3), "no argument input_dim; it is called input_shape today"),
+        (lambda: layers.Dropout(p=0.5), "no argument p; it is called rate today"),
+        (lambda: layers.LeakyReLU(alpha=0.5), "no argument alpha; it is called negative_slope today"),
+        (lambda: layers.Dense(3, input_shape=7, name="d"), r"layer d: input_shape must be a tuple of sizes, .* not 7"),
+        (lambda: layers.Input(name="i"), r"layer i: an Input needs the shape of one sample"),
+        (lambda: layers.Dense(3, activity_regularizer="l2", name="d"), "layer d: activity_regularizer is not offered here: .* not 'l2'"),
+        (lambda: layers.Conv2D(3, 3, kernel_constraint="max_norm", name="c"), "layer c: kernel_constraint is not offered here"),
+        (lambda: layers.BatchNormalization(beta_constraint="c", name="b"), "layer b: beta_constraint is not offered here"),
+        (lambda: layers.Dense(3, activation=abs), "takes a name or a function of minicnn.activations, not <built-in function abs>"),
+        (lambda: layers.Dense(3, kernel_regularizer="l3"), "unknown regularizer 'l3'; expected one of l1, l2"),
         (lambda: layers.Dropout(-0.1), "rate must be at least 0 and below 1, not -0.1"),
         (lambda: layers.Activation("swosh"), "unknown activation 'swosh'"),
         (lambda: layers.ReLU(negative_slope=-1), "negative_slope must not be negative, not -1"),
@@ -221,6 +376,10 @@ def test_bad_settings(make, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def two_ones(shape, dtype=None):
+    return np.ones(2, dtype)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +393,8 @@ def test_bad_settings(make, sentence):
         (layers.Reshape((7, 4), name="r"), (None, 3, 9), r"layer r: an input of shape \(None, 3, 9\) cannot be reshaped to \(7, 4\)"),
         (layers.Reshape((-1, 4), name="r"), (None, 3, 9), r"layer r: an input of shape \(None, 3, 9\) cannot be reshaped to \(-1, 4\)"),
         (layers.Dense(2, name="d"), (None, None), r"layer d: every axis but the batch must have a size of 1 or more, received \(None, None\)"),
+        (layers.PReLU(shared_axes=[3], name="p"), (None, 3, 4), r"layer p: shared_axes must be from 1 to 2 .*\(None, 3, 4\), not 3"),
+        (layers.Dense(3, kernel_initializer=two_ones, name="d"), (None, 4), r"layer d: .* asked for shape \(4, 3\) and gave \(2,\)"),
         (layers.BatchNormalization(axis=1, name="b"), (None, 3, 4, 5), "layer b: only the last axis, .* can be normalised, not axis 1"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),

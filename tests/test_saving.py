@@ -3,7 +3,12 @@
 The file appears whole or not at all, and what is no saved model gets one clear sentence.
 """
 
+import io
 import json
+import pickle
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -21,7 +26,7 @@ X = RANDOM.standard_normal((40, 6, 6, 1)).astype("float32")
 Y = RANDOM.integers(0, 3, 40)
 
 
-def network(optimizer="adam", with_input=True):
+def network(optimizer="adam", with_input=True, label_smoothing=0.0):
     model = Sequential([layers.Input((6, 6, 1))] if with_input else [], name="net")
     for layer in (
         layers.Rescaling(0.5),
@@ -35,13 +40,20 @@ def network(optimizer="adam", with_input=True):
         layers.Dense(3, activation="softmax"),
     ):
         model.add(layer)
-    model.compile(optimizer, SparseCategoricalCrossentropy(label_smoothing=0.1), metrics=["accuracy"])
+    model.compile(optimizer, SparseCategoricalCrossentropy(label_smoothing=label_smoothing), metrics=["accuracy"])
     return model
 
 
 @pytest.fixture
-def path(tmp_path):
+def plain(tmp_path):
     return tmp_path / "model.safetensors"
+
+
+@pytest.fixture(params=["model.safetensors", "the model.keras"])
+def path(request, tmp_path):
+    if request.param.endswith(".keras"):
+        pytest.importorskip("h5py")
+    return tmp_path / request.param
 
 
 def assert_same(one, other):
@@ -51,14 +63,15 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("with_input", [True, False])
 def test_predictions_are_the_same_bits(path, with_input):
-    model = network(with_input=with_input)
+    smoothing = 0.0 if path.suffix == ".keras" else 0.1  # which Keras' loss does not have
+    model = network(with_input=with_input, label_smoothing=smoothing)
     model.fit(X, Y, epochs=1, verbose=0)
     model.save(path)
     again = load_model(path)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert_same(again, model)
     assert [layer.get_config() for layer in again.layers] == [layer.get_config() for layer in model.layers]
-    assert again.name == "net" and again.metrics == ["accuracy"] and again.loss.label_smoothing == 0.1
+    assert again.name == "net" and again.metrics == ["accuracy"] and again.loss.label_smoothing == smoothing
     assert again.evaluate(X, Y) == model.evaluate(X, Y)
 
 
@@ -107,11 +120,11 @@ def test_frozen_layers_and_float64_stay_what_they_are(path):
     assert_same(again, model)
 
 
-def test_the_file_is_plain_safetensors(path):
+def test_the_file_is_plain_safetensors(plain):
     model = network()
     model.train_on_batch(X, Y)
-    model.save(path)
-    tensors = load_file(path)
+    model.save(plain)
+    tensors = load_file(plain)
     names = {parameter.name for parameter in model.parameters}
     assert set(tensors) == names | {"optimizer/m", "optimizer/v"}
     for parameter in model.parameters:
@@ -131,7 +144,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path, monkeypat
 
     model = network()
     monkeypatch.setattr(failing, fail)
-    with pytest.raises(ValueError, match=r"model.safetensors: .*\(no space left on device\)"):
+    with pytest.raises(ValueError, match=rf"{path.name}: .*\(no space left on device\)"):
         model.save(path)
     monkeypatch.undo()
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
@@ -198,13 +211,13 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_and_foreign_files(path, damage):
+def test_damaged_and_foreign_files(plain, damage):
     model = network()
     model.train_on_batch(X, Y)
-    model.save(path)
-    damage(path)
+    model.save(plain)
+    damage(plain)
     with pytest.raises(ValueError, match="model.safetensors: ") as error:
-        load_model(path)
+        load_model(plain)
     assert "\n" not in str(error.value)
 
 
@@ -248,3 +261,322 @@ def test_layers_of_ones_own_come_back_through_custom_objects(path):
     assert again.layers[0].exponent == 2
     assert again.train_on_batch(X[:, 0, :4, 0], Y) == model.train_on_batch(X[:, 0, :4, 0], Y)
     assert_same(again, model)
+
+
+def test_an_optimizer_schedule_and_loss_of_ones_own_in_a_file_for_keras(path):
+    """Keras opens such a file too if it is given classes of these names."""
+
+    class Slow(minicnn.schedules.LearningRateSchedule):
+        def __init__(self, rate):
+            self.rate = rate
+
+        def __call__(self, step):
+            return self.rate / (1 + step)
+
+    model = Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
+    model.compile(SGD(Slow(0.5), momentum=0.5), "sparse_categorical_crossentropy")
+    model.train_on_batch(X[:, 0, :4, 0], Y)
+    model.save(path)
+    with pytest.raises(ValueError, match="Slow.*custom_objects"):
+        load_model(path)
+    again = load_model(path, custom_objects={"Slow": Slow})
+    assert again.train_on_batch(X[:, 0, :4, 0], Y) == model.train_on_batch(X[:, 0, :4, 0], Y)
+    assert_same(again, model)
+
+
+def halves(shape, dtype=None):
+    return np.full(shape, 0.5, dtype)
+
+
+class Quarters(minicnn.initializers.Initializer):
+    def __call__(self, shape, dtype=None):
+        return np.full(shape, 0.25, dtype)
+
+
+def test_initializers_and_metrics_of_ones_own(path):
+    dense = layers.Dense(3, kernel_initializer=halves, bias_initializer=Quarters(), kernel_regularizer="l2")
+    model = Sequential([layers.Input((4,)), dense])
+    model.compile("sgd", "mse", metrics=[minicnn.metrics.TopKCategoricalAccuracy(k=2), "mae"])
+    model.save(path)
+    again = load_model(path)
+    assert again.layers[0].get_config() == dense.get_config()
+    assert again.evaluate(X[:, 0, :4, 0], X[:, 0, :3, 0]) == model.evaluate(X[:, 0, :4, 0], X[:, 0, :3, 0])
+
+
+def test_parameters_that_weight_decay_spares(path):
+    model = network(minicnn.optimizers.AdamW(0.1, weight_decay=0.5))
+    model.optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    model.train_on_batch(X, Y)
+    model.save(path)
+    again = load_model(path)
+    for one in (model, again):
+        one.fit(X, Y, epochs=2, verbose=0)
+    assert_same(again, model)
+
+
+# ---------------------------------------------------------------------- weights alone
+
+
+@pytest.fixture(params=["w.weights.h5", "w.safetensors", "whole.keras", "whole.safetensors"])
+def weights(request, tmp_path):
+    """A trained model and a file with its weights."""
+    if request.param.endswith((".h5", ".keras")):
+        pytest.importorskip("h5py")
+    model = network()
+    model.train_on_batch(X, Y)
+    path = tmp_path / request.param
+    (model.save if "whole" in request.param else model.save_weights)(path)
+    return model, path
+
+
+def test_weights_go_into_another_model_of_the_same_layers(weights):
+    model, path = weights
+    other = network("sgd")
+    other.load_weights(path)
+    assert_same(other, model)
+    assert other.optimizer.iterations == 0  # it had made no step
+
+
+def test_weights_that_do_not_fit(weights):
+    model, path = weights
+    other = Sequential([layers.Input((6, 6, 1)), layers.ZeroPadding2D(1), layers.Conv2D(4, 3, strides=2, padding="same"),
+                        layers.BatchNormalization(), layers.Flatten(), layers.Dense(5, name="head")])  # fmt: skip
+    before = other.get_weights()
+    with pytest.raises(ValueError, match=rf"{path.name}: layer head has parameters of shapes .*, the file has .*3"):
+        other.load_weights(path)
+    for a, b in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)  # all or none
+    with pytest.warns(UserWarning, match="not loaded: layer head"):
+        other.load_weights(path, skip_mismatch=True)
+    for a, b in zip(other.get_weights(), [*model.get_weights()[:-2], *before[-2:]], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_that_was_not_built_cannot_take_weights(weights):
+    with pytest.raises(ValueError, match="put an Input first"):
+        network(with_input=False).load_weights(weights[1])
+
+
+def test_an_optimizer_that_is_another_keeps_its_state(tmp_path):
+    pytest.importorskip("h5py")
+    models = network("adam"), network(SGD(0.1))
+    for model in models:
+        model.train_on_batch(X, Y)
+    models[0].save_weights(tmp_path / "a.weights.h5")
+    with pytest.warns(UserWarning, match="the optimizer sgd keeps 2 arrays, and the 14 in the file are not those"):
+        models[1].load_weights(tmp_path / "a.weights.h5")
+    assert_same(*models)
+    assert models[1].optimizer.learning_rate == 0.1
+
+
+# ---------------------------------------------------------------------- configurations
+
+
+def test_a_model_from_its_configuration():
+    model = network()
+    again = minicnn.models.clone_model(model)
+    assert [w.shape for w in again.get_weights()] == [w.shape for w in model.get_weights()]
+    assert again.name == "net" and again.optimizer is None
+    assert again.get_config() == model.get_config()
+    assert minicnn.models.model_from_json(model.to_json()).metrics == ["accuracy"]
+
+
+# ---------------------------------------------------------------------- files for Keras that are damaged or foreign
+
+
+def repacked(path, change):
+    """Rewrites a `.keras` file whose parts, by name, `change` has changed."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    change(parts)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def configured(path, change):
+    def edit(parts):
+        config = json.loads(parts["config.json"])
+        change(config)
+        parts["config.json"] = json.dumps(config)
+
+    repacked(path, edit)
+
+
+def stored(path, change):
+    def edit(parts):
+        import h5py
+
+        buffer = io.BytesIO(parts["model.weights.h5"])
+        with h5py.File(buffer, "r+") as file:
+            change(file, h5py)
+        parts["model.weights.h5"] = buffer.getvalue()
+
+    repacked(path, edit)
+
+
+def moved(file, h5py, link):
+    del file["layers/conv2d/vars/0"]
+    file["layers/conv2d/vars/0"] = link
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def entry(config, number):
+    return config["config"]["layers"][number]
+
+
+FOREIGN = {
+    "no file": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "text": lambda path: path.write_text("label,pixel0\n"),
+    "a flipped byte": flip,
+    "another zip": lambda path: repacked(path, lambda parts: parts.pop("config.json")),
+    "no weights": lambda path: repacked(path, lambda parts: parts.pop("model.weights.h5")),
+    "weights that are none": lambda path: repacked(path, lambda parts: put(parts, "model.weights.h5", b"weights")),
+    "weights cut off": lambda path: repacked(
+        path, lambda parts: put(parts, "model.weights.h5", parts["model.weights.h5"][:3000])
+    ),
+    "no JSON": lambda path: repacked(path, lambda parts: put(parts, "config.json", "{")),
+    "other JSON": lambda path: repacked(path, lambda parts: put(parts, "config.json", "[1]")),
+    "no layers": lambda path: configured(path, lambda config: config["config"].pop("layers")),
+    "layers that are none": lambda path: configured(path, lambda config: put(config["config"], "layers", [7])),
+    "another class": lambda path: configured(path, lambda config: put(config, "class_name", "MyModel")),
+    "an unknown layer": lambda path: configured(path, lambda config: put(entry(config, 3), "class_name", "Conv9D")),
+    "no layer but code": lambda path: configured(path, lambda config: put(entry(config, 3), "class_name", "Any")),
+    "an unknown setting": lambda path: configured(path, lambda config: put(entry(config, 3)["config"], "speed", 9)),
+    "a setting that is wrong": lambda path: configured(
+        path, lambda config: put(entry(config, 3)["config"], "filters", "many")
+    ),
+    "an activation that is code": lambda path: configured(
+        path,
+        lambda config: put(
+            entry(config, 3)["config"],
+            "activation",
+            {"module": "builtins", "class_name": "__lambda__", "config": {"code": "AA=="}},
+        ),
+    ),
+    "an unknown optimizer": lambda path: configured(
+        path, lambda config: put(config["compile_config"]["optimizer"], "class_name", "Lion")
+    ),
+    "several losses": lambda path: configured(path, lambda config: put(config["compile_config"], "loss", ["mse"])),
+    "an array is missing": lambda path: stored(path, lambda file, h5py: file.pop("layers/conv2d/vars/1")),
+    "a layer is missing": lambda path: stored(path, lambda file, h5py: file.pop("layers/dense")),
+    "an array of another shape": lambda path: stored(path, lambda file, h5py: moved(file, h5py, np.zeros(5))),
+    "an array of words": lambda path: stored(path, lambda file, h5py: moved(file, h5py, b"words")),
+    "an array in another file": lambda path: stored(
+        path, lambda file, h5py: moved(file, h5py, h5py.ExternalLink("/etc/passwd", "/"))
+    ),
+    "a link to nowhere": lambda path: stored(path, lambda file, h5py: moved(file, h5py, h5py.SoftLink("/nowhere"))),
+    "moments are missing": lambda path: stored(path, lambda file, h5py: file.pop("optimizer/vars/5")),
+}
+
+
+@pytest.mark.parametrize("damage", FOREIGN.values(), ids=FOREIGN)
+def test_files_for_keras_that_are_damaged_or_foreign(tmp_path, damage):
+    pytest.importorskip("h5py")
+    path = tmp_path / "model.keras"
+    model = network()
+    model.train_on_batch(X, Y)
+    model.save(path)
+    damage(path)
+    with pytest.raises(ValueError, match="model.keras: ") as error:
+        load_model(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("keep", [0, 50, 3000])
+def test_weights_that_are_damaged(tmp_path, keep):
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.weights.h5"
+    model = network()
+    model.save_weights(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="m.weights.h5: the file is damaged, or not of the format HDF5") as error:
+        model.load_weights(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="nowhere.weights.h5: expected a file, but there is none"):
+        model.load_weights(tmp_path / "nowhere.weights.h5")
+
+
+def test_weights_with_wrong_bytes_are_read_or_refused(tmp_path):
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.weights.h5"
+    model = network()
+    model.save_weights(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    refused = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        damaged = whole.copy()
+        damaged[random.integers(0, len(whole), 10)] = random.integers(0, 256, 10)
+        path.write_bytes(damaged.tobytes())
+        try:
+            model.load_weights(path)
+        except ValueError as error:
+            assert "m.weights.h5: " in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 30
+
+
+def test_a_small_file_that_would_fill_the_memory(tmp_path):
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.keras"
+    network().save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (parts | {"config.json": b" " * 50_000_000}).items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"m.keras: the file is damaged: \d+ bytes cannot hold 500\d+"):
+        load_model(path)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
+    """Neither pickle nor an import of what the file names."""
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.keras"
+    network().save(path)
+
+    def spoil(config):
+        for layer in config["config"]["layers"]:
+            layer["module"], layer["registered_name"] = "evil_module", "Evil>Layer"
+        config["compile_config"]["loss"] = {"module": "os", "class_name": "system", "config": {"command": "exit 1"}}
+
+    configured(path, spoil)
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('executed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(pickle, "loads", lambda *arguments: pytest.fail("unpickled"))
+    with pytest.raises(ValueError, match="unknown class os.system"):
+        load_model(path)
+    assert "evil_module" not in sys.modules
+
+
+def test_without_h5py_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r'pip install "minicnn\[h5\]"'):
+        network().save(tmp_path / "m.keras")
+    with pytest.raises(ImportError, match=r'pip install "minicnn\[h5\]"'):
+        network().save_weights(tmp_path / "m.weights.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_three_lines_in_another_process(path):
+    model = network()
+    model.train_on_batch(X, Y)
+    model.save(path)
+    folder = path.parent
+    np.save(folder / "x.npy", X)
+    script = (
+        "import sys, numpy, minicnn\n"
+        "model = minicnn.load_model(sys.argv[1])\n"
+        "numpy.save('y.npy', model.predict(numpy.load('x.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=folder)
+    np.testing.assert_array_equal(np.load(folder / "y.npy"), model.predict(X))

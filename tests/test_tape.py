@@ -406,11 +406,11 @@ def test_nothing_is_done_twice_where_workers_contend(threads):
     runs, size = 4, 200_000
     w, g, velocity = np.full(size, float(runs)), np.ones(size), np.zeros(size)
     tape = Tape("float64")
-    instructions.sgd(tape, w[:1], g[:1], velocity[:1], np.array([0.0, 0.0]), False)  # a phase before
+    instructions.optimize(tape, "sgd", (w[:1], g[:1], velocity[:1]), np.zeros(3))  # a phase before
     tape.barrier()
     tape.add(
         optimizers.sgd, size, cut(size, size), 0, w=Each(w), g=Each(g), velocity=Each(velocity),
-        settings=np.array([1.0, 0.0]), nesterov=0,
+        settings=np.array([1.0, 0.0, 0.0]),
     )  # fmt: skip
     for _ in range(runs):
         tape.run()

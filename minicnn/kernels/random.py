@@ -1,8 +1,10 @@
-"""The counter-based random generator, and dropout, which is made of it.
+"""The counter-based random generator, and what is made of it: dropout and noise.
 
 The same function of (seed, step, layer, index) as `Ops.random_bits`: Philox4x32-10 of Salmon et al. (2011), four
 numbers per counter; here for a vector of counters at a time.
 """
+
+import math
 
 from .jit import inlined, kernel
 from .simd import (
@@ -12,6 +14,8 @@ from .simd import (
     int_at,
     interleave,
     load,
+    number_at,
+    put,
     reaches,
     real,
     select,
@@ -53,7 +57,19 @@ def dropout(zero, count, x, y, first, each, key, threshold, scale):
     size, lanes, factor = size_of(zero), width_of(zero), fill(real(scale), zero)
     seed, step, layer = int_at(key), int_at(key + 8), int_at(key + 16)
     k, numbers = 0, count * each
-    if first % 4:  # in the middle of a counter's four
+    if first % 4 and lanes < 4:  # in the middle of a counter's four, of which a vector has two
+        r0, r1, r2, r3 = philox(first // 4, seed, step, layer, zero)
+        if first % 4 == 1:
+            k = min(1, numbers)
+            drop(without_first(interleave(r0, r1, r2, r3, 0), 1), x, y, k, threshold, factor, zero)
+        bits = interleave(r0, r1, r2, r3, 1)
+        if first % 4 == 3:
+            bits = without_first(bits, 1)
+        left = min(4 - first % 4, numbers) - k
+        if left > 0:
+            drop(bits, x + size * k, y + size * k, left, threshold, factor, zero)
+            k += left
+    elif first % 4:
         r0, r1, r2, r3 = philox(first // 4, seed, step, layer, zero)
         bits = interleave(r0, r1, r2, r3, 0)
         if first % 4 == 1:
@@ -78,3 +94,51 @@ def dropout(zero, count, x, y, first, each, key, threshold, scale):
             if k < numbers:
                 drop(bits, x + size * k, y + size * k, numbers - k, threshold, factor, zero)
             k += lanes
+
+
+@kernel("y")
+def times_channels(zero, count, x, factor, y, rows, C):
+    """y = x · factor for items of so many rows of C channels, with a factor (C) for each item."""
+    size, lanes = size_of(zero), width_of(zero)
+    for n in range(count):
+        for c in range(0, C, lanes):
+            left, scale = C - c, load(factor + size * (n * C + c), C - c, zero)
+            for r in range(n * rows, (n + 1) * rows):
+                place = size * (r * C + c)
+                store(load(x + place, left, zero) * scale, y + place, left)
+
+
+@inlined
+def four(counter, seed, step, layer):
+    """`philox` for one counter."""
+    c0, c1, c2, c3 = counter & 0xFFFFFFFF, counter >> 32, step & 0xFFFFFFFF, layer & 0xFFFFFFFF
+    k0, k1 = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+    for _ in range(10):
+        product0, product1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1 = ((product1 >> 32) & 0xFFFFFFFF) ^ c1 ^ k0, product1 & 0xFFFFFFFF
+        c2, c3 = ((product0 >> 32) & 0xFFFFFFFF) ^ c3 ^ k1, product0 & 0xFFFFFFFF
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+@kernel("y")
+def gaussian_noise(zero, count, x, y, first, each, key, stddev):
+    """y = x + stddev · z, for `count` items of `each` numbers, the first of which has index `first`.
+
+    Box and Muller's transform in float64: of every two random numbers one is the radius and one the angle. `key` as for
+    `dropout`; `stddev` is a float64 in an integer's bits.
+    """
+    size, last, spread = size_of(zero), first + count * each, real(stddev)
+    seed, step, layer = int_at(key), int_at(key + 8), int_at(key + 16)
+    for counter in range(first // 4, (last + 3) // 4):
+        c0, c1, c2, c3 = four(counter, seed, step, layer)
+        for half in range(2):
+            one, other = (c0, c1) if half == 0 else (c2, c3)
+            radius, angle = spread * math.sqrt(-2 * math.log((one + 0.5) / 2**32)), other * (2 * math.pi / 2**32)
+            index = 4 * counter + 2 * half
+            if first <= index < last:
+                place = size * (index - first)
+                put(number_at(x + place, zero) + radius * math.cos(angle), y + place, zero)
+            if first <= index + 1 < last:
+                place = size * (index + 1 - first)
+                put(number_at(x + place, zero) + radius * math.sin(angle), y + place, zero)

@@ -1,14 +1,44 @@
 """The layers, with the names, argument orders and defaults of Keras 3."""
 
-from .activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from typing import Any
+
+from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .augmentation import RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer, Parameter
 from .convolution import Conv2D
 from .dense import Dense
-from .dropout import Dropout
+from .dropout import Dropout, GaussianNoise, SpatialDropout2D
 from .normalization import BatchNormalization, Rescaling
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from .reshaping import Flatten, Input, Reshape, ZeroPadding2D
+from .reshaping import Flatten, Input, InputLayer, Reshape, ZeroPadding2D
+
+# Keras' other names for the same
+Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
+GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
+
+ABSENT = {  # layers of Keras that are not here, by the reason
+    "a model is one chain of layers here, and nothing joins branches": """
+        Add Subtract Multiply Average Maximum Minimum Concatenate Dot add concatenate""",
+    "the layers here are those for the classification of images": """
+        LSTM GRU SimpleRNN RNN Bidirectional TimeDistributed Embedding Attention MultiHeadAttention Conv1D Conv3D
+        MaxPooling1D MaxPooling3D""",
+    "make a Layer of your own, with forward and backward": """
+        Lambda LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
+        Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout""",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """For a layer of Keras that is not here: something that can be imported, and says so when it is used."""
+    why = next((why for why, names in ABSENT.items() if name in names.split()), None)
+    if why is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def absent(*arguments: Any, **options: Any) -> Any:
+        raise NotImplementedError(f"minicnn has no layer {name}: {why}")
+
+    return absent
+
 
 __all__ = [
     "ELU",
@@ -19,12 +49,15 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "GlobalAveragePooling2D",
     "GlobalMaxPooling2D",
     "Input",
+    "InputLayer",
     "Layer",
     "LeakyReLU",
     "MaxPooling2D",
+    "PReLU",
     "Parameter",
     "RandomRotation",
     "RandomTranslation",
@@ -33,5 +66,6 @@ __all__ = [
     "Reshape",
     "Rescaling",
     "Softmax",
+    "SpatialDropout2D",
     "ZeroPadding2D",
 ]

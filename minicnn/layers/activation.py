@@ -1,9 +1,10 @@
 """Activations: elementwise functions (and softmax) between the linear layers, as layers of their own and by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..ops.reference import Array
+from .. import initializers, regularizers
+from ..ops.reference import ELEMENTWISE, Array
 from .base import Layer
 
 
@@ -77,26 +78,69 @@ class ELU(Layer):
         return super().get_config() | {"alpha": self.alpha}
 
 
-class Sigmoid(Layer):
-    """y = 1 / (1 + e⁻ˣ)"""
+class PReLU(Layer):
+    """y = x where positive, α x elsewhere, α being trained (He et al., 2015)
+
+    x, y (N, …)   alpha the shape of one sample, but 1 for the `shared_axes`: [1, 2] gives each channel of an image one α.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.refuse(alpha_constraint=alpha_constraint)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or [])
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        shape = list(self.input_shape[1:])
+        for axis in self.shared_axes:
+            if not 1 <= axis <= len(shape):
+                raise ValueError(
+                    f"layer {self.name}: shared_axes must be from 1 to {len(shape)} for an input of shape {self.input_shape}, not {axis}"
+                )
+            shape[axis - 1] = 1
+        self.alpha = self.add_weight(shape, self.alpha_initializer, name="alpha", regularizer=self.alpha_regularizer)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.sigmoid(self.as_float(x))
+        y, self.saved = self.ops.prelu(self.check_input(x), self.alpha.value)
         return y
 
     def backward(self, dy: Array) -> Array:
-        return self.ops.sigmoid_backward(dy, self.saved)
+        dx, self.alpha.gradient = self.ops.prelu_backward(dy, self.saved)
+        return dx
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "shared_axes": self.shared_axes or None,
+        }
 
 
-class Tanh(Layer):
-    """y = tanh(x)"""
+class Elementwise(Layer):
+    """y = f(x) for a function without settings, by its name in `ops.reference.ELEMENTWISE`"""
+
+    def __init__(self, function: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.tanh(self.as_float(x))
+        y, self.saved = self.ops.activate(self.as_float(x), self.function)
         return y
 
     def backward(self, dy: Array) -> Array:
-        return self.ops.tanh_backward(dy, self.saved)
+        return self.ops.activate_backward(dy, self.saved)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"function": self.function}
 
 
 class Softmax(Layer):
@@ -121,26 +165,54 @@ class Softmax(Layer):
         return super().get_config() | {"axis": self.axis}
 
 
+class LogSoftmax(Layer):
+    """y = x - log Σ eˣ along the last axis"""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        y, self.saved = self.ops.log_softmax(self.as_float(x))
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        return self.ops.log_softmax_backward(dy, self.saved)
+
+
+def _elementwise(function: str) -> Callable[..., Layer]:
+    return lambda name: Elementwise(function, name=name)
+
+
 BY_NAME: dict[str, Callable[..., Layer]] = {
     "linear": Linear,
     "relu": ReLU,
     "relu6": lambda name: ReLU(6.0, name=name),
     "leaky_relu": lambda name: LeakyReLU(0.2, name=name),
     "elu": ELU,
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
+    **{function: _elementwise(function) for function in ELEMENTWISE},
     "softmax": Softmax,
+    "log_softmax": LogSoftmax,
 }
+SYNONYMS = {"swish": "silu", "hard_swish": "hard_silu"}
 
 
-def name_of(activation: str | Layer | None) -> str:
-    """The name under which `activation` is saved; ValueError for one that is not known."""
+def name_of(activation: Any) -> str:
+    """The name under which `activation`, a name or a function of `minicnn.activations`, is saved; ValueError for others."""
+    if isinstance(activation, Layer):
+        raise ValueError(
+            f"activation takes a name; add the layer {activation.name} to the model after this one instead"
+        )
     name = "linear" if activation is None else activation
-    if isinstance(name, Layer):
-        raise ValueError(f"activation takes a name; add the layer {name.name} to the model after this one instead")
+    if callable(activation):
+        from .. import activations
+
+        name = getattr(activation, "__name__", "")
+        if getattr(activations, name, None) is not activation:
+            raise ValueError(
+                f"activation takes a name or a function of minicnn.activations, not {activation!r}, whose derivative is not"
+                " known: write a Layer with forward and backward for it"
+            )
+    name = SYNONYMS.get(name, name)
     if name not in BY_NAME:
         raise ValueError(f"unknown activation {activation!r}; expected one of {', '.join(BY_NAME)}")
-    return name
+    return str(name)
 
 
 def get(activation: str) -> Layer:
@@ -152,10 +224,14 @@ def get(activation: str) -> Layer:
 class Activation(Layer):
     """An activation by name, such as Activation("relu")."""
 
-    def __init__(self, activation: str, **options: Any) -> None:
+    def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
         self.activation_name = name_of(activation)
         self.activation = get(activation)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        self.activation.build(self.input_shape)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         return self.activation.forward(x, training)

@@ -3,6 +3,7 @@
 A layer computes nothing itself; it asks the operations (`self.ops`) of the device its model is on.
 """
 
+import inspect
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +11,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .. import initializers
+from .. import initializers, regularizers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
 from ..seeding import new_seed
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
 _instances: Counter[str] = Counter()
+RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
+    "nb_filter": "filters", "nb_row": "kernel_size", "nb_col": "kernel_size", "border_mode": "padding", "subsample": "strides",
+    "atrous_rate": "dilation_rate", "dim_ordering": "data_format", "output_dim": "units", "bias": "use_bias", "p": "rate",
+    "init": "kernel_initializer", "W_regularizer": "kernel_regularizer", "b_regularizer": "bias_regularizer",
+    "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "alpha": "negative_slope", "sigma": "stddev",
+    "input_dim": "input_shape", "batch_input_shape": "batch_shape",
+}  # fmt: skip
 
 
 class Parameter:
@@ -29,8 +37,10 @@ class Parameter:
 
     writes = 0  # to any parameter, so far
 
-    def __init__(self, name: str, value: Array, trainable: bool = True) -> None:
-        self.name, self.trainable, self.shared = name, trainable, False
+    def __init__(
+        self, name: str, value: Array, trainable: bool = True, regularizer: regularizers.Regularizer | None = None
+    ) -> None:
+        self.name, self.trainable, self.shared, self.regularizer = name, trainable, False, regularizer
         self._value = value
         self._gradient: Array = np.zeros_like(value) if trainable else None
 
@@ -72,6 +82,17 @@ class Parameter:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
 
 
+class Tensor:
+    """What a layer will give for an input that is not there yet: `Model(inputs, outputs)` follows it back to the `Input`."""
+
+    def __init__(self, layer: "Layer", source: "Tensor | None" = None) -> None:
+        self.layer, self.source = layer, source
+        self.shape, self.dtype = layer.output_shape, layer.dtype.name
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.shape} of {self.layer.name}>"
+
+
 class Layer:
     """Base of all layers. A layer of your own defines `forward` and `backward`, and `build` if it has parameters:
 
@@ -90,19 +111,53 @@ class Layer:
 
     Neither may change the arrays it is given. `compute_output_shape` is needed where the output has another shape than
     the input. `input_rank` is the number of axes of the input, the batch included, where only one will do.
+
+    The first layer of a model may say the shape of its input: `input_shape` without the batch axis, or `batch_shape` with
+    it. Batches may be of any size, whatever `batch_size` says. ValueError for arguments that there are not; with names of
+    Keras 1 and 2 it says today's.
     """
 
     input_rank: int | None = None
 
-    def __init__(self, name: str | None = None, dtype: str = "float32", trainable: bool = True) -> None:
+    def __new__(cls, *arguments: Any, **options: Any) -> "Layer":
+        known = inspect.signature(cls.__init__).parameters
+        for name in options:
+            today = RENAMED.get(name)
+            if name not in known and (today in known or today in ("input_shape", "batch_shape")):
+                which = f"layer {options['name']}" if "name" in options else f"a {cls.__name__}"
+                raise ValueError(f"{which} has no argument {name}; it is called {today} today")
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = "float32",
+        trainable: bool = True,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        activity_regularizer: None = None,
+        **unknown: Any,
+    ) -> None:
         kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
         if name is None:
             count = _instances[kind]
             _instances[kind] += 1
             name = f"{kind}_{count}" if count else kind
+        if unknown:
+            raise ValueError(f"layer {name}: a {type(self).__name__} has no argument {min(unknown)}")
+        dtype = "float32" if dtype is None else dtype
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"layer {name}: dtype must be float32 or float64, not {dtype!r}")
-        self.name, self.dtype, self.trainable = name, np.dtype(dtype), trainable
+        self.name, self.dtype, self.trainable, self.batch_size = name, np.dtype(dtype), trainable, batch_size
+        self.refuse(activity_regularizer=activity_regularizer)
+        self.given_shape: Shape | None = None  # of the input, by the one who made the layer
+        for argument, given in (("input_shape", input_shape), ("batch_shape", batch_shape)):
+            if isinstance(given, int):
+                raise ValueError(f"layer {name}: {argument} must be a tuple of sizes, such as (28, 28, 1), not {given}")
+            if given is not None:
+                self.given_shape = (None, *given[int(argument == "batch_shape") :])
         self.parameters: list[Parameter] = []
         self.built = False
         self.ops: Ops = get_ops("cpu")
@@ -140,17 +195,44 @@ class Layer:
     # ------------------------------------------------------------------ given
 
     def __call__(self, x: Array, training: bool = False) -> Array:
-        """`forward`, after building the layer for x if that has not happened."""
+        """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`."""
+        if isinstance(x, list | tuple) and any(isinstance(one, Tensor | Layer) for one in x):
+            raise ValueError(
+                f"layer {self.name}: a model is one chain of layers here, and no layer takes several inputs"
+            )
+        if isinstance(x, Layer):  # an Input
+            if not x.built:
+                x.build(())
+            x = Tensor(x)
+        if isinstance(x, Tensor):
+            if not self.built:
+                self.build(x.shape)
+            return Tensor(self, x)
         if not self.built:
             self.build((None, *x.shape[1:]))
         return self.forward(x, training=training)
 
+    def refuse(self, **options: Any) -> None:
+        """ValueError for an option of Keras that is not offered here and is not None."""
+        for name, value in options.items():
+            if value is not None:
+                raise ValueError(f"layer {self.name}: {name} is not offered here: it must be None, not {value!r}")
+
     def add_weight(
-        self, shape: Sequence[int], initializer: Any = "glorot_uniform", trainable: bool = True, name: str = "weight"
+        self,
+        shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        trainable: bool = True,
+        name: str = "weight",
+        regularizer: Any = None,
     ) -> Parameter:
-        """A new parameter of this layer, started by an initializer or its name."""
-        value = np.ascontiguousarray(initializers.get(initializer)(tuple(shape)), self.dtype)
-        parameter = Parameter(f"{self.name}/{name}", self.ops.array(value), trainable)
+        """A new parameter of this layer, started by an initializer (or its name) and with a penalty in the model's loss."""
+        value = np.ascontiguousarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype.name), self.dtype)
+        if value.shape != tuple(shape):
+            raise ValueError(
+                f"layer {self.name}: the initializer of {name} was asked for shape {tuple(shape)} and gave {value.shape}"
+            )
+        parameter = Parameter(f"{self.name}/{name}", self.ops.array(value), trainable, regularizers.get(regularizer))
         self.parameters.append(parameter)
         return parameter
 
@@ -253,14 +335,32 @@ class RandomLayer(Layer):
 class ActivatedLayer(Layer):
     """A layer y = activation(linear(x)); the two parts stay apart, so that a loss can take the scores before a softmax.
 
-    Subclasses define `linear` and `linear_backward`. ReLU is fused into them: they ask the device for an operation that
-    ends with it.
+    Subclasses define `linear`, of a kernel and perhaps a bias, and `linear_backward`. ReLU is fused into them: they ask the
+    device for an operation that ends with it.
     """
 
-    def __init__(self, activation: "str | Layer | None", **options: Any) -> None:
+    def __init__(
+        self,
+        activation: Any,
+        use_bias: bool,
+        kernel_initializer: Any,
+        bias_initializer: Any,
+        kernel_regularizer: Any,
+        bias_regularizer: Any,
+        activity_regularizer: None,
+        kernel_constraint: None,
+        bias_constraint: None,
+        **options: Any,
+    ) -> None:
         from . import activation as activations
 
-        super().__init__(**options)
+        super().__init__(activity_regularizer=activity_regularizer, **options)
+        self.refuse(kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
         self.activation_name = activations.name_of(activation)
         self.fused_relu = self.activation_name == "relu"
         self.activation = activations.get("linear" if self.fused_relu else self.activation_name)
@@ -275,6 +375,17 @@ class ActivatedLayer(Layer):
         super().build(input_shape)
         self.activation.build(self.output_shape)
 
+    def add_weights(self, shape: Sequence[int]) -> None:
+        """The kernel, of this shape, and the bias."""
+        self.kernel = self.add_weight(
+            shape, self.kernel_initializer, name="kernel", regularizer=self.kernel_regularizer
+        )
+        self.bias: Parameter | None = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape[-1:], self.bias_initializer, name="bias", regularizer=self.bias_regularizer
+            )
+
     def forward(self, x: Array, training: bool = False) -> Array:
         return self.activation.forward(self.linear(x), training)
 
@@ -284,3 +395,13 @@ class ActivatedLayer(Layer):
     def to(self, device: str | Ops) -> Layer:
         self.activation.to(device)
         return super().to(device)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "activation": self.activation_name,
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+        }

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers
 from ..ops.reference import Array, Pads, Pair
 from .base import ActivatedLayer, Layer, Shape
 
@@ -24,9 +23,12 @@ def padding_name(padding: str) -> str:
     return padding.lower()
 
 
-def channels_last(data_format: str | None) -> None:
+def channels_last(layer: Layer, data_format: str | None) -> None:
     if data_format not in (None, "channels_last"):
-        raise ValueError(f"minicnn has one layout, channels_last (batch, height, width, channels), not {data_format!r}")
+        raise ValueError(
+            f"layer {layer.name}: there is one layout, channels_last (batch, height, width, channels), not {data_format!r};"
+            " images with the channels first are turned by x.transpose(0, 2, 3, 1)"
+        )
 
 
 def window_pads(image: Sequence[int], size: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)) -> Pads:
@@ -72,36 +74,39 @@ class Conv2D(ActivatedLayer):
         data_format: str | None = None,
         dilation_rate: int | Sequence[int] = (1, 1),
         groups: int = 1,
-        activation: str | Layer | None = None,
+        activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        bias_constraint: None = None,
         **options: Any,
     ) -> None:
-        super().__init__(activation, **options)
-        channels_last(data_format)
+        super().__init__(
+            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint, **options,
+        )  # fmt: skip
+        channels_last(self, data_format)
         if not isinstance(filters, int | np.integer) or filters < 1:
             raise ValueError(f"layer {self.name}: filters must be a positive integer, not {filters!r}")
         if groups != 1:
-            raise ValueError(f"minicnn convolves all channels together: groups must be 1, not {groups}")
-        self.filters, self.use_bias = int(filters), use_bias
+            raise ValueError(f"layer {self.name}: all channels are convolved together: groups must be 1, not {groups}")
+        self.filters = int(filters)
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.strides = pair(strides, "strides")
         self.dilation_rate = pair(dilation_rate, "dilation_rate")
         self.padding = padding_name(padding)
         if self.strides != (1, 1) and self.dilation_rate != (1, 1):
             raise ValueError(f"strides {self.strides} and dilation_rate {self.dilation_rate} cannot both differ from 1")
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         channels = self.input_shape[3]
         self.pads = window_pads(self.input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
-        self.kernel = self.add_weight(
-            (*self.kernel_size, channels, self.filters), self.kernel_initializer, name="kernel"
-        )
-        self.bias = self.add_weight((self.filters,), self.bias_initializer, name="bias") if self.use_bias else None
+        self.add_weights((*self.kernel_size, channels, self.filters))
 
     def linear(self, x: Array) -> Array:
         convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
@@ -137,8 +142,4 @@ class Conv2D(ActivatedLayer):
             "strides": self.strides,
             "padding": self.padding,
             "dilation_rate": self.dilation_rate,
-            "activation": self.activation_name,
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
         }

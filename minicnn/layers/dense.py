@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers
 from ..ops.reference import Array
-from .base import ActivatedLayer, Layer, Shape
+from .base import ActivatedLayer, Shape
 
 
 class Dense(ActivatedLayer):
@@ -19,23 +18,28 @@ class Dense(ActivatedLayer):
     def __init__(
         self,
         units: int,
-        activation: str | Layer | None = None,
+        activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        bias_constraint: None = None,
         **options: Any,
     ) -> None:
-        super().__init__(activation, **options)
+        super().__init__(
+            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint, **options,
+        )  # fmt: skip
         if not isinstance(units, int | np.integer) or units < 1:
             raise ValueError(f"layer {self.name}: units must be a positive integer, not {units!r}")
-        self.units, self.use_bias = int(units), use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.units = int(units)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape if len(input_shape) > 1 else (None, *input_shape))
-        self.kernel = self.add_weight((self.input_shape[-1], self.units), self.kernel_initializer, name="kernel")
-        self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
+        self.add_weights((self.input_shape[-1], self.units))
 
     def linear(self, x: Array) -> Array:
         dense = self.ops.dense_relu if self.fused_relu else self.ops.dense
@@ -56,10 +60,4 @@ class Dense(ActivatedLayer):
         return int(np.prod(self.output_shape[1:])) * self.kernel.shape[0]
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "units": self.units,
-            "activation": self.activation_name,
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-        }
+        return super().get_config() | {"units": self.units}

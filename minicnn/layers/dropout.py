@@ -1,9 +1,10 @@
-"""Dropout."""
+"""Layers that disturb the numbers in training, so that a network does not rely on any single one: dropout and noise."""
 
 from typing import Any
 
 from ..ops.reference import Array
 from .base import RandomLayer
+from .convolution import channels_last
 
 
 class Dropout(RandomLayer):
@@ -17,7 +18,10 @@ class Dropout(RandomLayer):
         if not 0 <= rate < 1:
             raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate}")
         if noise_shape is not None:
-            raise ValueError(f"layer {self.name}: noise_shape is not offered; every number is dropped by itself")
+            raise ValueError(
+                f"layer {self.name}: noise_shape must be None: every number is dropped by itself, not {noise_shape!r};"
+                " SpatialDropout2D drops whole channels"
+            )
         self.rate = rate
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -33,3 +37,61 @@ class Dropout(RandomLayer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"rate": self.rate}
+
+
+class SpatialDropout2D(RandomLayer):
+    """In training a whole channel of an image is zero with probability `rate`, else divided by 1 - rate; otherwise y = x
+
+    x, y (N, H, W, C). Neighbouring pixels of a channel say much the same: dropping single ones takes little away (Tompson
+    et al., "Efficient object localization using convolutional networks", 2015).
+    """
+
+    input_rank = 4
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, name=name, **options)
+        channels_last(self, data_format)
+        if not 0 <= rate < 1:
+            raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate}")
+        self.rate = rate
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.dropping = training and self.rate > 0
+        x = self.check_input(x)
+        if not self.dropping:
+            return x
+        y, self.saved = self.ops.spatial_dropout2d(x, self.rate, self.next_key())
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        return self.ops.spatial_dropout2d_backward(dy, self.saved) if self.dropping else dy
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"rate": self.rate}
+
+
+class GaussianNoise(RandomLayer):
+    """In training y = x + stddev · z, z normal numbers of mean 0 and variance 1; otherwise y = x"""
+
+    def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
+        super().__init__(seed, **options)
+        if not stddev >= 0:
+            raise ValueError(f"layer {self.name}: stddev must be a number from 0 on, not {stddev!r}")
+        self.stddev = stddev
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        x = self.as_float(x)
+        return self.ops.gaussian_noise(x, self.stddev, self.next_key()) if training and self.stddev else x
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"stddev": self.stddev}

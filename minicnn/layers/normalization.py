@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .. import initializers
+from .. import initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer
+from .base import Layer, Parameter
 
 
 class BatchNormalization(Layer):
@@ -28,9 +28,15 @@ class BatchNormalization(Layer):
         gamma_initializer: Any = "ones",
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: None = None,
+        gamma_constraint: None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.refuse(beta_constraint=beta_constraint, gamma_constraint=gamma_constraint)
+        self.regularizers = {"gamma": regularizers.get(gamma_regularizer), "beta": regularizers.get(beta_regularizer)}
         self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
         self.initializers = {
             "gamma": initializers.get(gamma_initializer),
@@ -45,13 +51,14 @@ class BatchNormalization(Layer):
             raise ValueError(
                 f"layer {self.name}: only the last axis, the channels, can be normalised, not axis {self.axis}"
             )
-        shape = (self.input_shape[-1],)
-        self.gamma = self.add_weight(shape, self.initializers["gamma"], name="gamma") if self.scale else None
-        self.beta = self.add_weight(shape, self.initializers["beta"], name="beta") if self.center else None
-        self.moving_mean = self.add_weight(shape, self.initializers["moving_mean"], trainable=False, name="moving_mean")
-        self.moving_variance = self.add_weight(
-            shape, self.initializers["moving_variance"], trainable=False, name="moving_variance"
-        )
+        self.gamma = self._weight("gamma") if self.scale else None
+        self.beta = self._weight("beta") if self.center else None
+        self.moving_mean = self._weight("moving_mean", trainable=False)
+        self.moving_variance = self._weight("moving_variance", trainable=False)
+
+    def _weight(self, name: str, trainable: bool = True) -> Parameter:
+        shape, regularizer = self.input_shape[-1:], self.regularizers.get(name)
+        return self.add_weight(shape, self.initializers[name], trainable, name, regularizer)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
@@ -85,7 +92,8 @@ class BatchNormalization(Layer):
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}
         started = {f"{name}_initializer": initializers.serialize(value) for name, value in self.initializers.items()}
-        return super().get_config() | own | started
+        punished = {f"{name}_regularizer": regularizers.serialize(value) for name, value in self.regularizers.items()}
+        return super().get_config() | own | started | punished
 
 
 class Rescaling(Layer):

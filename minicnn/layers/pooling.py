@@ -20,7 +20,7 @@ class _Pooling2D(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        channels_last(data_format)
+        channels_last(self, data_format)
         self.pool_size = pair(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else pair(strides, "strides")
         self.padding = padding_name(padding)
@@ -74,7 +74,7 @@ class _GlobalPooling2D(Layer):
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        channels_last(data_format)
+        channels_last(self, data_format)
         self.keepdims = keepdims
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

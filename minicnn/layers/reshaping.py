@@ -10,11 +10,24 @@ from .convolution import channels_last
 
 
 class Input(Layer):
-    """The shape of one sample, as the first entry of a model: Input((28, 28, 1)). y = x"""
+    """The shape of one sample, as the first entry of a model: Input((28, 28, 1)). y = x
 
-    def __init__(self, shape: Sequence[int], **options: Any) -> None:
-        super().__init__(**options)
-        self.shape = tuple(shape)
+    `InputLayer` is another name of it. `shape` may also be given as `input_shape`, or with the batch axis as `batch_shape`.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        **options: Any,
+    ) -> None:
+        if shape is not None:
+            options["input_shape"] = shape
+        super().__init__(dtype=dtype, batch_size=batch_size, **options)
+        if self.given_shape is None:
+            raise ValueError(f"layer {self.name}: an Input needs the shape of one sample, such as Input((28, 28, 1))")
+        self.shape = self.given_shape[1:]
 
     def build(self, input_shape: Sequence[int | None] = ()) -> None:
         super().build((None, *self.shape))
@@ -26,7 +39,10 @@ class Input(Layer):
         return dy
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"shape": self.shape}
+        return super().get_config() | {"shape": self.shape, "batch_size": self.batch_size}
+
+
+InputLayer = Input  # of which Keras makes two
 
 
 class Flatten(Layer):
@@ -34,7 +50,7 @@ class Flatten(Layer):
 
     def __init__(self, data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
-        channels_last(data_format)
+        channels_last(self, data_format)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.shape = self.check_input(x).shape
@@ -85,7 +101,7 @@ class ZeroPadding2D(Layer):
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
-        channels_last(data_format)
+        channels_last(self, data_format)
         both = (padding, padding) if isinstance(padding, int) else tuple(padding)
         sides = tuple((side, side) if isinstance(side, int) else tuple(side) for side in both)
         if len(sides) != 2 or not all(

@@ -15,7 +15,7 @@ from . import instructions
 from .cpu_convolution import Geometry, choose
 from .cpu_dense import Dense
 from .instructions import Moments
-from .reference import Array, Key, Ops, Pads, Pair, Saved, adam_rate, expect
+from .reference import Array, Key, Ops, Pads, Pair, Saved, expect
 
 
 class CpuOps(Ops):
@@ -250,6 +250,36 @@ class CpuOps(Ops):
         tape.run_once()
         return dx
 
+    def erf(self, x: Array) -> Array:
+        x = np.ascontiguousarray(x, np.float64)
+        y = self.empty(x.shape, x.dtype)
+        tape = self.tape(x.dtype)
+        instructions.erf(tape, x.reshape(-1), y.reshape(-1))
+        tape.run_once()
+        return y
+
+    def prelu(self, x: Array, alpha: Array) -> tuple[Array, Saved]:
+        x, alpha = self.alike(x, alpha)
+        if instructions.repeats(alpha.shape, x.shape[1:]) is None:
+            return super().prelu(x, alpha)
+        y = self.empty(x.shape, x.dtype)
+        tape = self.tape(x.dtype)
+        instructions.prelu(tape, x, alpha, y)
+        tape.run_once()
+        return y, (x, alpha)
+
+    def prelu_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array]:
+        x, alpha = saved
+        expect("prelu gradient", dy, x.shape)
+        if instructions.repeats(alpha.shape, x.shape[1:]) is None:
+            return super().prelu_backward(dy, saved)
+        dy = np.ascontiguousarray(dy, x.dtype)
+        dx, dalpha = self.empty(x.shape, x.dtype), self.zeros(alpha.shape, x.dtype)
+        tape = self.tape(x.dtype)
+        instructions.prelu_backward(tape, dy, x, alpha, dx, dalpha)
+        tape.run_once()
+        return dx, dalpha
+
     # ------------------------------------------------------------------ softmax cross-entropy
 
     def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Saved]:
@@ -282,6 +312,27 @@ class CpuOps(Ops):
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
         instructions.dropout(tape, x, y, rate, instructions.key_array(key))
+        tape.run_once()
+        return y
+
+    def spatial_dropout2d(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        (x,) = self.alike(x)
+        factor = self._drop(np.ones((len(x), x.shape[3]), x.dtype), rate, key)
+        return self.spatial_dropout2d_backward(x, factor), factor
+
+    def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
+        (dy,) = self.alike(dy)
+        dx = self.empty(dy.shape, dy.dtype)
+        tape = self.tape(dy.dtype)
+        instructions.times_channels(tape, dy, saved, dx)
+        tape.run_once()
+        return dx
+
+    def gaussian_noise(self, x: Array, stddev: float, key: Key) -> Array:
+        (x,) = self.alike(x)
+        y = self.empty(x.shape, x.dtype)
+        tape = self.tape(x.dtype)
+        instructions.gaussian_noise(tape, x, y, stddev, instructions.key_array(key))
         tape.run_once()
         return y
 
@@ -340,33 +391,69 @@ class CpuOps(Ops):
         x, mean, inverse, gamma = saved
         return super().normalize_backward(dy, ((x - mean) * inverse, inverse, gamma))
 
+    # ------------------------------------------------------------------ penalties
+
+    def penalize(self, w: Array, g: Array | None, l1: float, l2: float) -> float:
+        if w.size == 0 or not w.flags.c_contiguous or not (g is None or g.flags.c_contiguous):
+            return super().penalize(w, g, l1, l2)
+        if g is not None:
+            expect("penalize", g, w.shape)
+        tape = self.tape(w.dtype)
+        parts = instructions.penalize(tape, w.reshape(-1), None if g is None else g.reshape(-1), l1, l2)
+        tape.run_once()
+        return float(tape.array(parts).sum())
+
     # ------------------------------------------------------------------ optimizers
 
-    def sgd(self, w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float, nesterov: bool) -> None:
-        for array in (g, velocity):
-            expect("sgd", array, w.shape)
-        tape = self.tape(w.dtype)
-        instructions.sgd(tape, w, g, velocity, np.array([learning_rate, momentum]), nesterov)
+    def _optimize(self, name: str, arrays: tuple[Array | None, ...], *settings: float) -> None:
+        """An operation that changes arrays of one shape; the settings are those of its kernel."""
+        first = arrays[0]
+        assert first is not None
+        for array in arrays[1:]:
+            if array is not None:
+                expect(name, array, first.shape)
+        tape = self.tape(first.dtype)
+        instructions.optimize(tape, name, arrays, np.array(settings, float))
         tape.run_once()
+
+    def sgd(self, w: Array, g: Array, velocity: Array | None, rate: float, momentum: float, nesterov: float) -> None:
+        self._optimize("sgd", (w, g, velocity), rate, momentum, nesterov)
 
     def rmsprop(self, w: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None,
-                learning_rate: float, rho: float, momentum: float, epsilon: float) -> None:  # fmt: skip
-        for array in (g, square, mean, velocity):
-            if array is not None:
-                expect("rmsprop", array, w.shape)
-        tape = self.tape(w.dtype)
-        settings = np.array([learning_rate, 1.0 - rho, momentum, epsilon])
-        instructions.rmsprop(tape, w, g, square, mean, velocity, settings)
-        tape.run_once()
+                rate: float, rho: float, momentum: float, epsilon: float) -> None:  # fmt: skip
+        self._optimize("rmsprop", (w, g, square, mean, velocity), rate, rho, momentum, epsilon)
 
-    def adam(self, w: Array, g: Array, m: Array, v: Array, step: int, learning_rate: float, beta_1: float,
-             beta_2: float, epsilon: float) -> None:  # fmt: skip
-        for array in (g, m, v):
-            expect("adam", array, w.shape)
-        rate = adam_rate(step, learning_rate, beta_1, beta_2)
-        tape = self.tape(w.dtype)
-        instructions.adam(tape, w, g, m, v, np.array([rate, 1.0 - beta_1, 1.0 - beta_2, epsilon]))
-        tape.run_once()
+    def adagrad(self, w: Array, g: Array, square: Array, rate: float, epsilon: float) -> None:
+        self._optimize("adagrad", (w, g, square), rate, epsilon)
+
+    def adadelta(
+        self, w: Array, g: Array, square: Array, moved: Array, rate: float, rho: float, epsilon: float
+    ) -> None:
+        self._optimize("adadelta", (w, g, square, moved), rate, rho, epsilon)
+
+    def adam(self, w: Array, g: Array, m: Array, v: Array, top: Array | None,
+             rate: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+        self._optimize("adam", (w, g, m, v, top), rate, beta_1, beta_2, epsilon)
+
+    def nadam(self, w: Array, g: Array, m: Array, v: Array, along_m: float, along_g: float, growth: float,
+              beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+        self._optimize("nadam", (w, g, m, v), along_m, along_g, growth, beta_1, beta_2, epsilon)
+
+    def adamax(self, w: Array, g: Array, m: Array, u: Array,
+               rate: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+        self._optimize("adamax", (w, g, m, u), rate, beta_1, beta_2, epsilon)
+
+    def clip_value(self, g: Array, most: float) -> None:
+        self._optimize("clip_value", (g,), most)
+
+    def clip_norm(self, g: Array, most: float) -> None:
+        self._optimize("clip_norm", (g,), most)
+
+    def decay(self, w: Array, share: float) -> None:
+        self._optimize("decay", (w,), share)
+
+    def moving_average(self, w: Array, mean: Array, momentum: float, overwrite: float) -> None:
+        self._optimize("moving_average", (w, mean), momentum, overwrite)
 
 
 NO_PADS: Pads = ((0, 0), (0, 0))

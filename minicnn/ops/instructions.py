@@ -3,13 +3,15 @@
 What a convolution and a dense layer are made of is in `cpu_convolution.py` and `cpu_dense.py`.
 """
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels import activation, arrays, augment, normalization, optimizers, pooling, random, softmax
-from ..tape import FRESH, Each, Part, Place, Steps, Tape, Times, cut
+from ..kernels import activation, arrays, augment, normalization, optimizers, penalties, pooling, random, softmax
+from ..kernels.simd import lanes
+from ..tape import FRESH, Buffer, Each, Part, Place, Steps, Tape, Times, cut
 from .reference import Array, Key, Pads, Pair, drop_threshold
 
 UNIT = 64  # numbers that parts of a flat array begin at multiples of
@@ -32,6 +34,37 @@ def relu_backward(tape: Tape, dy: Place, y: Place, dx: Place) -> None:
     tape.add(activation.relu_backward, len(y), dy=Each(dy), y=Each(y), dx=Each(dx), each=each(y))
 
 
+def repeats(alpha: tuple[int, ...], sample: tuple[int, ...]) -> int | None:
+    """How often numbers of shape `alpha` follow each other in a sample; None where they are shared in another way."""
+    shared = 0
+    while shared < len(alpha) and alpha[shared] == 1:
+        shared += 1
+    return prod(sample[:shared]) if alpha[shared:] == sample[shared:] else None
+
+
+def erf(tape: Tape, x: Array, y: Array) -> None:
+    tape.add(activation.erf, x.size, cut(x.size, unit=UNIT), 0, x=Each(x), y=Each(y))
+
+
+def prelu(tape: Tape, x: Place, alpha: Array, y: Place) -> None:
+    C = alpha.size
+    tape.add(activation.prelu, len(x), x=Each(x), alpha=alpha, y=Each(y), rows=each(x) // C, C=C)
+
+
+def prelu_backward(tape: Tape, dy: Place, x: Place, alpha: Array, dx: Place, dalpha: Array | None) -> None:
+    C = alpha.size
+    parts = None if dalpha is None else tape.whole(len(cut(len(x), tape.groups)) - 1, C)
+    tape.add(
+        activation.prelu_backward, len(x), fresh=FRESH, dy=Each(dy), x=Each(x), alpha=alpha, dx=Each(dx),
+        part=0 if parts is None else Part(parts), rows=each(x) // C, C=C,
+    )  # fmt: skip
+    if parts is None or dalpha is None:
+        return
+    tape.add(
+        arrays.add_rows, C, cut(C, unit=UNIT), 0, rows=parts, number=len(parts), stride=parts.each, total=dalpha, first=Times(1)
+    )  # fmt: skip
+
+
 def key_array(key: Key) -> np.ndarray:
     """(seed, step, layer) as a kernel reads them."""
     return np.array([key[0] & 0xFFFFFFFFFFFFFFFF, key[1], key[2]], np.uint64)
@@ -43,6 +76,19 @@ def dropout(tape: Tape, x: Place, y: Place, rate: float, key: np.ndarray | Steps
     tape.add(
         random.dropout, len(x), x=Each(x), y=Each(y), first=Times(numbers), each=numbers, key=key,
         threshold=drop_threshold(rate), scale=1.0 / (1.0 - rate),
+    )  # fmt: skip
+
+
+def times_channels(tape: Tape, x: Place, factor: Place, y: Place) -> None:
+    """Each channel of each image times a number, factor (N, C)."""
+    C = factor.shape[1]
+    tape.add(random.times_channels, len(x), x=Each(x), factor=Each(factor), y=Each(y), rows=each(x) // C, C=C)
+
+
+def gaussian_noise(tape: Tape, x: Place, y: Place, stddev: float, key: np.ndarray | Steps) -> None:
+    numbers = each(x)
+    tape.add(
+        random.gaussian_noise, len(x), x=Each(x), y=Each(y), first=Times(numbers), each=numbers, key=key, stddev=float(stddev)
     )  # fmt: skip
 
 
@@ -193,6 +239,20 @@ def batch_norm_backward(
     )  # fmt: skip
 
 
+# ---------------------------------------------------------------------- penalties
+
+
+def penalize(tape: Tape, w: Array, g: Array | None, l1: float, l2: float) -> Buffer:
+    """Returns where the penalty of a flat w will be, as the sum of all numbers there."""
+    cuts = cut(w.size, unit=UNIT)
+    parts = tape.whole(len(cuts) - 1, lanes(w.dtype))
+    tape.add(
+        penalties.penalize, w.size, cuts, 0, w=Each(w), g=0 if g is None else Each(g), part=Part(parts),
+        l1=float(l1), l2=float(l2),
+    )  # fmt: skip
+    return parts
+
+
 # ---------------------------------------------------------------------- loss and optimizers
 
 
@@ -214,38 +274,19 @@ def softmax_gradient(
     )  # fmt: skip
 
 
-def sgd(tape: Tape, w: Array, g: Array, velocity: Array, settings: np.ndarray | Steps, nesterov: bool) -> None:
-    """`settings`, here and below: what the kernel says, as float64."""
-    tape.add(
-        optimizers.sgd, w.size, cut(w.size, unit=UNIT), 0, w=Each(w), g=Each(g), velocity=Each(velocity), settings=settings,
-        nesterov=int(nesterov),
-    )  # fmt: skip
+def optimize(tape: Tape, name: str, arrays: Sequence[Array | None], settings: np.ndarray | Steps) -> None:
+    """The operation of this name on arrays of one shape (one that is not kept is None), which change in place.
 
-
-def adam(tape: Tape, w: Array, g: Array, m: Array, v: Array, settings: np.ndarray | Steps) -> None:
-    tape.add(
-        optimizers.adam,
-        w.size,
-        cut(w.size, unit=UNIT),
-        0,
-        w=Each(w),
-        g=Each(g),
-        m=Each(m),
-        v=Each(v),
-        settings=settings,
-    )
-
-
-def rmsprop(
-    tape: Tape,
-    w: Array,
-    g: Array,
-    square: Array,
-    mean: Array | None,
-    velocity: Array | None,
-    settings: np.ndarray | Steps,
-) -> None:
-    tape.add(
-        optimizers.rmsprop, w.size, cut(w.size, unit=UNIT), 0, w=Each(w), g=Each(g), square=Each(square),
-        mean=0 if mean is None else Each(mean), velocity=0 if velocity is None else Each(velocity), settings=settings,
-    )  # fmt: skip
+    `settings` are the float64 numbers that follow the arrays in that operation.
+    """
+    first = arrays[0]
+    assert first is not None
+    kernel, cuts = getattr(optimizers, name), cut(first.size, unit=UNIT)
+    named: dict[str, Any] = {
+        key: 0 if array is None else Each(array) for key, array in zip(kernel.names, arrays, strict=False)
+    }
+    if kernel is optimizers.clip_norm:
+        sums = tape.whole(len(cuts) - 1, lanes(np.dtype(tape.dtype)))
+        tape.add(optimizers.square_sums, first.size, cuts, 0, g=Each(first), part=Part(sums))
+        named |= {"sums": sums, "number": prod(sums.shape)}
+    tape.add(kernel, first.size, cuts, 0, **named, settings=settings)

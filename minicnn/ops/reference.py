@@ -8,7 +8,8 @@ Shapes: N batch, H W input height and width, C input channels, F filters (output
 Arrays are NHWC, kernels HWIO. Every forward returns its result and `saved`, which only its own backward looks into.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -230,21 +231,29 @@ class Ops:
         x, alpha = saved
         return (dy * self.xp.where(x > 0, 1.0, alpha * self.xp.exp(self.xp.minimum(x, 0)))).astype(dy.dtype)
 
-    def sigmoid(self, x: Array) -> tuple[Array, Saved]:
-        y = 0.5 * (1.0 + self.xp.tanh(0.5 * x))  # 1 / (1 + e⁻ˣ), without overflow
-        return y, y
+    def prelu(self, x: Array, alpha: Array) -> tuple[Array, Saved]:
+        """x where positive, α x elsewhere (He et al., 2015); alpha has the shape of one sample, or 1 where it is shared."""
+        return self.xp.where(x > 0, x, alpha * x), (x, alpha)
 
-    def sigmoid_backward(self, dy: Array, saved: Saved) -> Array:
-        y = saved
-        return dy * y * (1.0 - y)
+    def prelu_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array]:
+        x, alpha = saved
+        shared = tuple(axis for axis, size in enumerate((1, *alpha.shape)) if size == 1)
+        dalpha = self.xp.where(x > 0, 0, dy * x).sum(axis=shared, keepdims=True)[0]  # the shape of alpha
+        return self.xp.where(x > 0, dy, alpha * dy), dalpha
 
-    def tanh(self, x: Array) -> tuple[Array, Saved]:
-        y = self.xp.tanh(x)
-        return y, y
+    def activate(self, x: Array, name: str) -> tuple[Array, Saved]:
+        """The elementwise function of this name in `ELEMENTWISE`."""
+        function, _ = ELEMENTWISE[name]
+        return function(self, x).astype(x.dtype), (name, x)
 
-    def tanh_backward(self, dy: Array, saved: Saved) -> Array:
-        y = saved
-        return dy * (1.0 - y * y)
+    def activate_backward(self, dy: Array, saved: Saved) -> Array:
+        name, x = saved
+        _, slope = ELEMENTWISE[name]
+        return dy * slope(self, x).astype(dy.dtype)
+
+    def erf(self, x: Array) -> Array:
+        """2/√π ∫₀ˣ exp(-t²) dt, in float64; NumPy has no such function, and Python's takes one number at a time."""
+        return self.xp.asarray(np.vectorize(math.erf, otypes=[float])(self.numpy(x)))
 
     def softmax(self, x: Array, axis: int = -1) -> tuple[Array, Saved]:
         """eˣ / Σ eˣ along one axis; the maximum is subtracted first, so nothing overflows."""
@@ -255,6 +264,16 @@ class Ops:
     def softmax_backward(self, dy: Array, saved: Saved) -> Array:
         y, axis = saved
         return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+    def log_softmax(self, x: Array, axis: int = -1) -> tuple[Array, Saved]:
+        """x - log Σ eˣ along one axis: the logarithm of `softmax`, also where that is too small to be told from 0."""
+        shifted = x - x.max(axis=axis, keepdims=True)
+        y = shifted - self.xp.log(self.xp.exp(shifted).sum(axis=axis, keepdims=True))
+        return y, (y, axis)
+
+    def log_softmax_backward(self, dy: Array, saved: Saved) -> Array:
+        y, axis = saved
+        return dy - self.xp.exp(y) * dy.sum(axis=axis, keepdims=True)
 
     # ------------------------------------------------------------------ cross-entropy
 
@@ -311,6 +330,22 @@ class Ops:
     def dropout_backward(self, dy: Array, saved: Saved) -> Array:
         kept, scale = saved
         return dy * kept * scale
+
+    def spatial_dropout2d(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        """Dropout of whole channels: one random number for each channel of each image (Tompson et al., 2015)."""
+        factor, _ = self.dropout(self.xp.ones((len(x), x.shape[3]), x.dtype), rate, key)  # (N, C)
+        return x * factor[:, None, None], factor
+
+    def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
+        factor = saved
+        return dy * factor[:, None, None]
+
+    def gaussian_noise(self, x: Array, stddev: float, key: Key) -> Array:
+        """x + stddev · z, z of mean 0 and variance 1: two random numbers give two of them (Box and Muller, 1958)."""
+        pairs = self.random_bits(key, x.size + x.size % 2).reshape(-1, 2)
+        radius, angle = self.xp.sqrt(-2 * self.xp.log((pairs[:, 0] + 0.5) / 2**32)), pairs[:, 1] * (2 * math.pi / 2**32)
+        z = self.xp.stack([radius * self.xp.cos(angle), radius * self.xp.sin(angle)], axis=1)  # (⌈size / 2⌉, 2)
+        return (x + stddev * z.reshape(-1)[: x.size].reshape(x.shape)).astype(x.dtype)
 
     # ------------------------------------------------------------------ geometry
 
@@ -398,45 +433,148 @@ class Ops:
         axes = tuple(range(dy.ndim - 1))
         return dy * (gamma * inverse), (dy * normalized).sum(axis=axes), dy.sum(axis=axes)
 
-    # ------------------------------------------------------------------ optimizers: w and the moments change in place
+    # ------------------------------------------------------------------ penalties
 
-    def sgd(self, w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float, nesterov: bool) -> None:
-        """v = μ v - η g;  w += v, or with Nesterov's look-ahead w += μ v - η g."""
+    def penalize(self, w: Array, g: Array | None, l1: float, l2: float) -> float:
+        """l1 Σ|w| + l2 Σw²; its gradient, l1 sign(w) + 2 l2 w, is added to g in place."""
+        if g is not None:
+            g += (l1 * self.xp.sign(w) + 2 * l2 * w).astype(g.dtype)
+        return float(l1 * self.xp.abs(w).sum() + l2 * (w * w).sum())
+
+    # ------------------------------------------------------------------ optimizers: w, g and the moments change in place
+
+    def sgd(self, w: Array, g: Array, velocity: Array | None, rate: float, momentum: float, nesterov: float) -> None:
+        """v = μ v - η g;  w += v, or with Nesterov's look-ahead w += μ v - η g; without v, w -= η g."""
+        if velocity is None:
+            w -= rate * g
+            return
         velocity *= momentum
-        velocity -= learning_rate * g
-        w += momentum * velocity - learning_rate * g if nesterov else velocity
+        velocity -= rate * g
+        w += momentum * velocity - rate * g if nesterov else velocity
 
     def rmsprop(self, w: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None,
-                learning_rate: float, rho: float, momentum: float, epsilon: float) -> None:  # fmt: skip
+                rate: float, rho: float, momentum: float, epsilon: float) -> None:  # fmt: skip
         """s = ρ s + (1-ρ) g²;  w -= η g / √(s + ε), s less the squared mean when that is kept ("centered")."""
         square += (1.0 - rho) * (g * g - square)
         variance = square
         if mean is not None:
             mean += (1.0 - rho) * (g - mean)
             variance = square - mean * mean
-        step = learning_rate * g / self.xp.sqrt(variance + epsilon)
+        step = rate * g / self.xp.sqrt(variance + epsilon)
         if velocity is not None:
             velocity *= momentum
             velocity += step
             step = velocity
         w -= step
 
-    def adam(
-        self,
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        step: int,
-        learning_rate: float,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
+    def adagrad(self, w: Array, g: Array, square: Array, rate: float, epsilon: float) -> None:
+        """s = s + g²;  w -= η g / √(s + ε)."""
+        square += g * g
+        w -= rate * g / self.xp.sqrt(square + epsilon)
+
+    def adadelta(
+        self, w: Array, g: Array, square: Array, moved: Array, rate: float, rho: float, epsilon: float
     ) -> None:
-        """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w -= η √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)."""
+        """s = ρ s + (1-ρ) g²;  d = g √((x + ε) / (s + ε));  x = ρ x + (1-ρ) d²;  w -= η d."""
+        square += (1.0 - rho) * (g * g - square)
+        step = g * self.xp.sqrt((moved + epsilon) / (square + epsilon))
+        moved += (1.0 - rho) * (step * step - moved)
+        w -= rate * step
+
+    def adam(self, w: Array, g: Array, m: Array, v: Array, top: Array | None,
+             rate: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+        """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w -= η m / (√v + ε), with the largest v so far if that is kept."""
         m += (1.0 - beta_1) * (g - m)
         v += (1.0 - beta_2) * (g * g - v)
-        w -= adam_rate(step, learning_rate, beta_1, beta_2) * m / (self.xp.sqrt(v) + epsilon)
+        if top is not None:
+            self.xp.maximum(top, v, out=top)
+            v = top
+        w -= rate * m / (self.xp.sqrt(v) + epsilon)
+
+    def nadam(self, w: Array, g: Array, m: Array, v: Array, along_m: float, along_g: float, growth: float,
+              beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+        """m and v as Adam's;  w -= (a m + b g) / (√(c v) + ε)."""
+        m += (1.0 - beta_1) * (g - m)
+        v += (1.0 - beta_2) * (g * g - v)
+        w -= (along_m * m + along_g * g) / (self.xp.sqrt(growth * v) + epsilon)
+
+    def adamax(self, w: Array, g: Array, m: Array, u: Array,
+               rate: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+        """m = β₁ m + (1-β₁) g;  u = max(β₂ u, |g|);  w -= η m / (u + ε)."""
+        m += (1.0 - beta_1) * (g - m)
+        self.xp.maximum(beta_2 * u, abs(g), out=u)
+        w -= rate * m / (u + epsilon)
+
+    def clip_value(self, g: Array, most: float) -> None:
+        """No number is larger than `most`, or less than its negative."""
+        self.xp.clip(g, -most, most, out=g)
+
+    def clip_norm(self, g: Array, most: float) -> None:
+        """g is scaled down to the Euclidean norm `most` where its own is larger."""
+        g *= most / self.xp.maximum(self.xp.sqrt((g * g).sum()), g.dtype.type(most))
+
+    def decay(self, w: Array, share: float) -> None:
+        """w = (1 - share) w."""
+        w *= 1.0 - share
+
+    def moving_average(self, w: Array, mean: Array, momentum: float, overwrite: float) -> None:
+        """a = μ a + (1-μ) w, and then w = a if that is said."""
+        mean += (1.0 - momentum) * (w - mean)
+        if overwrite:
+            w[...] = mean
+
+
+def _sigmoid(ops: Ops, x: Array) -> Array:
+    e = ops.xp.exp(-ops.xp.abs(x))  # 1 / (1 + e⁻ˣ), without overflow
+    return ops.xp.where(x > 0, 1, e) / (1 + e)
+
+
+def _sigmoid_slope(ops: Ops, x: Array) -> Array:
+    e = ops.xp.exp(-ops.xp.abs(x))
+    return e / (1 + e) ** 2
+
+
+def _softplus(ops: Ops, x: Array) -> Array:
+    return ops.xp.maximum(x, 0) + ops.xp.log1p(ops.xp.exp(-ops.xp.abs(x)))  # log(1 + eˣ), without overflow
+
+
+def _normal_below(ops: Ops, x: Array) -> Array:
+    return 0.5 * (1 + ops.erf(x * math.sqrt(0.5)))  # the probability that a normal number is below x
+
+
+def _mish_slope(ops: Ops, x: Array) -> Array:
+    s = _softplus(ops, x)
+    return ops.xp.tanh(s) + 4 * x * _sigmoid_slope(ops, 2 * s) * _sigmoid(ops, x)
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # keep mean 0 and variance 1 (Klambauer et al., 2017)
+
+# Name: y of the operations and x, and dy/dx.
+ELEMENTWISE: dict[str, tuple[Callable[[Ops, Array], Array], Callable[[Ops, Array], Array]]] = {
+    "sigmoid": (_sigmoid, _sigmoid_slope),
+    "tanh": (lambda ops, x: ops.xp.tanh(x), lambda ops, x: 4 * _sigmoid_slope(ops, 2 * x)),
+    "selu": (
+        lambda ops, x: SELU_SCALE * ops.xp.where(x > 0, x, SELU_ALPHA * ops.xp.expm1(ops.xp.minimum(x, 0))),
+        lambda ops, x: SELU_SCALE * ops.xp.where(x > 0, 1, SELU_ALPHA * ops.xp.exp(ops.xp.minimum(x, 0))),
+    ),
+    "gelu": (  # Hendrycks and Gimpel (2016)
+        lambda ops, x: x * _normal_below(ops, x),
+        lambda ops, x: _normal_below(ops, x) + x * ops.xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+    ),
+    "silu": (lambda ops, x: x * _sigmoid(ops, x), lambda ops, x: _sigmoid(ops, x) + x * _sigmoid_slope(ops, x)),
+    "softplus": (_softplus, _sigmoid),
+    "softsign": (lambda ops, x: x / (1 + ops.xp.abs(x)), lambda ops, x: 1 / (1 + ops.xp.abs(x)) ** 2),
+    "hard_sigmoid": (
+        lambda ops, x: ops.xp.clip(x + 3, 0, 6) / 6,
+        lambda ops, x: ops.xp.where(ops.xp.abs(x) < 3, 1 / 6, 0),
+    ),
+    "hard_silu": (  # Howard et al., "Searching for MobileNetV3" (2019)
+        lambda ops, x: x * (ops.xp.clip(x + 3, 0, 6) / 6),
+        lambda ops, x: ops.xp.where(ops.xp.abs(x) < 3, (2 * x + 3) / 6, x > 0),
+    ),
+    "mish": (lambda ops, x: x * ops.xp.tanh(_softplus(ops, x)), _mish_slope),  # Misra (2019)
+    "exponential": (lambda ops, x: ops.xp.exp(x), lambda ops, x: ops.xp.exp(x)),
+}
 
 
 def expect(what: str, array: Array, shape: Sequence[int]) -> None:
@@ -448,8 +586,3 @@ def expect(what: str, array: Array, shape: Sequence[int]) -> None:
 def drop_threshold(rate: float) -> int:
     """Random bits below this number mean "dropped"."""
     return min(int(rate * 2**32), 2**32 - 1)
-
-
-def adam_rate(step: int, learning_rate: float, beta_1: float, beta_2: float) -> float:
-    """The learning rate with Adam's bias correction at step 1, 2, …"""
-    return float(learning_rate * np.sqrt(1.0 - beta_2**step) / (1.0 - beta_1**step))

@@ -1,0 +1,5 @@
+"""Data sets under the names of Keras."""
+
+from . import mnist
+
+__all__ = ["mnist"]

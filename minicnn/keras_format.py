@@ -1,0 +1,518 @@
+"""Keras 3's own files: `.keras` (a zip of metadata.json, config.json and model.weights.h5) and `.weights.h5`.
+
+What both libraries have is called alike in both, so that few lines translate. Nothing of a file is ever executed: its
+classes are looked up among ours and the caller's `custom_objects`.
+"""
+
+import inspect
+import io
+import json
+import re
+import time
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import initializers, layers, losses, metrics, optimizers, regularizers
+from .data.files import DataError, read_bytes, reason, write_bytes
+from .layers.base import Layer, Parameter, RandomLayer
+from .layers.reshaping import Input
+from .optimizers import schedules
+
+if TYPE_CHECKING:
+    from .models import Sequential
+
+Arrays = Sequence[Any]  # NumPy arrays or h5py's data sets, which are read when they are indexed
+FORMAT = "3.15.1"  # of which Keras the files are
+
+# Keras' modules, ours, and the base of their classes
+FAMILIES: dict[str, tuple[Any, type]] = {
+    "keras.layers": (layers, Layer),
+    "keras.initializers": (initializers, initializers.Initializer),
+    "keras.regularizers": (regularizers, regularizers.Regularizer),
+    "keras.optimizers": (optimizers, optimizers.Optimizer),
+    "keras.optimizers.schedules": (schedules, schedules.LearningRateSchedule),
+    "keras.losses": (losses, losses.Loss),
+    "keras.metrics": (metrics, metrics.Metric),
+    "minicnn.optimizers.schedules": (schedules, schedules.LearningRateSchedule),
+}
+OURS = {"OneCycle": "minicnn.optimizers.schedules"}  # classes that Keras does not have
+# settings that only one of the two has, with the value at which they do nothing
+LACKING_IN_KERAS = {("SparseCategoricalCrossentropy", "label_smoothing"): 0.0}
+LACKING_HERE = {
+    "axis": -1, "data_format": "channels_last", "ema_momentum": 0.99, "groups": 1, "interpolation": "bilinear",
+    "reduction": "sum_over_batch_size", "renorm_momentum": 0.99,
+}  # fmt: skip
+# Keras' order of our moments, after the averages; those in one bracket alternate from parameter to parameter
+MOMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "SGD": (("velocity",),),
+    "RMSprop": (("square",), ("velocity",), ("mean",)),
+    "Adam": (("m", "v"), ("top",)),
+    "AdamW": (("m", "v"), ("top",)),
+    "Nadam": (("m", "v"),),
+    "Adamax": (("m", "u"),),
+    "Adadelta": (("square", "moved"),),
+    "Adagrad": (("square",),),
+}
+
+
+# ---------------------------------------------------------------------- configurations
+
+
+def config_of(model: "Sequential") -> dict[str, Any]:
+    """What Keras' `model.to_json()` says: the layers, how the model was built and how it was compiled."""
+    model.build()
+    for name in (model.name, *(layer.name for layer in model._layers)):
+        if "/" in name:
+            raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
+    shape = list(model.input_shape)
+    config: dict[str, Any] = {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {
+            "name": model.name,
+            "trainable": True,
+            "layers": [_layer_config(layer) for layer in model._layers],
+            "build_input_shape": shape,
+        },
+        "registered_name": None,
+        "build_config": {"input_shape": shape},
+    }
+    if model.optimizer is not None:
+        config["compile_config"] = {
+            "optimizer": _encode(model.optimizer),
+            "loss": None if model.loss is None else _encode(model.loss),
+            "loss_weights": None,
+            "metrics": [_metric(metric) for metric in model.metrics],
+            "weighted_metrics": None,
+            "run_eagerly": model.run_eagerly,
+            "steps_per_execution": 1,
+        }
+    return config
+
+
+def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
+    """The model, built and compiled, that `config_of` or Keras described; ValueError for what minicnn does not have."""
+    from .models import Sequential
+
+    custom = custom_objects or {}
+    kind, inner = config["class_name"], config["config"]
+    if kind not in ("Sequential", "Functional"):
+        raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
+    entries = inner["layers"] if kind == "Sequential" else _chain(inner)
+    model = Sequential([_layer(entry, custom) for entry in entries], name=inner.get("name") or "sequential")
+    shape = inner.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
+    if shape or isinstance(model._layers[0], Input):
+        model.build(shape)
+    compiled = config.get("compile_config") or {}
+    if compiled.get("optimizer") is not None:
+        options = {name: _decode(compiled.get(name), custom) for name in ("optimizer", "loss", "metrics")}
+        for name in ("loss_weights", "weighted_metrics"):
+            if compiled.get(name):
+                raise ValueError(f"the model is compiled with {name}, which minicnn does not have")
+        if isinstance(options["loss"], list | dict):
+            raise ValueError("the model has several losses; minicnn's models have one output and one loss")
+        model.compile(**options, run_eagerly=bool(compiled.get("run_eagerly")))
+    return model
+
+
+def _layer_config(layer: Layer) -> dict[str, Any]:
+    shape = list(layer.input_shape)
+    if isinstance(layer, Input):
+        own = {"batch_shape": shape, "dtype": layer.dtype.name, "name": layer.name}
+        return {"module": "keras.layers", "class_name": "InputLayer", "config": own, "registered_name": None}
+    entry = _encode(layer)
+    if "data_format" in _settings(type(layer)):
+        entry["config"]["data_format"] = "channels_last"
+    if layer.trainable or not layer.parameters:
+        entry["config"].pop("trainable", None)  # not every class takes it
+    if isinstance(layer, RandomLayer):
+        entry["config"]["seed"] = layer.seed % 2**32
+    return entry | {"build_config": {"input_shape": shape}}
+
+
+def _metric(metric: Any) -> Any:
+    name = getattr(metric, "__name__", metric)
+    if isinstance(name, str) and name in metrics.BY_NAME:
+        return name
+    entry = metrics.serialize(metric)
+    return entry if isinstance(entry, str) else _entry("keras.metrics", entry["class_name"], entry["config"])
+
+
+def _encode(thing: Any) -> dict[str, Any]:
+    """An object of ours as Keras writes it."""
+    name, module = type(thing).__name__, type(thing).__module__
+    if not hasattr(thing, "get_config"):
+        raise ValueError(f"an object of the class {name} cannot be saved: it has no get_config()")
+    module = next((family for family in FAMILIES if _find(family, name) is type(thing)), module)
+    return _entry(module, name, thing.get_config())
+
+
+def _entry(module: str, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    own = {}
+    for key, value in config.items():
+        if (name, key) not in LACKING_IN_KERAS:
+            own[key] = _plain(value)
+        elif value != LACKING_IN_KERAS[name, key]:
+            raise ValueError(
+                f"Keras' {name} has no {key}, which is {value!r} here; save to a file that does not end in .keras"
+            )
+    module = OURS.get(name, module)
+    registered = None if module.startswith("keras.") else name
+    return {"module": module, "class_name": name, "config": own, "registered_name": registered}
+
+
+def _plain(value: Any) -> Any:
+    """A setting, in which objects that our own `serialize` wrote become Keras' entries."""
+    if isinstance(value, dict) and "config" in value:
+        name = next(str(value[key]) for key in ("class_name", "class", "schedule", "name") if key in value)
+        module = next((module for module in FAMILIES if _find(module, name)), value.get("module") or "custom")
+        return _entry(module, name, value["config"])
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _find(module: str, name: str) -> Any:
+    """Our class of this name in the family; None if there is none."""
+    ours, base = FAMILIES.get(module, (None, object))
+    found = getattr(ours, name, None)
+    return found if isinstance(found, type) and issubclass(found, base) and found is not base else None
+
+
+def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
+    """A setting, in which Keras' entries become objects of ours."""
+    if isinstance(value, list):
+        return [_decode(one, custom) for one in value]
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    name, config = value["class_name"], value["config"]
+    if name == "function":
+        return config  # the name of a function
+    if name in ("DTypePolicy", "FloatDTypePolicy"):
+        return config["name"]
+    cls = custom.get(name) or _find(value.get("module") or "", name)
+    for defined in (initializers.CLASSES, initializers.functions, regularizers.CLASSES):
+        cls = cls or defined.get(name)
+    if cls is None:
+        raise ValueError(f"unknown class {value.get('module')}.{name}; pass it in custom_objects")
+    return cls(**_accepted(cls, name, config, custom)) if isinstance(cls, type) else cls
+
+
+def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:
+    name, config = entry["class_name"], entry["config"]
+    label = f"layer {config.get('name', name)}"
+    try:
+        if name == "InputLayer":
+            dtype = str(_decode(config.get("dtype"), custom) or "float32")
+            dtype = dtype if "float" in dtype else "float32"  # whole numbers become floats in the first layer
+            return Input(tuple(config["batch_shape"][1:]), name=config["name"], dtype=dtype)
+        cls = custom.get(name) or _find("keras.layers", name)
+        if cls is None:
+            raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
+        layer: Layer = cls.from_config(_accepted(cls, name, config, custom))
+        return layer
+    except (ValueError, TypeError) as error:
+        raise ValueError(str(error) if str(error).startswith(label) else f"{label}: {error}") from error
+
+
+def _settings(cls: type) -> set[str]:
+    """The names of all arguments that a class takes, its bases included."""
+    makers = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    return {name for maker in makers for name in inspect.signature(maker).parameters}
+
+
+def _accepted(cls: Any, name: str, config: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that minicnn lacks and that do nothing; ValueError for one that does something."""
+    decoded = {key: _decode(value, custom) for key, value in config.items()}
+    if name in custom or issubclass(cls, metrics.Metric):
+        return decoded
+    known = _settings(cls)
+    for key in [key for key in decoded if key not in known]:
+        value = decoded.pop(key)
+        if value is not None and value is not False and key != "name" and LACKING_HERE.get(key) != value:
+            raise ValueError(f"minicnn's {name} has no {key}, which is {value!r} in the file")
+    return decoded
+
+
+def _chain(config: Mapping[str, Any]) -> list[Any]:
+    """The layers of a Functional model from its input to its output; ValueError unless they are one chain."""
+    entries = {entry["name"]: entry for entry in config["layers"]}
+    ends = []
+    for role in ("input", "output"):
+        found = config[f"{role}_layers"]
+        if found and isinstance(found[0], list) and len(found) == 1:
+            found = found[0]
+        if not found or not isinstance(found[0], str):
+            raise ValueError(f"the model has {len(found)} {role}s; minicnn's models are one chain of layers")
+        ends.append(found[0])
+    first, name = ends
+    chain = []
+    while True:
+        entry = entries.pop(name, None)
+        if entry is None:
+            raise ValueError(f"layer {name} is missing; minicnn's models are one chain of layers")
+        chain.append(entry)
+        if name == first:
+            break
+        sources = _tensors(entry["inbound_nodes"])
+        if len(sources) != 1:
+            raise ValueError(f"layer {name} has {len(sources)} inputs; minicnn's models are one chain of layers")
+        name = sources[0]
+    if entries:
+        raise ValueError(f"layer {next(iter(entries))} is a branch; minicnn's models are one chain of layers")
+    return chain[::-1]
+
+
+def _tensors(value: Any) -> list[str]:
+    """The names of the layers whose outputs occur in the arguments of a call."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        return [value["config"]["keras_history"][0]]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for one in inner for name in _tensors(one)]
+
+
+# ---------------------------------------------------------------------- weights
+
+
+def _h5py() -> Any:
+    try:
+        return import_module("h5py")
+    except ImportError as error:
+        raise ImportError('files of Keras need the package h5py: pip install "minicnn[h5]"') from error
+
+
+def stored_parameters(layer: Layer) -> list[Parameter]:
+    """The parameters in the order in which Keras stores them."""
+    return sorted(layer.parameters, key=lambda parameter: not parameter.trainable)
+
+
+def _groups(model: "Sequential") -> Iterator[tuple[str, Layer]]:
+    """Keras' name of every layer in a file: its class in snake case, numbered from the second on."""
+    counts: Counter[str] = Counter()
+    for layer in model.layers:
+        kind = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+        yield f"{kind}_{counts[kind]}" if counts[kind] else kind, layer
+        counts[kind] += 1
+
+
+def _moments(optimizer: optimizers.Optimizer) -> list[tuple[str, slice, tuple[int, ...]]]:
+    """(moment, where it lies in the flat array, its shape), in Keras' order."""
+    order = MOMENTS.get(type(optimizer).__name__, ())
+    order = tuple((name,) for name in optimizer.state if not any(name in names for names in order)) + order
+    return [
+        (name, part, parameter.shape)
+        for names in order for parameter, part in optimizer.spans for name in names if name in optimizer.state
+    ]  # fmt: skip
+
+
+def _scalars(optimizer: optimizers.Optimizer) -> list[Any]:
+    """The steps made and, unless it is a schedule, the learning rate: what Keras stores before the moments."""
+    scheduled = isinstance(optimizer._learning_rate, schedules.LearningRateSchedule)
+    return [np.int32(optimizer.iterations)] + ([] if scheduled else [np.float32(optimizer.learning_rate)])
+
+
+def _products(optimizer: optimizers.Optimizer) -> list[Any]:
+    """What Keras stores after the moments: of Nadam the product of all momenta so far, a function of the steps made."""
+    if not isinstance(optimizer, optimizers.Nadam):
+        return []
+    steps = np.arange(1, optimizer.iterations + 1)
+    return [np.float32(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96**steps)))]
+
+
+def weights_file(model: "Sequential") -> bytes:
+    """The contents of a `.weights.h5` file: all parameters, and the state of the optimizer."""
+    buffer = io.BytesIO()
+    with _h5py().File(buffer, "w") as file:
+        file.create_group("vars").attrs["name"] = model.name
+        for group, layer in _groups(model):
+            arrays = [model.ops.numpy(parameter.data) for parameter in stored_parameters(layer)]
+            _write(file, f"layers/{group}", layer.name, arrays)
+        if model.optimizer is not None:
+            optimizer = _started(model)
+            state = {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
+            moments = [state[name][place].reshape(shape) for name, place, shape in _moments(optimizer)]
+            _write(file, "optimizer", optimizer.name, [*_scalars(optimizer), *moments, *_products(optimizer)])
+    return buffer.getvalue()
+
+
+def _write(file: Any, group: str, name: str, arrays: Arrays) -> None:
+    place = file.create_group(f"{group}/vars")
+    place.attrs["name"] = name
+    for number, array in enumerate(arrays):
+        place[str(number)] = array
+
+
+def _started(model: "Sequential") -> optimizers.Optimizer:
+    """The optimizer, with moments even if it has made no step."""
+    model.build()
+    assert model.optimizer is not None and model._flat is not None
+    model.optimizer.prepare(model._flat[0], model.ops)
+    return model.optimizer
+
+
+def _read(file: Any, group: str) -> list[Any]:
+    """The data sets of a group, in order; ValueError for any that lies in another file."""
+    place, h5py = file, _h5py()
+    for part in f"{group}/vars".split("/"):
+        link = place.get(part, getlink=True)
+        if link is None:
+            return []
+        place = place[part] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(place, h5py.Group):
+            raise ValueError(f"{group} is not a group of arrays")
+    arrays = []
+    for number in range(len(place)):
+        link = place.get(str(number), getlink=True)
+        array = place[str(number)] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external or array.dtype.kind not in "fiu":
+            raise ValueError(f"{group}/vars/{number} is missing, or no array of numbers")
+        arrays.append(array)
+    return arrays
+
+
+def set_layers(pairs: Sequence[tuple[Layer, Arrays]], skip_mismatch: bool = False) -> list[str]:
+    """Gives each layer its arrays, all or none; with `skip_mismatch` only those that fit, and returns what did not."""
+    fitting, wrong = [], []
+    for layer, arrays in pairs:
+        expected = [parameter.shape for parameter in stored_parameters(layer)]
+        found = [tuple(array.shape) for array in arrays]
+        if found == expected:
+            fitting.append((layer, [np.asarray(array[()]) for array in arrays]))
+        else:
+            wrong.append(f"layer {layer.name} has parameters of shapes {expected}, the file has {found}")
+    if wrong and not skip_mismatch:
+        raise ValueError(wrong[0])
+    for layer, arrays in fitting:
+        for parameter, array in zip(stored_parameters(layer), arrays, strict=True):
+            parameter.value = layer.ops.array(array, parameter.data.dtype)
+    return wrong
+
+
+def _set_optimizer(model: "Sequential", arrays: Arrays) -> None:
+    optimizer = _started(model)
+    scalars, moments = _scalars(optimizer), _moments(optimizer)
+    expected = [()] * len(scalars) + [shape for _, _, shape in moments] + [()] * len(_products(optimizer))
+    found = [tuple(array.shape) for array in arrays]
+    if found not in (expected, expected[: len(scalars)]):  # the second: it had made no step
+        raise ValueError(
+            f"the optimizer {optimizer.name} keeps {len(expected)} arrays, and the {len(found)} in the file are not those"
+        )
+    state = {name: np.array(model.ops.numpy(moment)) for name, moment in optimizer.state.items()}
+    for (name, place, _), array in zip(moments, arrays[len(scalars) :], strict=False):
+        state[name][place] = np.asarray(array[()]).reshape(-1)
+    optimizer.iterations = int(arrays[0][()])
+    if len(scalars) == 2 and scalars[1] != arrays[1][()]:
+        optimizer.learning_rate = float(arrays[1][()])
+    optimizer.state = {name: model.ops.array(moment) for name, moment in state.items()}
+
+
+def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = False, whole: bool = False) -> list[str]:
+    """Gives a model the weights of a `.weights.h5` file, and returns what did not fit.
+
+    The optimizer takes over its state if it has made a step, or for `whole`.
+    """
+    try:
+        with _h5py().File(io.BytesIO(content), "r") as file:
+            pairs = [(layer, _read(file, f"layers/{group}")) for group, layer in _groups(model)]
+            wrong = set_layers(pairs, skip_mismatch)
+            stored = _read(file, "optimizer") if model.optimizer is not None else []
+            if model.optimizer is not None and stored and (whole or model.optimizer.iterations):
+                try:
+                    _set_optimizer(model, stored)
+                except ValueError as error:
+                    if whole:
+                        raise
+                    wrong.append(str(error))
+            return wrong
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        ArithmeticError,
+        TypeError,
+        MemoryError,
+    ) as error:  # h5py raises them all
+        raise ValueError(f"the file is damaged, or not of the format HDF5 ({reason(error)})") from error
+
+
+# ---------------------------------------------------------------------- files
+
+
+def save_model(model: "Sequential", path: str | Path) -> None:
+    """Writes a `.keras` file. Raises DataError where it cannot be written, ValueError for what Keras does not have."""
+    own: dict[str, Any] = {"seed": model.seed}  # what Keras has no place for; it reads none of metadata.json
+    own["seeds"] = {layer.name: layer.seed for layer in model.layers if isinstance(layer, RandomLayer)}
+    if model.optimizer is not None:
+        own["excluded"] = [p.name for p in model.trainable_parameters if not model.optimizer.decays(p)]
+    metadata = {"keras_version": FORMAT, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S"), "minicnn": own}
+    parts: dict[str, str | bytes] = {
+        "metadata.json": json.dumps(metadata),
+        "config.json": json.dumps(config_of(model)),
+        "model.weights.h5": weights_file(model),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_model(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
+    """The model of a `.keras` file. Raises ValueError, naming the file, for a damaged one and for what minicnn lacks."""
+    parts = _parts(path, "metadata.json", "config.json", "model.weights.h5")
+    try:
+        model = model_of(json.loads(parts["config.json"]), custom_objects)
+        own = json.loads(parts["metadata.json"]).get("minicnn")
+        if model._layers[0].built:
+            _set_weights(model, parts["model.weights.h5"], whole=True)
+        if own is not None:
+            model.seed = int(own["seed"])
+            for layer in model.layers:
+                if isinstance(layer, RandomLayer):
+                    layer.seed = int(own["seeds"][layer.name])
+            if model.optimizer is not None:
+                excluded = own["excluded"]
+                model.optimizer.exclude_from_weight_decay([p for p in model.parameters if p.name in excluded])
+    except KeyError as error:
+        raise ValueError(f"{path}: the file is damaged: {error} is missing or unknown") from error
+    except (ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(f"{path}: the model cannot be restored: {error}") from error
+    return model
+
+
+def save_weights(model: "Sequential", path: str | Path) -> None:
+    """Writes a `.weights.h5` file. Raises DataError where it cannot be written."""
+    write_bytes(path, weights_file(model))
+
+
+def load_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = False) -> list[str]:
+    """Reads the weights of a `.weights.h5` or `.keras` file, and returns what was left out for `skip_mismatch`.
+
+    Raises ValueError, naming the file, where they do not fit.
+    """
+    name = "model.weights.h5"
+    content = _parts(path, name)[name] if str(path).endswith(".keras") else read_bytes(path)
+    try:
+        return _set_weights(model, content, skip_mismatch)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _parts(path: str | Path, *names: str) -> dict[str, bytes]:
+    """Files in a zip archive."""
+    content = read_bytes(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(archive.getinfo(name).file_size for name in names)
+            if size > 100 * len(content):
+                raise DataError(f"{path}: the file is damaged: {len(content)} bytes cannot hold {size}")
+            return {name: archive.read(name) for name in names}
+    except KeyError as error:
+        raise DataError(f"{path}: not a model of Keras 3: {error.args[0]}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise DataError(f"{path}: the file is damaged, or not a model of Keras 3 ({reason(error)})") from error

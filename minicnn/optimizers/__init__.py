@@ -1,0 +1,42 @@
+"""Optimizers: how a step is made of gradients, with the formulas and defaults of Keras 3; `schedules` for their rates."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import schedules
+from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
+from .base import Operation, Optimizer
+
+CLASSES: dict[str, type[Optimizer]] = {
+    cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax)
+}
+
+__all__ = [
+    "CLASSES", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "Operation", "Optimizer", "RMSprop", "deserialize",
+    "get", "schedules", "serialize",
+]  # fmt: skip
+
+
+def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
+    """An optimizer from its name, from what `serialize` returned, or itself.
+
+    `custom_objects` has the classes of optimizers and schedules of your own, by name. ValueError for a name that is not
+    known.
+    """
+    if isinstance(identifier, Optimizer):
+        return identifier
+    config = identifier if isinstance(identifier, dict) else {"class_name": identifier, "config": {}}
+    name = str(config.get("class_name") or config["name"])
+    own = {key.lower(): value for key, value in (custom_objects or {}).items()}
+    cls = own.get(name.lower()) or CLASSES.get(name.lower())
+    if cls is None:
+        raise ValueError(f"unknown optimizer {name!r}; expected one of {', '.join(CLASSES)}")
+    return cls.from_config(config["config"], custom_objects)
+
+
+deserialize = get
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """An optimizer in types that JSON has, without its moments, for `get`."""
+    return {"name": type(optimizer).__name__.lower(), "config": optimizer.get_config()}

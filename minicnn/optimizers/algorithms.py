@@ -1,0 +1,207 @@
+"""The optimizers: for each its formula, its moments, and the numbers its operation takes in a step.
+
+In the formulas η is the learning rate, g the gradient, t the step, from 1 on; moments begin at 0.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ops import Ops
+from ..ops.reference import Array
+from .base import Optimizer, Options, Rate
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class SGD(Optimizer):
+    """v = μ v - η g;  w = w + v, or with Nesterov's look-ahead w = w + μ v - η g"""
+
+    operation, slots = "sgd", ("velocity",)
+
+    def __init__(
+        self, learning_rate: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: "Unpack[Options]"
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"SGD: momentum must be between 0 and 1, not {momentum}")
+        self.momentum, self.nesterov = momentum, nesterov
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.slots if self.momentum else ()
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        return learning_rate, self.momentum, float(self.nesterov)
+
+
+class RMSprop(Optimizer):
+    """s = ρ s + (1-ρ) g²;  w = w - η g / √(s + ε)  (Tieleman and Hinton, 2012)
+
+    `centered` takes the squared mean of the gradients off s; `momentum` gives the steps a velocity.
+    """
+
+    operation, slots = "rmsprop", ("square", "mean", "velocity")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("square", *(("mean",) if self.centered else ()), *(("velocity",) if self.momentum else ()))
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        return learning_rate, self.rho, self.momentum, self.epsilon
+
+
+class Adagrad(Optimizer):
+    """s = s + g²;  w = w - η g / √(s + ε)  (Duchi, Hazan and Singer, 2011); s begins at `initial_accumulator_value`"""
+
+    operation = "adagrad"
+    moments = slots = ("square",)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        if not initial_accumulator_value >= 0:
+            raise ValueError(
+                f"Adagrad: initial_accumulator_value must be a number from 0 on, not {initial_accumulator_value!r}"
+            )
+        self.initial_accumulator_value, self.epsilon = initial_accumulator_value, epsilon
+
+    def build(self, w: Array, ops: Ops) -> None:
+        super().build(w, ops)
+        self.state["square"][...] = self.initial_accumulator_value
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        return learning_rate, self.epsilon
+
+
+class Adadelta(Optimizer):
+    """s = ρ s + (1-ρ) g²;  d = g √(x + ε) / √(s + ε);  x = ρ x + (1-ρ) d²;  w = w - η d  (Zeiler, 2012)"""
+
+    operation = "adadelta"
+    moments = slots = ("square", "moved")
+
+    def __init__(
+        self, learning_rate: Rate = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: "Unpack[Options]"
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self.rho, self.epsilon = rho, epsilon
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        return learning_rate, self.rho, self.epsilon
+
+
+class _Moments(Optimizer):
+    """What follows a running mean of the gradients, with β₁, and of their size, with β₂."""
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        for name, value in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{type(self).__name__}: {name} must be from 0 to below 1, not {value!r}")
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+
+class Adam(_Moments):
+    """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w = w - η √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)  (Kingma and Ba, 2014)
+
+    `amsgrad` divides by the root of the largest v so far (Reddi, Kale and Kumar, 2018).
+    """
+
+    operation, slots = "adam", ("m", "v", "top")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
+        self.amsgrad = amsgrad
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.slots if self.amsgrad else self.slots[:2]
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        corrections = math.sqrt(1 - self.beta_2**self.iterations) / (1 - self.beta_1**self.iterations)
+        return learning_rate * corrections, self.beta_1, self.beta_2, self.epsilon
+
+
+class AdamW(Adam):
+    """Adam with weight decay (Loshchilov and Hutter, 2017), which any optimizer here can have; it differs in the defaults."""
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: Any,
+    ) -> None:
+        if weight_decay is None:
+            raise ValueError("AdamW: weight_decay must be a number, not None; Adam has none")
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)
+
+
+class Nadam(_Moments):
+    """Adam with Nesterov's look-ahead (Dozat, 2016): m and v as there, and
+
+    w = w - η (u₊ m / (1 - Π u₊) + (1-u) g / (1 - Π)) / (√(v / (1-β₂ᵗ)) + ε), with u = β₁ (1 - 0.96ᵗ / 2), u₊ that of
+    the next step, and Π the product of all u so far.
+    """
+
+    operation = "nadam"
+    moments = slots = ("m", "v")
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        t = self.iterations
+        now, following = self.beta_1 * (1 - 0.5 * 0.96**t), self.beta_1 * (1 - 0.5 * 0.96 ** (t + 1))
+        product = self.beta_1**t * _WARMTH[min(t, len(_WARMTH)) - 1]
+        return (
+            learning_rate * following / (1 - product * following), learning_rate * (1 - now) / (1 - product),
+            1 / (1 - self.beta_2**t), self.beta_1, self.beta_2, self.epsilon,
+        )  # fmt: skip
+
+
+_WARMTH: list[float] = np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001)).tolist()  # which has converged at its end
+
+
+class Adamax(_Moments):
+    """m = β₁ m + (1-β₁) g;  u = max(β₂ u, |g|);  w = w - η / (1-β₁ᵗ) · m / (u + ε)  (Kingma and Ba, 2014, section 7)"""
+
+    operation = "adamax"
+    moments = slots = ("m", "u")
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        return learning_rate / (1 - self.beta_1**self.iterations), self.beta_1, self.beta_2, self.epsilon

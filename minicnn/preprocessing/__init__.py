@@ -1,0 +1,5 @@
+"""What is done to data before a network sees it."""
+
+from . import image
+
+__all__ = ["image"]

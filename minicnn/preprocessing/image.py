@@ -1,0 +1,577 @@
+"""Images moved, turned, sheared, resized, flipped and normalised at random, batch by batch: Keras' ImageDataGenerator.
+
+All motions of an image are one affine map, so that it is interpolated once. What is drawn is a function of the seed, the
+epoch and the number of the image in the data set: neither batch size nor number of threads changes an image. While a
+model trains on one batch, a helper thread makes the next.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from threading import Event, Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..kernels import arrays, augment
+from ..memory import POOL
+from ..ops import get_ops, instructions
+from ..seeding import new_seed
+from ..tape import Each, Tape, Times
+from ..threads import forks, get_threads, hand_over
+
+DRAWN = 12  # random numbers per image
+PARAMETERS, FITTED = 0, 1  # which of a seed's streams of random numbers
+
+Shift: TypeAlias = float | Sequence[float]
+Transform: TypeAlias = dict[str, Any]  # numbers, or an array (N,) of each, under the names in UNMOVED
+
+UNMOVED: Transform = {
+    "theta": 0.0, "tx": 0.0, "ty": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0, "flip_horizontal": False,
+    "flip_vertical": False, "channel_shift_intensity": None, "brightness": None,
+}  # fmt: skip
+
+
+def _sine(degrees: np.ndarray) -> np.ndarray:
+    """Exact at multiples of a quarter turn, so that such a turn only moves pixels."""
+    return np.where(degrees % 180 == 0, 0.0, np.sin(np.deg2rad(degrees)))
+
+
+def _matrices(transform: Transform, H: int, W: int) -> np.ndarray:
+    """(N, 2, 3): for each image the map from a pixel (i, j, 1) of the result to a point of the source.
+
+    With x to the right and y down from the centre, the point is R (S Z F p + t): flips F, zoom Z, shear S, shift t,
+    rotation R.
+    """
+    turn, shear, tx, ty = (np.asarray(transform[name], float) for name in ("theta", "shear", "tx", "ty"))
+    zx = transform["zx"] * np.where(transform["flip_horizontal"], -1.0, 1.0)
+    zy = transform["zy"] * np.where(transform["flip_vertical"], -1.0, 1.0)
+    sine, cosine = _sine(turn), _sine(turn + 90)
+    xx, xy = cosine * zx, -_sine(turn + shear) * zy
+    yx, yy = sine * zx, _sine(turn + shear + 90) * zy
+    x, y = (W - 1) / 2, (H - 1) / 2
+    right = cosine * tx - sine * ty + x - xx * x - xy * y
+    down = sine * tx + cosine * ty + y - yx * x - yy * y
+    rows = np.broadcast_arrays(*map(np.atleast_1d, (yy, yx, down, xy, xx, right)))
+    return np.stack(rows, axis=1).reshape(-1, 2, 3)
+
+
+def _shifted(amounts: int | float | list[float], length: int, u: np.ndarray) -> np.ndarray:
+    """Pixels (N,) from two rows of numbers from 0 to below 1: one of the list, or of the whole numbers, or any number."""
+    if isinstance(amounts, float):
+        drawn = (2 * u[0] - 1) * amounts
+    else:
+        choices = np.asarray(amounts if isinstance(amounts, list) else range(max(1, amounts)), float)
+        drawn = choices[(u[0] * len(choices)).astype(int)] * np.where(u[1] < 0.5, -1, 1)
+    return drawn * (length if np.max(amounts) < 1 else 1)
+
+
+def _recolour(images: np.ndarray, transform: Transform) -> np.ndarray:
+    """Images (N, H, W, C) after channel shift and brightness, in place."""
+    if (shift := transform["channel_shift_intensity"]) is not None:
+        least, most = (f(axis=(1, 2, 3), keepdims=True) for f in (images.min, images.max))
+        images += np.reshape(shift, (-1, 1, 1, 1))
+        np.clip(images, least, most, out=images)
+    if (brightness := transform["brightness"]) is not None:
+        images *= np.reshape(brightness, (-1, 1, 1, 1))
+        np.clip(images, 0, 255, out=images)
+    return images
+
+
+def _numbers(x: Any) -> np.ndarray:
+    """`x` C-contiguous, as bytes if it is that, else as float32."""
+    x = np.asarray(x)
+    return np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else np.float32)
+
+
+class _Mover:
+    """Gathers images of a data set and maps them, as float32, on all cores."""
+
+    def __init__(self, x: np.ndarray, fill_mode: str, cval: float) -> None:
+        self.x, self.fill = x, (fill_mode, cval)
+        self.tapes: dict[int, list[tuple[Tape, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    def __call__(self, rows: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+        free = self.tapes.setdefault(len(rows), [])
+        parts = free.pop() if free else self.laid_out(len(rows))
+        tape, own_rows, own_matrices, y, _ = parts
+        own_rows[:], own_matrices[:] = rows, matrices
+        tape.run()
+        images = POOL.empty(y.shape, y.dtype)
+        images[:] = y
+        free.append(parts)
+        return images
+
+    def laid_out(self, samples: int) -> tuple[Tape, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """A tape for so many images, and the arrays that it reads and writes."""
+        shape = (samples, *self.x.shape[1:])
+        rows, matrices, y = np.empty(samples, np.int64), np.empty((samples, 2, 3)), np.empty(shape, np.float32)
+        source = np.array([self.x.ctypes.data, rows.ctypes.data, self.x.dtype == np.uint8], np.int64)
+        tape = Tape("float32")
+        x = tape.buffer(shape)
+        tape.add(arrays.gather, samples, source=source, first=Times(1), x=Each(x), image=instructions.each(x))
+        instructions.affine(tape, x, matrices, y, *self.fill)
+        return tape, rows, matrices, y, source
+
+
+class ImageDataGenerator:
+    """Draws motions of images, applies them, and normalises the result, with the arguments of Keras.
+
+    Motions, each drawn evenly for every image: `rotation_range` in degrees, to both sides; `width_shift_range` and
+    `height_shift_range`, a share of the width or height if below 1, else pixels, whole ones for an integer (all below
+    it), or a list to choose from, always to both sides; `shear_range` in degrees; `zoom_range`, a number z for factors
+    from 1 - z to 1 + z or a pair of factors, drawn apart for the two directions (above 1: the content gets smaller);
+    `horizontal_flip` and `vertical_flip`, for half of the images. Outside the image lie its last pixels ("nearest"),
+    `cval` ("constant"), its mirror image ("reflect": d c b a | a b c d | d c b a) or its repetition ("wrap").
+
+    Colours: `channel_shift_range`, a number added to an image, which stays between its smallest and largest;
+    `brightness_range`, a pair of factors, for images from 0 to 255, where they stay.
+
+    Normalisation afterwards, in this order: `preprocessing_function` of each image (H, W, C); times `rescale`; minus the
+    mean of the image (`samplewise_center`), divided by its standard deviation (`samplewise_std_normalization`); minus the
+    mean of each channel of the data that `fit` has seen (`featurewise_center`), divided by its standard deviation
+    (`featurewise_std_normalization`); whitened (`zca_whitening`: Krizhevsky, 2009, appendix A).
+
+    Unlike in Keras 3.15, `width_shift_range` moves along the width (there the two are exchanged), the centre of an
+    image that is not square is its centre, "wrap" has the period of the image, "constant" blends the last pixel with
+    `cval` within one pixel of the edge, and brightness is not rounded to bytes.
+
+    Raises ValueError for an argument that is none of this.
+    """
+
+    def __init__(
+        self,
+        featurewise_center: bool = False,
+        samplewise_center: bool = False,
+        featurewise_std_normalization: bool = False,
+        samplewise_std_normalization: bool = False,
+        zca_whitening: bool = False,
+        zca_epsilon: float = 1e-6,
+        rotation_range: float = 0,
+        width_shift_range: Shift = 0.0,
+        height_shift_range: Shift = 0.0,
+        brightness_range: Sequence[float] | None = None,
+        shear_range: float = 0.0,
+        zoom_range: float | Sequence[float] = 0.0,
+        channel_shift_range: float = 0.0,
+        fill_mode: str = "nearest",
+        cval: float = 0.0,
+        horizontal_flip: bool = False,
+        vertical_flip: bool = False,
+        rescale: float | None = None,
+        preprocessing_function: Callable[[np.ndarray], Any] | None = None,
+        data_format: str | None = None,
+        validation_split: float = 0.0,
+        interpolation_order: int = 1,
+        dtype: Any = None,
+    ) -> None:
+        self.featurewise_center, self.samplewise_center = featurewise_center, samplewise_center
+        self.featurewise_std_normalization = featurewise_std_normalization
+        self.samplewise_std_normalization = samplewise_std_normalization
+        self.zca_whitening, self.zca_epsilon = zca_whitening, zca_epsilon
+        self.rotation_range = _number("rotation_range", rotation_range)
+        self.shear_range = _number("shear_range", shear_range)
+        self.channel_shift_range = _number("channel_shift_range", channel_shift_range)
+        self.width_shift_range = _shifts("width_shift_range", width_shift_range)
+        self.height_shift_range = _shifts("height_shift_range", height_shift_range)
+        self.brightness_range = None if brightness_range is None else _pair("brightness_range", brightness_range)
+        if np.ndim(zoom_range) == 0:
+            zoom = _number("zoom_range", zoom_range)
+            zoom_range = 1 - zoom, 1 + zoom
+        self.zoom_range = _pair("zoom_range", zoom_range)
+        self.fill_mode, self.cval = fill_mode, cval
+        self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
+        self.rescale, self.preprocessing_function = rescale, preprocessing_function
+        self.validation_split = _number("validation_split", validation_split)
+        if self.validation_split >= 1:
+            raise _wrong("validation_split", "a number from 0 to below 1", validation_split)
+        for name, number in (("cval", cval), ("zca_epsilon", zca_epsilon), ("rescale", rescale)):
+            if number is not None and not _is_number(number):
+                raise _wrong(name, "a number", number)
+        for name, value, allowed in (
+            ("fill_mode", fill_mode, tuple(augment.FILL_MODES)),
+            ("data_format", data_format, (None, "channels_last")),
+            ("interpolation_order", interpolation_order, (1,)),
+            ("dtype", dtype, (None, "float32", np.float32)),
+        ):
+            if value not in allowed:
+                raise _wrong(name, " or ".join(map(repr, allowed)), value)
+        self.data_format, self.interpolation_order, self.dtype = "channels_last", 1, "float32"
+        self.mean: np.ndarray | None = None  # (1, 1, C)
+        self.std: np.ndarray | None = None  # (1, 1, C)
+        self.zca_whitening_matrix: np.ndarray | None = None  # (H*W*C, H*W*C)
+        if zca_whitening and featurewise_std_normalization:
+            self.featurewise_std_normalization = False
+            warnings.warn("ImageDataGenerator: zca_whitening replaces featurewise_std_normalization", stacklevel=2)
+        for name in ("zca_whitening", "featurewise_std_normalization", "samplewise_std_normalization"):
+            center = "samplewise_center" if name.startswith("samplewise") else "featurewise_center"
+            if getattr(self, name) and not getattr(self, center):
+                setattr(self, center, True)
+                warnings.warn(f"ImageDataGenerator: {name} needs {center}, which is now on", stacklevel=2)
+
+    # ------------------------------------------------------------------ motions
+
+    def _draw(self, shape: Sequence[int], samples: int, key: tuple[int, int, int]) -> Transform:
+        """Transform parameters of so many images of this shape (H, W, C), an array (N,) of each."""
+        bits = get_ops("reference").random_bits(key, DRAWN * samples).reshape(samples, DRAWN)
+        u = np.ascontiguousarray(bits.T) / 2**32  # (DRAWN, N) from 0 to below 1
+
+        def between(low: float, high: float, which: int) -> np.ndarray:
+            return low + (high - low) * u[which]
+
+        return {
+            "theta": between(-self.rotation_range, self.rotation_range, 0),
+            "tx": _shifted(self.width_shift_range, shape[1], u[1:3]),
+            "ty": _shifted(self.height_shift_range, shape[0], u[3:5]),
+            "shear": between(-self.shear_range, self.shear_range, 5),
+            "zx": between(*self.zoom_range, 6),
+            "zy": between(*self.zoom_range, 7),
+            "flip_horizontal": (u[8] < 0.5) & self.horizontal_flip,
+            "flip_vertical": (u[9] < 0.5) & self.vertical_flip,
+            "channel_shift_intensity": (
+                between(-self.channel_shift_range, self.channel_shift_range, 10) if self.channel_shift_range else None
+            ),
+            "brightness": None if self.brightness_range is None else between(*self.brightness_range, 11),
+        }
+
+    def get_random_transform(self, img_shape: Sequence[int], seed: int | None = None) -> Transform:
+        """Parameters of a motion for an image of this shape (H, W, C), a function of the seed if there is one.
+
+        theta and shear in degrees, tx (along the width) and ty in pixels, the factors zx and zy, flip_horizontal,
+        flip_vertical, channel_shift_intensity and brightness (None where not asked for).
+        """
+        drawn = self._draw(img_shape, 1, (_seed(seed), 0, PARAMETERS))
+        return {name: None if value is None else value[0].item() for name, value in drawn.items()}
+
+    def apply_transform(self, x: Any, transform_parameters: Transform) -> np.ndarray:
+        """The image (H, W, C), moved: float32. Parameters that are not given change nothing.
+
+        A turn by theta is counter-clockwise, and the content moves to the left by tx and up by ty.
+        """
+        if unknown := set(transform_parameters) - set(UNMOVED):
+            raise ValueError(f"apply_transform: there is no parameter {min(unknown)!r}; there are {', '.join(UNMOVED)}")
+        return self._transformed(_rank("apply_transform", x, 3)[None], UNMOVED | transform_parameters)[0]
+
+    def random_transform(self, x: Any, seed: int | None = None) -> np.ndarray:
+        """The image (H, W, C), moved as drawn: float32."""
+        return self.apply_transform(x, self.get_random_transform(np.shape(x), seed))
+
+    def _transformed(self, images: np.ndarray, transform: Transform) -> np.ndarray:
+        matrices = _matrices(transform, *images.shape[1:3])
+        moved, _ = get_ops("cpu").affine(images.astype(np.float32), matrices, self.fill_mode, self.cval)
+        return _recolour(moved, transform)
+
+    # ------------------------------------------------------------------ normalisation
+
+    def fit(self, x: Any, augment: bool = False, rounds: int = 1, seed: int | None = None) -> None:
+        """Takes mean, standard deviation and whitening matrix from images (N, H, W, C), rescaled as `rescale` says.
+
+        With `augment`, from so many `rounds` of motions of all images, drawn as the seed says. The matrix is U diag(√N /
+        (s + zca_epsilon)) Uᵀ, where s² and U are the eigenvalues and eigenvectors of the centred images' Σ x xᵀ.
+        Raises ValueError for arrays that are not images.
+        """
+        x = _rank("fit", x, 4).astype(np.float32)
+        if not (isinstance(rounds, int) and rounds > 0 and len(x)):
+            raise ValueError(f"fit: expected at least one image and one round, got {len(x)} and rounds={rounds!r}")
+        if self.rescale:
+            x *= self.rescale
+        if augment:
+            seed = _seed(seed)
+            x = np.concatenate(
+                [self._transformed(x, self._draw(x.shape[1:], len(x), (seed, r, FITTED))) for r in range(rounds)]
+            )
+        if self.featurewise_center:
+            self.mean = x.mean(axis=(0, 1, 2), dtype=float, keepdims=True)[0].astype(np.float32)
+            x -= self.mean
+        if self.featurewise_std_normalization:
+            self.std = x.std(axis=(0, 1, 2), dtype=float, keepdims=True)[0].astype(np.float32)
+            x /= self.std + np.float32(1e-6)
+        if self.zca_whitening:
+            flat = x.reshape(len(x), -1).astype(float)  # (N, H*W*C)
+            squares, u = np.linalg.eigh(flat.T @ flat)
+            s = np.sqrt(squares.clip(0))
+            self.zca_whitening_matrix = ((u * (np.sqrt(len(x)) / (s + self.zca_epsilon))) @ u.T).astype(np.float32)
+
+    def standardize(self, x: Any) -> np.ndarray:
+        """The image (H, W, C) or images (N, H, W, C), normalised: float32, a new array.
+
+        Warns where `fit` is missing; that step is then left out.
+        """
+        x = _rank("standardize", x, 3 if np.ndim(x) == 3 else 4).astype(np.float32)
+        self._warn_if_unfitted()
+        return self._standardized(x[None])[0] if x.ndim == 3 else self._standardized(x)
+
+    def _warn_if_unfitted(self) -> None:
+        for name, found in self._fitted():
+            if found is None:
+                warnings.warn(f"ImageDataGenerator: {name} is left out until fit(x) has seen data", stacklevel=3)
+
+    def _fitted(self) -> Iterator[tuple[str, np.ndarray | None]]:
+        """What was asked for and what `fit` has found for it."""
+        found = (self.mean, self.std, self.zca_whitening_matrix)
+        names = ("featurewise_center", "featurewise_std_normalization", "zca_whitening")
+        return ((name, value) for name, value in zip(names, found, strict=True) if getattr(self, name))
+
+    def _standardized(self, images: np.ndarray) -> np.ndarray:
+        """Normalises images (N, H, W, C), in place where it can."""
+        if self.preprocessing_function:
+            for image in images:
+                found = np.asarray(self.preprocessing_function(image))
+                if found.shape != image.shape:
+                    raise ValueError(
+                        f"preprocessing_function: expected an image of shape {image.shape}, as given, got {found.shape}"
+                    )
+                image[:] = found
+        if self.rescale:
+            images *= np.float32(self.rescale)
+        flat = images.reshape(len(images), -1)  # the same memory, a row per image
+        if self.samplewise_center:
+            flat -= flat.mean(axis=1, keepdims=True)
+        if self.samplewise_std_normalization:
+            flat /= flat.std(axis=1, keepdims=True) + np.float32(1e-6)
+        for name, fitted in self._fitted():
+            if fitted is None:
+                continue
+            if name == "featurewise_center":
+                images -= fitted
+            elif name == "featurewise_std_normalization":
+                images /= fitted + np.float32(1e-6)
+            else:
+                images = (flat @ fitted).reshape(images.shape)
+        return images
+
+    # ------------------------------------------------------------------ batches
+
+    def flow(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        seed: int | None = None,
+        *,
+        ignore_class_split: bool = False,
+        subset: str | None = None,
+    ) -> "NumpyArrayIterator":
+        """Batches of images x (N, H, W, C), moved and normalised, with their targets y and sample weights, if given.
+
+        `subset` "validation" takes the first `validation_split` of the samples, "training" the others; both must have the
+        same classes in y unless `ignore_class_split`. Raises ValueError for arrays that do not go together.
+        """
+        x = _rank("flow", x, 4)
+        if y is None and sample_weight is not None:
+            raise ValueError("flow: sample_weight needs y")
+        y, sample_weight = (None if values is None else np.asarray(values) for values in (y, sample_weight))
+        for name, values in (("y", y), ("sample_weight", sample_weight)):
+            if values is not None and (values.ndim == 0 or len(values) != len(x)):
+                raise ValueError(
+                    f"flow: expected {len(x)} samples in {name}, as in x, got an array of shape {values.shape}"
+                )
+        if subset is not None:
+            cut = int(len(x) * self.validation_split)
+            parts = {"validation": slice(cut), "training": slice(cut, None)}
+            if subset not in parts:
+                raise ValueError(f"flow: subset must be 'training' or 'validation', not {subset!r}")
+            if y is not None and not ignore_class_split:
+                first, second = (np.unique(y[part]) for part in parts.values())
+                if not np.array_equal(first, second):
+                    raise ValueError(
+                        "flow: the classes in y of the training and of the validation subset differ; shuffle the samples first"
+                    )
+            x, y, sample_weight = (
+                None if values is None else values[parts[subset]] for values in (x, y, sample_weight)
+            )
+        if len(x) == 0:
+            raise ValueError("flow: there is no sample" + (f" in the {subset} subset" if subset else ""))
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ValueError(f"flow: batch_size must be a whole number from 1 on, not {batch_size!r}")
+        self._warn_if_unfitted()
+        return NumpyArrayIterator(self, x, y, sample_weight, int(batch_size), shuffle, seed)
+
+    def flow_from_directory(self, *arguments: Any, **options: Any) -> None:
+        """Not here: NotImplementedError says what to do instead."""
+        raise NotImplementedError(
+            "flow_from_directory is not here: read the images into one array (N, H, W, C), and call flow(x, y)"
+        )
+
+    def flow_from_dataframe(self, *arguments: Any, **options: Any) -> None:
+        """Not here: NotImplementedError says what to do instead."""
+        raise NotImplementedError(
+            "flow_from_dataframe is not here: read the images its rows name into one array (N, H, W, C), and call flow(x, y)"
+        )
+
+
+class NumpyArrayIterator:
+    """What `ImageDataGenerator.flow` returns: batches x, (x, y) or (x, y, sample_weight), x as float32.
+
+    `flow[i]` is batch i of the present epoch, `next(flow)` the next of endlessly many; `len(flow)` batches are an epoch. A
+    batch is a function of seed, epoch and i. While the caller is busy with one, helper threads make the two after it;
+    an error in there reaches the caller who asks for that batch.
+    """
+
+    def __init__(
+        self,
+        generator: ImageDataGenerator,
+        x: np.ndarray,
+        y: np.ndarray | None,
+        sample_weight: np.ndarray | None,
+        batch_size: int,
+        shuffle: bool,
+        seed: int | None,
+    ) -> None:
+        self.image_data_generator = generator
+        self.x, self.y, self.sample_weight = _numbers(x), y, sample_weight
+        self.n, self.batch_size, self.shuffle = len(x), batch_size, shuffle
+        self.seed = _seed(seed)
+        self.epoch = 0
+        self.batch_index = 0  # of the batch that `next` takes
+        self._mover = _Mover(self.x, generator.fill_mode, generator.cval)
+        self._plans: dict[int, tuple[np.ndarray, Transform, np.ndarray]] = {}
+        # by epoch, number, and the forks so far: helpers do not survive one
+        self._ahead: dict[tuple[int, int, int], _Promise] = {}
+
+    def __len__(self) -> int:
+        return -(-self.n // self.batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no batch {index}: an epoch has {len(self)}")
+        return self._take(self.epoch, index % len(self))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self.batch_index == len(self):
+            self.on_epoch_end()
+        batch = self._take(self.epoch, self.batch_index)
+        self.batch_index += 1
+        return batch
+
+    def on_epoch_end(self) -> None:
+        """Begins the next epoch: another order, other motions."""
+        self.epoch, self.batch_index = self.epoch + 1, 0
+
+    def reset(self) -> None:
+        """`next` then begins an epoch: the next one, unless nothing has been taken of the present one."""
+        if self.batch_index:
+            self.on_epoch_end()
+
+    def _take(self, epoch: int, index: int) -> Any:
+        """A batch; the two after it are made ahead, by helpers, or by the caller while one of them makes this batch."""
+        keys = [(epoch, index, forks())]
+        while get_threads() > 1 and len(keys) < 3:
+            epoch, index = (epoch, index + 1) if index + 1 < len(self) else (epoch + 1, 0)
+            keys.append((epoch, index, forks()))
+        made, self._ahead = self._ahead, {}  # which stays empty if this is interrupted
+        promises = {key: made.get(key) or _Promise(partial(self._batch, *key[:2])) for key in keys}
+        wanted = promises.pop(keys[0])
+        wanted.keep()
+        for key, other in promises.items():
+            if key in made and not wanted.over.is_set():
+                other.keep()
+        batch = wanted.get()
+        for key, other in promises.items():
+            if key not in made:
+                hand_over(other.keep)
+        self._ahead = promises
+        return batch
+
+    def _plan(self, epoch: int) -> tuple[np.ndarray, Transform, np.ndarray]:
+        """The order of the samples in an epoch, and the motion of each."""
+        plan = self._plans.get(epoch)
+        if plan is None:
+            order = np.arange(self.n)
+            if self.shuffle:
+                order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(self.n)
+            transform = self.image_data_generator._draw(self.x.shape[1:], self.n, (self.seed, epoch, PARAMETERS))
+            plan = order, transform, _matrices(transform, *self.x.shape[1:3])
+            before = {number: known for number, known in self._plans.items() if number == epoch - 1}
+            self._plans = before | {epoch: plan}
+        return plan
+
+    def _batch(self, epoch: int, index: int) -> Any:
+        order, transform, matrices = self._plan(epoch)
+        rows = order[index * self.batch_size : (index + 1) * self.batch_size]
+        own = {name: None if values is None else values[rows] for name, values in transform.items()}
+        images = _recolour(self._mover(rows, matrices[rows]), own)
+        images = self.image_data_generator._standardized(images)
+        rest = [values[rows] for values in (self.y, self.sample_weight) if values is not None]
+        return (images, *rest) if rest else images
+
+
+class _Promise:
+    """Something that is made once, by whoever comes first: the helper that it was handed to, or the one who wants it."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make, self.begun, self.over = make, Lock(), Event()
+        self.error: BaseException | None = None
+
+    def keep(self) -> None:
+        """Makes it, unless that has begun."""
+        if self.begun.acquire(blocking=False):
+            try:
+                self.value = self.make()
+            except BaseException as error:
+                self.error = error
+            del self.make  # which leads back to the iterator
+            self.over.set()
+            if isinstance(self.error, KeyboardInterrupt):  # of the caller, who may not want what was made
+                raise self.error
+
+    def get(self) -> Any:
+        self.keep()
+        self.over.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def _wrong(name: str, expected: str, value: Any) -> ValueError:
+    return ValueError(f"ImageDataGenerator: {name} must be {expected}, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _number(name: str, value: Any) -> float:
+    if not (_is_number(value) and 0 <= value < np.inf):
+        raise _wrong(name, "a number from 0 on", value)
+    return float(value)
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    if not (isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(map(_is_number, value))):
+        raise _wrong(name, "a pair of numbers (lower, upper)", value)
+    return float(value[0]), float(value[1])
+
+
+def _shifts(name: str, value: Any) -> int | float | list[float]:
+    """An int, a float, or a list of float."""
+    if isinstance(value, Sequence | np.ndarray) and len(value) and all(map(_is_number, value)):
+        return [float(amount) for amount in value]
+    if not (_is_number(value) and 0 <= value < np.inf):
+        raise _wrong(name, "a number from 0 on or a list of numbers", value)
+    return int(value) if isinstance(value, int | np.integer) else float(value)
+
+
+def _seed(value: Any) -> int:
+    """`value`, or a new seed for None."""
+    if value is None:
+        return new_seed()
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**64:
+        raise _wrong("a seed", "a whole number from 0 to below 2**64", value)
+    return int(value)
+
+
+def _rank(where: str, x: Any, rank: int) -> np.ndarray:
+    x = np.asarray(x)
+    if x.ndim != rank or x.dtype.kind not in "buif":
+        shape = "(H, W, C)" if rank == 3 else "(N, H, W, C)"
+        raise ValueError(f"{where}: expected numbers in an array {shape}, got {x.dtype} of shape {x.shape}")
+    return x

@@ -1,0 +1,163 @@
+"""Regularizers: penalties for large weights, which are added to the loss; with the formulas and defaults of Keras 3.
+
+A layer takes one as an object or by name: Conv2D(32, 3, kernel_regularizer=L2(1e-4)). The loss that `fit` and `evaluate`
+report and train on holds the penalties of all trained parameters.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .ops import Ops
+from .ops.reference import Array
+
+CLASSES: dict[str, type["Regularizer"]] = {}  # by name; those of your own too, from when they are defined on
+
+
+class Regularizer:
+    """Base class. One of your own defines the penalty and its gradient:
+
+        class Cubes(Regularizer):
+            def __call__(self, x):
+                return 0.01 * (abs(x) ** 3).sum()
+
+            def gradient(self, x):
+                return 0.03 * x * abs(x)
+
+    The arguments of its constructor, if any, are what `get_config` returns. A saved model finds the class by its name: it
+    must have been defined before `load_model`.
+    """
+
+    def __init_subclass__(cls) -> None:
+        CLASSES[cls.__name__] = cls
+
+    def __call__(self, x: Array) -> Any:
+        """The penalty for the weights x, a number."""
+        raise TypeError(f"regularizer {type(self).__name__} does not define __call__(x), the penalty for the weights x")
+
+    def gradient(self, x: Array) -> Array:
+        """The gradient of the penalty, in the shape of x."""
+        raise TypeError(
+            f"regularizer {type(self).__name__} does not define gradient(x), the gradient of its penalty for the weights x"
+        )
+
+    def penalize(self, ops: Ops, w: Array, g: Array | None = None) -> float:
+        """The penalty for w; with g, its gradient is added to that."""
+        if g is not None:
+            g += self.gradient(w)
+        return float(self(w))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, in types that JSON has."""
+        return dict(vars(self))
+
+
+class L1L2(Regularizer):
+    """l1 Σ|w| + l2 Σw²"""
+
+    l1 = l2 = 0.0
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
+        self.l1, self.l2 = _factor("l1", l1), _factor("l2", l2)
+
+    def __call__(self, x: Array) -> Any:
+        return self.l1 * abs(x).sum() + self.l2 * (x * x).sum()
+
+    def gradient(self, x: Array) -> Array:
+        return self.l1 * np.sign(x) + 2 * self.l2 * x
+
+    def penalize(self, ops: Ops, w: Array, g: Array | None = None) -> float:
+        return ops.penalize(w, g, self.l1, self.l2)
+
+
+class L1(L1L2):
+    """l1 Σ|w|"""
+
+    def __init__(self, l1: float = 0.01) -> None:
+        self.l1 = _factor("l1", l1)
+
+
+class L2(L1L2):
+    """l2 Σw²"""
+
+    def __init__(self, l2: float = 0.01) -> None:
+        self.l2 = _factor("l2", l2)
+
+
+class OrthogonalRegularizer(Regularizer):
+    """factor · the mean of |cosine| over all pairs of different rows (or columns) of a matrix: 0 if they are orthogonal"""
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"OrthogonalRegularizer: mode must be 'rows' or 'columns', not {mode!r}")
+        self.factor, self.mode = _factor("factor", factor), mode
+
+    def _cosines(self, x: Array) -> tuple[Array, Array, Array, int]:
+        """Unit rows, their lengths, the cosines of different ones, and how many pairs there are."""
+        if x.ndim != 2:
+            raise ValueError(
+                f"OrthogonalRegularizer: expected weights of two axes, received an array of shape {x.shape}"
+            )
+        rows = x if self.mode == "rows" else x.T  # (R, K)
+        lengths = (rows * rows).sum(axis=1, keepdims=True) ** 0.5
+        units = rows / lengths
+        cosines = units @ units.T  # (R, R)
+        return units, lengths, cosines - cosines * np.eye(len(rows), dtype=x.dtype), math.comb(len(rows), 2) or 1
+
+    def __call__(self, x: Array) -> Any:
+        _, _, cosines, pairs = self._cosines(x)
+        return self.factor * 0.5 * abs(cosines).sum() / pairs
+
+    def gradient(self, x: Array) -> Array:
+        units, lengths, cosines, pairs = self._cosines(x)
+        dunits = self.factor / pairs * np.sign(cosines) @ units  # (R, K)
+        # units = rows / |rows|: what lies along a row does not turn it
+        drows = (dunits - units * (dunits * units).sum(axis=1, keepdims=True)) / lengths
+        return drows if self.mode == "rows" else drows.T
+
+
+BY_NAME: dict[str, type[Regularizer]] = {
+    "l1": L1,
+    "l2": L2,
+    "l1_l2": L1L2,
+    "orthogonal_regularizer": OrthogonalRegularizer,
+}
+
+
+def _factor(name: str, value: float) -> float:
+    if not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
+        raise ValueError(f"the factor {name} of a regularizer must be a number from 0 on, not {value!r}")
+    return float(value)
+
+
+def get(identifier: Any) -> Regularizer | None:
+    """A regularizer from its name ("l1", "l2", …), from what `serialize` returned, or itself; None for None."""
+    if isinstance(identifier, Regularizer):
+        if type(identifier).gradient is Regularizer.gradient:
+            raise ValueError(f"regularizer {type(identifier).__name__} needs a method gradient(x): that of its penalty")
+        return identifier
+    if identifier is None:
+        return None
+    if isinstance(identifier, dict):
+        name, config = identifier.get("class", identifier.get("class_name")), identifier["config"]
+        if name not in CLASSES:
+            raise ValueError(f"unknown regularizer {name!r}: one of your own must be defined before it is loaded")
+        return CLASSES[name](**config)
+    if isinstance(identifier, str) and identifier in BY_NAME:
+        return BY_NAME[identifier]()
+    if isinstance(identifier, str) and identifier in CLASSES:
+        return CLASSES[identifier]()
+    raise ValueError(
+        f"unknown regularizer {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Regularizer"
+    )
+
+
+def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
+    """What `get` makes the same regularizer of, in types that JSON has."""
+    if regularizer is None:
+        return None
+    return {"class": type(regularizer).__name__, "config": regularizer.get_config()}
+
+
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer  # as Keras spells them too

@@ -1,0 +1,107 @@
+"""ImageDataGenerator against the one that Keras keeps for old programs, on SciPy's interpolation: given motions,
+normalisation, and how subsets are cut.
+
+What is drawn cannot be the same. Images are square, as Keras turns others about a wrong centre.
+"""
+
+import numpy as np
+import pytest
+
+from minicnn.preprocessing.image import ImageDataGenerator
+
+pytestmark = pytest.mark.parity
+
+MOTIONS = [
+    {"theta": 17.0},
+    {"theta": -90},
+    {"tx": 2.3, "ty": -1.4},
+    {"shear": 25.0},
+    {"zx": 0.8, "zy": 1.3},
+    {"flip_horizontal": True},
+    {"flip_vertical": True},
+    {"channel_shift_intensity": 40.0},
+    {
+        "theta": 33,
+        "tx": 1.7,
+        "ty": 2.9,
+        "shear": -12,
+        "zx": 1.2,
+        "zy": 0.7,
+        "flip_horizontal": True,
+        "flip_vertical": 1,
+    },
+]
+
+
+@pytest.fixture
+def theirs(keras):
+    pytest.importorskip("scipy", reason="Keras' generator needs SciPy")
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    return ImageDataGenerator
+
+
+@pytest.mark.parametrize("fill_mode", ["nearest", "reflect"])
+@pytest.mark.parametrize("motion", MOTIONS, ids=lambda motion: "+".join(motion))
+def test_given_motions(theirs, random, motion, fill_mode):
+    x = random.uniform(0, 255, (11, 11, 3)).astype("float32")
+    expected = theirs(fill_mode=fill_mode).apply_transform(x, motion)
+    actual = ImageDataGenerator(fill_mode=fill_mode).apply_transform(x, motion)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * 255)
+
+
+def test_brightness_is_theirs_up_to_their_rounding(theirs, random):
+    pytest.importorskip("PIL", reason="Keras' brightness needs Pillow")
+    x = random.integers(0, 256, (9, 9, 3)).astype("float32")
+    for factor in (0.3, 1.0, 1.7):
+        expected = theirs().apply_transform(x, {"brightness": factor})
+        actual = ImageDataGenerator().apply_transform(x, {"brightness": factor})
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1)
+
+
+def test_a_constant_is_filled_in_where_the_point_is_outside(theirs):
+    """All of a constant image tells which pixels of the result come from outside."""
+    x = np.ones((9, 9, 1), "float32")
+    motion = {"tx": 2, "ty": -3, "flip_horizontal": True}
+    expected = theirs(fill_mode="constant", cval=5.0).apply_transform(x, motion)
+    np.testing.assert_array_equal(
+        ImageDataGenerator(fill_mode="constant", cval=5.0).apply_transform(x, motion), expected
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # that one setting implies another
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rescale": 1 / 255},
+        {"samplewise_center": True},
+        {"samplewise_std_normalization": True, "rescale": 0.5},
+        {"featurewise_center": True},
+        {"featurewise_std_normalization": True, "rescale": 0.1},
+        {"zca_whitening": True, "zca_epsilon": 1e-3},
+        {"preprocessing_function": lambda image: image[::-1] * 2, "samplewise_center": True},
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+def test_normalisation(theirs, random, settings):
+    x = (random.standard_normal((200, 4, 4, 3)) * [1, 2, 3] + 5).astype("float32")
+    ours, reference = ImageDataGenerator(**settings), theirs(**settings)
+    ours.fit(x)
+    reference.fit(x)
+    for image in x[:5]:
+        expected = reference.standardize(image.copy())
+        np.testing.assert_allclose(ours.standardize(image), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    got = ours.flow(x, shuffle=False, batch_size=7)[2]
+    expected = reference.flow(x, shuffle=False, batch_size=7)[2]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("subset", ["training", "validation"])
+def test_subsets(theirs, random, subset):
+    x, y = random.random((23, 3, 3, 1)), np.arange(23) % 2
+    options = {"batch_size": 4, "shuffle": False, "subset": subset}
+    ours, expected = (kind(validation_split=0.3).flow(x, y, **options) for kind in (ImageDataGenerator, theirs))
+    assert (len(ours), ours.n) == (len(expected), expected.n)
+    for k in range(len(ours)):
+        for a, b in zip(ours[k], expected[k], strict=True):
+            np.testing.assert_array_equal(a, b)

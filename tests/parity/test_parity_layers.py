@@ -1,0 +1,301 @@
+"""Every layer against its namesake in Keras: outputs, gradients of the input and of all weights, what training changes.
+
+Penalties and the numbers that are only drawn (initializers, noise, dropout) are compared by value and by statistics.
+"""
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import activations, layers
+
+pytestmark = pytest.mark.parity
+
+
+def assert_close(actual, expected, tolerance):
+    """Equal shapes, and differences that are small beside the largest expected number."""
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max(initial=1e-30))
+
+
+CONVOLUTIONS = {
+    f"Conv2D {size} {options}": ("Conv2D", (5, size), options, (11, 14, 3))
+    for size in (1, 2, 3, 5, (4, 3))
+    for padding in ("valid", "same")
+    for options in (
+        {"padding": padding},
+        {"padding": padding, "strides": 2},
+        {"padding": padding, "strides": (1, 3)},
+        {"padding": padding, "strides": 4},
+        {"padding": padding, "dilation_rate": 2},
+        {"padding": padding, "dilation_rate": (1, 3)},
+    )
+}
+POOLINGS = {
+    f"{name} {size} {options}": (name, (size,), options, (9, 8, 3))
+    for name in ("MaxPooling2D", "AveragePooling2D")
+    for size in (2, 3, (1, 2))
+    for options in (
+        {},
+        {"padding": "same"},
+        {"strides": 1},
+        {"strides": (3, 2), "padding": "same"},
+        {"strides": (1, 2), "padding": "valid"},
+    )
+}
+NAMES = [
+    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "swish", "softplus", "softsign", "tanh"),
+    *("sigmoid", "hard_sigmoid", "hard_silu", "mish", "exponential", "softmax", "log_softmax"),
+]
+OTHERS = {
+    "Conv2D without bias": ("Conv2D", (4, 3), {"use_bias": False}, (7, 6, 16)),
+    "Conv2D, Winograd 3": ("Conv2D", (32, 3), {"padding": "same"}, (14, 14, 16)),
+    "Conv2D, Winograd 5": ("Conv2D", (32, 5), {"padding": "same"}, (14, 14, 16)),
+    "Dense": ("Dense", (5,), {}, (7,)),
+    "Dense without bias": ("Dense", (5,), {"use_bias": False}, (7,)),
+    "Dense on images": ("Dense", (5,), {}, (4, 3, 7)),
+    "GlobalAveragePooling2D": ("GlobalAveragePooling2D", (), {}, (5, 6, 3)),
+    "GlobalMaxPooling2D": ("GlobalMaxPooling2D", (), {}, (5, 6, 3)),
+    "GlobalAveragePooling2D kept": ("GlobalAveragePooling2D", (), {"keepdims": True}, (5, 6, 3)),
+    "GlobalMaxPooling2D kept": ("GlobalMaxPooling2D", (), {"keepdims": True}, (5, 6, 3)),
+    "BatchNormalization": ("BatchNormalization", (), {"momentum": 0.8}, (5, 6, 3)),
+    "BatchNormalization bare": (
+        "BatchNormalization",
+        (),
+        {"center": False, "scale": False, "epsilon": 1e-2},
+        (5, 6, 3),
+    ),
+    "BatchNormalization of vectors": ("BatchNormalization", (), {}, (6,)),
+    "ReLU": ("ReLU", (), {}, (5, 6)),
+    "ReLU with all": ("ReLU", (), {"max_value": 1.1, "negative_slope": 0.2, "threshold": 0.3}, (5, 6)),
+    "LeakyReLU": ("LeakyReLU", (), {}, (5, 6)),
+    "LeakyReLU 0.1": ("LeakyReLU", (0.1,), {}, (5, 6)),
+    "ELU": ("ELU", (), {}, (5, 6)),
+    "ELU 0.5": ("ELU", (0.5,), {}, (5, 6)),
+    "PReLU": ("PReLU", (), {}, (5, 6, 3)),
+    "PReLU by channel": ("PReLU", (), {"shared_axes": [1, 2]}, (5, 6, 3)),
+    "PReLU by column": ("PReLU", (), {"shared_axes": [1, 3]}, (5, 6, 3)),
+    "Softmax": ("Softmax", (), {}, (5, 6)),
+    "Softmax of columns": ("Softmax", (), {"axis": 1}, (5, 6)),
+    "Flatten": ("Flatten", (), {}, (5, 6, 3)),
+    "Reshape": ("Reshape", ((-1, 9),), {}, (5, 6, 3)),
+    "ZeroPadding2D": ("ZeroPadding2D", (), {}, (5, 6, 3)),
+    "ZeroPadding2D uneven": ("ZeroPadding2D", (((1, 0), (2, 3)),), {}, (5, 6, 3)),
+    "Rescaling": ("Rescaling", (1 / 255, -0.5), {}, (5, 6, 3)),
+    "Dropout asked": ("Dropout", (0.5,), {}, (5, 6)),
+    "SpatialDropout2D asked": ("SpatialDropout2D", (0.5,), {}, (5, 6, 3)),
+    "GaussianNoise asked": ("GaussianNoise", (0.5,), {}, (5, 6)),
+    **{f"Activation {name}": ("Activation", (name,), {}, (5, 6)) for name in NAMES},
+    **{f"Dense {name}": ("Dense", (5, name), {}, (7,)) for name in NAMES},
+    **{f"Conv2D {name}": ("Conv2D", (5, 3), {"activation": name}, (6, 5, 3)) for name in NAMES},
+}
+TAKES_TRAINING = {"BatchNormalization", "Dropout", "SpatialDropout2D", "GaussianNoise"}
+CASES = CONVOLUTIONS | POOLINGS | OTHERS
+
+
+def gradients(layer, x, dy, **options):
+    """y, the gradients of Σ dy · y for x and the trained weights, and the other weights afterwards."""
+    import jax
+
+    def loss(x, trainable):
+        others = [variable.value for variable in layer.non_trainable_variables]
+        y, others = layer.stateless_call(trainable, others, x, **options)
+        return (y * dy).sum(), (y, others)
+
+    trainable = [variable.value for variable in layer.trainable_variables]
+    (dx, dweights), (y, others) = jax.grad(loss, argnums=(0, 1), has_aux=True)(x, trainable)
+    return (
+        [np.asarray(array) for array in (y, dx)],
+        [np.asarray(array) for array in dweights],
+        [*map(np.asarray, others)],
+    )
+
+
+def twins(keras, name, arguments, options, shape, random):
+    ours, theirs = getattr(layers, name)(*arguments, **options), getattr(keras.layers, name)(*arguments, **options)
+    ours.build((None, *shape))
+    theirs.build((None, *shape))
+    weights = [(0.3 * random.standard_normal(w.shape)).astype("float32") for w in ours.get_weights()]
+    if name == "BatchNormalization":
+        weights = [np.abs(w) + 0.1 for w in weights]
+    ours.set_weights(weights)
+    state = [variable for variable in theirs.variables if "seed_generator" not in variable.path]
+    assert [tuple(variable.shape) for variable in state] == [w.shape for w in weights]  # in one order
+    for variable, weight in zip(state, weights, strict=True):
+        variable.assign(weight)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("name, arguments, options, shape", CASES.values(), ids=CASES)
+def test_outputs_and_gradients(keras, random, name, arguments, options, shape):
+    compare(keras, random, name, arguments, options, shape, training=False)
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name.startswith("BatchNormalization")])
+def test_batch_normalization_in_training(keras, random, case):
+    compare(keras, random, *CASES[case], training=True)
+
+
+def compare(keras, random, name, arguments, options, shape, training):
+    ours, theirs = twins(keras, name, arguments, options, shape, random)
+    x = random.standard_normal((6, *shape)).astype("float32")
+    y = ours.forward(x, training=training)
+    dy = random.standard_normal(y.shape).astype("float32")
+    (expected, expected_dx), dweights, others = gradients(
+        theirs, x, dy, **({"training": training} if name in TAKES_TRAINING else {})
+    )
+    assert_close(y, expected, 1e-5)
+    assert_close(ours.backward(dy), expected_dx, 1e-4)
+    for parameter, gradient in zip(ours.trainable_parameters, dweights, strict=True):
+        assert_close(parameter.gradient, gradient, 1e-4)
+    states = [parameter for parameter in ours.parameters if not parameter.trainable]
+    for parameter, state in zip(states, others, strict=False):
+        assert_close(parameter.data, state, 1e-5)
+    assert ours.output_shape == tuple(theirs.compute_output_shape((None, *shape)))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "hard_swish"])
+def test_activation_functions(keras, random, name):
+    x = 4 * random.standard_normal((5, 6)).astype("float32")
+    expected = np.asarray(getattr(keras.activations, name)(x))
+    assert_close(activations.get(name)(x), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("relu", {"negative_slope": 0.1, "max_value": 2.0, "threshold": 0.5}),
+        ("leaky_relu", {"negative_slope": 0.4}),
+        ("elu", {"alpha": 0.3}),
+        ("gelu", {"approximate": True}),
+        ("softmax", {"axis": 0}),
+        ("log_softmax", {"axis": 0}),
+    ],
+)
+def test_settings_of_activation_functions(keras, random, name, options):
+    x = 4 * random.standard_normal((5, 6)).astype("float32")
+    expected = np.asarray(getattr(keras.activations, name)(x, **options))
+    assert_close(getattr(activations, name)(x, **options), expected, 1e-5)
+
+
+# ---------------------------------------------------------------------- penalties
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("L1", ()),
+        ("L2", ()),
+        ("L1", (0.3,)),
+        ("L2", (0.2,)),
+        ("L1L2", (0.3, 0.2)),
+        ("OrthogonalRegularizer", ()),
+        ("OrthogonalRegularizer", (0.3, "columns")),
+    ],
+)
+def test_penalties(keras, random, name, arguments):
+    import jax
+
+    w = random.standard_normal((7, 5)).astype("float32")
+    ours, theirs = getattr(minicnn.regularizers, name)(*arguments), getattr(keras.regularizers, name)(*arguments)
+    g, value = np.zeros_like(w), jax.numpy.asarray(w)
+    assert ours.penalize(minicnn.get_ops("cpu"), w, g) == pytest.approx(float(theirs(value)), rel=1e-5)
+    assert_close(g, np.asarray(jax.grad(theirs)(value)), 1e-4)
+
+
+def test_training_with_penalties(keras, random):
+    """The loss that fit and evaluate report, and the weights after 20 steps."""
+
+    def network(k, regularizers):
+        r = regularizers
+        return k.Sequential(
+            [
+                k.layers.Input((6, 6, 2)),
+                k.layers.Conv2D(4, 3, activation="relu", kernel_regularizer=r.L2(0.01), bias_regularizer="l2"),
+                k.layers.BatchNormalization(gamma_regularizer=r.L1(0.02)),
+                k.layers.PReLU("ones", alpha_regularizer=r.L1L2(0.01, 0.02), shared_axes=[1, 2]),
+                k.layers.Flatten(),
+                k.layers.Dense(3, activation="softmax", kernel_regularizer="l2"),
+            ]
+        )
+
+    ours, theirs = network(minicnn, minicnn.regularizers), network(keras, keras.regularizers)
+    theirs.set_weights(ours.get_weights())
+    x, y = random.standard_normal((80, 6, 6, 2)).astype("float32"), random.integers(0, 3, 80)
+    logs = []
+    for model, k in ((ours, minicnn), (theirs, keras)):
+        model.compile(k.optimizers.SGD(0.05, 0.9), "sparse_categorical_crossentropy")
+        found = model.fit(x, y, batch_size=16, epochs=4, shuffle=False, verbose=0).history["loss"]
+        logs.append([*found, model.evaluate(x, y, batch_size=80, verbose=0)])
+    np.testing.assert_allclose(*logs, rtol=1e-4)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert_close(one, other, 1e-4)
+
+
+def test_frozen_layers_have_no_penalty(keras, random):
+    losses = []
+    weights = [random.standard_normal(shape).astype("float32") for shape in ((4, 3), (3,))]
+    x, y = random.standard_normal((8, 4)).astype("float32"), random.integers(0, 3, 8)
+    for k in (minicnn, keras):
+        model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(3, "softmax", kernel_regularizer="l2")])
+        model.set_weights(weights)
+        model.layers[0].trainable = False
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        losses.append(model.evaluate(x, y, verbose=0))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+# ---------------------------------------------------------------------- what is drawn
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 16, 48), (100, 70)])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        *((f"{author}{kind}", {}) for author in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")),
+        ("RandomNormal", {"mean": 0.3, "stddev": 0.2}),
+        ("RandomUniform", {"minval": -0.1, "maxval": 0.3}),
+        ("TruncatedNormal", {"mean": 0.3, "stddev": 0.2}),
+        ("VarianceScaling", {"scale": 3.0, "mode": "fan_out", "distribution": "untruncated_normal"}),
+        ("VarianceScaling", {"scale": 3.0, "mode": "fan_avg", "distribution": "truncated_normal"}),
+        ("Orthogonal", {"gain": 2.0}),
+        ("Zeros", {}),
+        ("Ones", {}),
+        ("Constant", {"value": 0.3}),
+    ],
+)
+def test_initializers(keras, name, options, shape):
+    """Mean, spread and limits."""
+    ours = getattr(minicnn.initializers, name)(**options)(shape)
+    theirs = np.asarray(getattr(keras.initializers, name)(**options)(shape))
+    deviation = 5 * theirs.std() / np.sqrt(theirs.size) + 1e-6
+    assert abs(ours.mean() - theirs.mean()) < 2 * deviation
+    assert abs(ours.std() - theirs.std()) < 2 * deviation
+    if "Uniform" in name or "Truncated" in name or name in ("GlorotNormal", "HeNormal", "LecunNormal"):
+        np.testing.assert_allclose([ours.min(), ours.max()], [theirs.min(), theirs.max()], atol=0.02 * theirs.std())
+
+
+def test_identity(keras):
+    ours, theirs = (library.initializers.Identity(0.5)((4, 3)) for library in (minicnn, keras))
+    np.testing.assert_array_equal(ours, np.asarray(theirs))
+
+
+@pytest.mark.parametrize(
+    "name, arguments", [("Dropout", (0.3,)), ("SpatialDropout2D", (0.3,)), ("GaussianNoise", (0.3,))]
+)
+def test_random_layers(keras, random, name, arguments):
+    """Mean, variance, the share of zeros, and what is alike within a channel."""
+    x = np.full((400, 4, 3, 25), 2.0, "float32")
+    found = []
+    for library in (minicnn, keras):
+        y = np.asarray(getattr(library.layers, name)(*arguments, seed=1)(x, training=True), float)
+        channels = y.mean(axis=(1, 2))
+        found.append([y.mean(), y.std(), (y == 0).mean(), channels.std()])
+    np.testing.assert_allclose(*found, atol=0.04)
+
+
+@pytest.mark.parametrize("name, arguments", [("LeakyReLU", ()), ("PReLU", ()), ("ELU", ()), ("GaussianNoise", (0.1,))])
+def test_configurations_have_the_names_of_keras(keras, name, arguments):
+    ours = getattr(layers, name)(*arguments).get_config()
+    theirs = getattr(keras.layers, name)(*arguments).get_config()
+    assert set(ours) <= set(theirs) | {"seed"}

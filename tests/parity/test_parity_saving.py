@@ -1,0 +1,413 @@
+"""A model of minicnn opens in Keras 3 and goes on to train there, and the other way round."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import layers
+from minicnn.losses import SparseCategoricalCrossentropy
+from minicnn.optimizers import schedules
+
+pytestmark = pytest.mark.parity
+h5py = pytest.importorskip("h5py")
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((48, 8, 8, 2)).astype("float32")
+Y = RANDOM.integers(0, 3, 48)
+OPTIONS = {"batch_size": 16, "epochs": 1, "shuffle": False, "verbose": 0}
+
+
+def everything(layers):
+    """A layer of every kind that both have; those that are random do nothing, so that both train alike."""
+    return [
+        layers.Input((8, 8, 2), name="the input"),
+        layers.RandomTranslation((0.0, 0.0), (0.0, 0.0), name="moved"),
+        layers.RandomRotation((0.0, 0.0), fill_mode="constant", fill_value=0.5),
+        layers.RandomZoom((0.0, 0.0)),
+        layers.Rescaling(0.5, offset=0.1),
+        layers.ZeroPadding2D(((1, 0), (0, 1))),
+        layers.GaussianNoise(0.0),
+        layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", kernel_initializer="he_normal"),
+        layers.BatchNormalization(momentum=0.9),
+        layers.Conv2D(6, (3, 2), dilation_rate=2, padding="same", use_bias=False, kernel_regularizer="l2", name="a b"),
+        layers.PReLU(shared_axes=[1, 2]),
+        layers.SpatialDropout2D(0.0),
+        layers.MaxPooling2D(2, strides=1),
+        layers.AveragePooling2D((2, 1), padding="same"),
+        layers.ReLU(max_value=4.0, negative_slope=0.1),
+        layers.BatchNormalization(scale=False, epsilon=0.01),
+        layers.LeakyReLU(0.2),
+        layers.ELU(),
+        layers.Activation("tanh"),
+        layers.Flatten(),
+        layers.Reshape((4, -1)),
+        layers.Dense(5, activation="selu", bias_initializer="ones"),
+        layers.Flatten(),
+        layers.Dropout(0.0),
+        layers.Dense(3),
+        layers.Softmax(),
+    ]
+
+
+def small(layers):
+    return [
+        layers.Input((8, 8, 2)),
+        layers.Conv2D(3, 3, activation="relu"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(5, activation="tanh"),
+        layers.Dense(3, activation="softmax"),
+    ]
+
+
+def largest(layers):
+    return [
+        layers.Input((8, 8, 2)),
+        layers.GlobalMaxPooling2D(keepdims=True),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ]
+
+
+def test_every_layer_is_in_one_of_the_models():
+    used = {type(layer).__name__ for make in (everything, small, largest) for layer in make(layers)}
+    assert used | {"Layer", "InputLayer", "Parameter"} == set(layers.__all__)
+
+
+def same(a, b, tolerance=1e-5):
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+def train(model):
+    model.fit(X, Y, **OPTIONS)
+    model.optimizer.finalize_variable_values(getattr(model, "trainable_parameters", None) or model.trainable_variables)
+
+
+def assert_same_training(ours, theirs, then=None):
+    """Predictions are equal, and so are the weights after one more epoch in each; then Keras' model is saved there."""
+    same(ours.predict(X), theirs.predict(X, verbose=0))
+    assert ours.optimizer.iterations == int(theirs.optimizer.iterations)
+    train(ours)
+    train(theirs)
+    if then is not None:
+        theirs.save(then)  # Keras cannot do so after evaluate, with use_ema on JAX
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        same(a, b, 1e-4)
+    same(ours.evaluate(X, Y, verbose=0), theirs.evaluate(X, Y, verbose=0), 1e-4)
+
+
+@pytest.mark.parametrize("make", [everything, small, largest])
+def test_a_model_of_ours_in_keras(keras, tmp_path, make):
+    ours = minicnn.Sequential(make(layers), name="my net")
+    ours.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    ours.fit(X, Y, **OPTIONS)
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.models.load_model(tmp_path / "m.keras")
+    assert theirs.name == "my net" and [a.name for a in theirs.layers] == [a.name for a in ours.layers]
+    assert_same_training(ours, theirs)
+    assert len(theirs.evaluate(X, Y, verbose=0)) == 2
+
+
+@pytest.mark.parametrize("make", [everything, small, largest])
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_model_of_keras_in_ours(keras, tmp_path, make, functional):
+    if functional:
+        first, *rest = make(keras.layers)
+        tensor = first
+        for layer in rest:
+            tensor = layer(tensor)
+        theirs = keras.Model(first, tensor, name="chain")
+    else:
+        theirs = keras.Sequential(make(keras.layers))
+    theirs.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    theirs.fit(X, Y, **OPTIONS)
+    theirs.save(tmp_path / "m.keras")
+    ours = minicnn.load_model(tmp_path / "m.keras")
+    assert ours.name == theirs.name and type(ours) is minicnn.Sequential
+    assert [layer.name for layer in ours._layers][-3:] == [layer.name for layer in theirs.layers][-3:]
+    assert_same_training(ours, theirs)
+
+
+OPTIMIZERS = {
+    "SGD": {},
+    "SGD with momentum": {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1},
+    "RMSprop": {},
+    "RMSprop, all": {"momentum": 0.5, "centered": True},
+    "Adam": {"learning_rate": 0.003, "amsgrad": True, "use_ema": True, "ema_momentum": 0.5},
+    "AdamW": {"weight_decay": 0.1, "global_clipnorm": 0.5},
+    "Nadam": {"beta_1": 0.8},
+    "Adamax": {},
+    "Adadelta": {"learning_rate": 1.0},
+    "Adagrad": {"clipvalue": 0.01, "initial_accumulator_value": 0.2},
+}
+SCHEDULES = {
+    "CosineDecay": {"initial_learning_rate": 0.0, "decay_steps": 20, "warmup_target": 0.01, "warmup_steps": 4},
+    "CosineDecayRestarts": {"initial_learning_rate": 0.01, "first_decay_steps": 2},
+    "ExponentialDecay": {"initial_learning_rate": 0.01, "decay_steps": 2, "decay_rate": 0.5, "staircase": True},
+    "InverseTimeDecay": {"initial_learning_rate": 0.01, "decay_steps": 2, "decay_rate": 0.5},
+    "PiecewiseConstantDecay": {"boundaries": [2, 4], "values": [0.01, 0.005, 0.001]},
+    "PolynomialDecay": {"initial_learning_rate": 0.01, "decay_steps": 8, "cycle": True},
+}
+
+
+def compiled(make, optimizers, schedules):
+    name = make.split()[0].rstrip(",")
+    if name in SCHEDULES:
+        return optimizers.Adam(getattr(schedules, name)(**SCHEDULES[name]))
+    return getattr(optimizers, name)(**OPTIMIZERS[make])
+
+
+@pytest.mark.parametrize("make", [*OPTIMIZERS, *SCHEDULES])
+def test_every_optimizer_and_schedule_goes_on_both_ways(keras, tmp_path, make):
+    loss = "sparse_categorical_crossentropy"
+    ours = minicnn.Sequential(small(layers))
+    ours.compile(compiled(make, minicnn.optimizers, schedules), loss)
+    train(ours)
+    ours.save(tmp_path / "m.keras")
+    assert_same_training(ours, keras.models.load_model(tmp_path / "m.keras"), tmp_path / "k.keras")
+    again = minicnn.load_model(tmp_path / "k.keras")
+    assert type(again.optimizer) is type(ours.optimizer)
+    assert_same_training(again, keras.models.load_model(tmp_path / "k.keras"))
+
+
+@pytest.mark.parametrize(
+    ("loss", "metric", "targets"),
+    [
+        ("SparseCategoricalCrossentropy", "SparseCategoricalAccuracy", Y),
+        ("CategoricalCrossentropy", "CategoricalAccuracy", np.eye(3)[Y]),
+        ("MeanSquaredError", "MeanAbsoluteError", np.eye(3)[Y]),
+        ("BinaryCrossentropy", "BinaryAccuracy", np.eye(3)[Y]),
+    ],
+)
+def test_losses_and_metrics_as_objects(keras, tmp_path, loss, metric, targets):
+    options = {"label_smoothing": 0.1} if loss == "CategoricalCrossentropy" else {}
+    ours = minicnn.Sequential(small(layers))
+    ours.compile("sgd", getattr(minicnn.losses, loss)(**options), metrics=[getattr(minicnn.metrics, metric)(name="m")])
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.models.load_model(tmp_path / "m.keras")
+    same(ours.evaluate(X, targets), theirs.evaluate(X, targets, verbose=0))
+    theirs.save(tmp_path / "k.keras")
+    again = minicnn.load_model(tmp_path / "k.keras")
+    same(again.evaluate(X, targets), ours.evaluate(X, targets))
+    assert list(again.evaluate(X, targets, return_dict=True)) == ["loss", "m"]
+
+
+@pytest.mark.parametrize("name", sorted(minicnn.initializers.BY_NAME))
+def test_every_initializer(keras, name):
+    config = minicnn.initializers.serialize(minicnn.initializers.get(name))["config"]
+    layer = layers.Dense(2, kernel_initializer=name, bias_regularizer="l1_l2", name="d")
+    model = minicnn.Sequential([layers.Input((3,)), layer])
+    theirs = keras.models.model_from_json(model.to_json())
+    found = theirs.layers[0].kernel_initializer
+    assert {key: getattr(found, key) for key in config} == config
+    assert theirs.layers[0].bias_regularizer.get_config() == layer.bias_regularizer.get_config()
+    again = minicnn.keras_format.model_of(json.loads(theirs.to_json()))
+    assert again.layers[0].get_config()["kernel_initializer"] == layer.get_config()["kernel_initializer"]
+
+
+def test_frozen_layers(keras, tmp_path):
+    ours = minicnn.Sequential(everything(layers))
+    for layer in ours.layers[:9]:
+        layer.trainable = False
+    ours.compile("adam", "sparse_categorical_crossentropy")
+    ours.fit(X, Y, **OPTIONS)
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.models.load_model(tmp_path / "m.keras")
+    assert len(theirs.trainable_weights) == len(ours.trainable_parameters)
+    before = ours.get_weights()
+    assert_same_training(ours, theirs)
+    np.testing.assert_array_equal(before[0], theirs.get_weights()[0])
+    theirs.save(tmp_path / "k.keras")
+    assert_same_training(minicnn.load_model(tmp_path / "k.keras"), theirs)
+
+
+@pytest.mark.parametrize("compile_first", [True, False])
+def test_weights_alone_both_ways(keras, tmp_path, compile_first):
+    ours, theirs = minicnn.Sequential(everything(layers)), keras.Sequential(everything(keras.layers))
+    if compile_first:
+        for model in (ours, theirs):
+            model.compile("adam", "sparse_categorical_crossentropy")
+        ours.fit(X, Y, **OPTIONS)
+        theirs.fit(X, Y, **(OPTIONS | {"epochs": 3}))
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    expected = ours.predict(X)
+    ours.load_weights(tmp_path / "theirs.weights.h5")
+    same(ours.predict(X), theirs.predict(X, verbose=0))
+    assert not compile_first or ours.optimizer.iterations == 9
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    same(theirs.predict(X, verbose=0), expected)
+    assert not compile_first or int(theirs.optimizer.iterations) == 3
+
+
+def test_the_files_are_laid_out_as_keras_lays_them_out(keras, tmp_path):
+    """Groups, arrays, shapes, number types and names in the HDF5 file; the settings in config.json."""
+    ours = minicnn.Sequential(everything(layers), name="net")
+    ours.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    ours.fit(X, Y, **OPTIONS)
+    ours.save(tmp_path / "m.keras")
+    keras.models.load_model(tmp_path / "m.keras").save(tmp_path / "k.keras")
+    trees, configs = [], []
+    for name in ("m.keras", "k.keras"):
+        tree = {}
+        with zipfile.ZipFile(tmp_path / name) as archive, h5py.File(archive.open("model.weights.h5")) as file:
+            assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5"]
+            file.visititems(
+                lambda path, item, tree=tree: tree.update(
+                    {path: (dict(item.attrs), getattr(item, "shape", ()), getattr(item, "dtype", ""))}
+                )
+            )
+            configs.append(json.loads(archive.read("config.json")))
+        trees.append(tree)
+    assert trees[0] == trees[1]
+    for mine, keras_s in zip(*(config["config"]["layers"] for config in configs), strict=True):
+        assert mine["class_name"] == keras_s["class_name"] and mine["module"] == keras_s["module"]
+        for setting, value in mine["config"].items():
+            if setting != "dtype" and not isinstance(value, dict):
+                assert value == keras_s["config"][setting], (mine["class_name"], setting)
+
+
+def test_random_layers_keep_their_rates(keras, tmp_path):
+    made = [layers.Input((8, 8, 2)), layers.Dropout(0.3, seed=2**40 + 5), layers.SpatialDropout2D(0.4),
+            layers.GaussianNoise(0.2), layers.RandomRotation(0.1)]  # fmt: skip
+    ours = minicnn.Sequential(made)
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.models.load_model(tmp_path / "m.keras")
+    assert [theirs.layers[0].rate, theirs.layers[1].rate, theirs.layers[2].stddev] == [0.3, 0.4, 0.2]
+    assert list(theirs.layers[3].factor) == [-0.1, 0.1] and theirs.layers[0].seed == 5
+    theirs.save(tmp_path / "k.keras")
+    again = minicnn.load_model(tmp_path / "k.keras")
+    assert [layer.seed for layer in again.layers[:2]] == [layer.seed for layer in theirs.layers[:2]]
+
+
+def test_a_model_built_by_its_first_batch(keras, tmp_path):
+    for library, name in ((keras, "k.keras"), (minicnn, "m.keras")):
+        model = library.Sequential([library.layers.Flatten(), library.layers.Dense(3, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.train_on_batch(X, Y)
+        model.save(tmp_path / name)
+        expected = model.predict(X, verbose=0)
+        same(minicnn.load_model(tmp_path / name).predict(X), expected)
+        same(keras.models.load_model(tmp_path / name).predict(X, verbose=0), expected)
+
+
+def test_float64(keras, tmp_path):
+    """Keras on JAX computes in float64 only in a process that was started so, and some layers not even then."""
+    made = [layers.Conv2D(3, 3, activation="relu"), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    ours = minicnn.Sequential([layers.Input((8, 8, 2)), *made]).astype("float64")
+    ours.compile("adam", "sparse_categorical_crossentropy")
+    ours.fit(X, Y, **OPTIONS)
+    ours.save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", X)
+    script = (
+        "import sys, keras, numpy as np; m = keras.models.load_model(sys.argv[1] + '/m.keras')\n"
+        "np.save(sys.argv[1] + '/y.npy', m.predict(np.load(sys.argv[1] + '/x.npy').astype('float64'), verbose=0))\n"
+        "m.save(sys.argv[1] + '/k.keras')"
+    )
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment)
+    expected = ours.predict(X.astype("float64"))
+    found = np.load(tmp_path / "y.npy")
+    assert found.dtype == "float64"
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    again = minicnn.load_model(tmp_path / "k.keras")
+    np.testing.assert_array_equal(again.predict(X.astype("float64")), expected)
+    assert again.train_on_batch(X, Y) == ours.train_on_batch(X, Y)
+
+
+# ---------------------------------------------------------------------- what minicnn does not have
+
+
+def branches(keras):
+    x = keras.Input((4,))
+    return keras.Model(x, keras.layers.Add(name="sum")([keras.layers.Dense(3)(x), keras.layers.Dense(3)(x)]))
+
+
+def two_outputs(keras):
+    x = keras.Input((4,))
+    return keras.Model(x, [keras.layers.Dense(3)(x), keras.layers.Dense(2)(x)])
+
+
+def shared(keras):
+    x, layer = keras.Input((4,)), keras.layers.Dense(4, name="twice")
+    return keras.Model(x, layer(layer(x)))
+
+
+def chain(*made):
+    return lambda keras: keras.Sequential([keras.Input((4, 4, 2)), *[make(keras.layers) for make in made]])
+
+
+FOREIGN = {
+    "branches": (branches, "layer sum has 2 inputs"),
+    "two outputs": (two_outputs, "the model has 2 outputs"),
+    "a shared layer": (shared, "layer twice has 2 inputs"),
+    "an unknown layer": (chain(lambda k: k.UpSampling2D(name="up")), "layer up: unknown layer class UpSampling2D"),
+    "a lambda": (chain(lambda k: k.Lambda(lambda x: x, name="mine")), "layer mine: unknown layer class Lambda"),
+    "a model inside": (
+        lambda keras: keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(2)], name="inner")]),
+        "layer inner: unknown layer class Sequential",
+    ),
+    "groups": (chain(lambda k: k.Conv2D(2, 1, groups=2, name="c")), "layer c: .*groups"),
+    "channels first": (chain(lambda k: k.Flatten("channels_first", name="f")), "layer f: .*channels_last"),
+    "renorm": (chain(lambda k: k.BatchNormalization(renorm=True, name="b")), "layer b: .* no renorm, which is True"),
+    "a constraint": (chain(lambda k: k.Dense(2, kernel_constraint="non_neg", name="d")), "layer d: .*[cC]onstraint"),
+    "half precision": (
+        chain(lambda k: k.Dense(2, dtype="float16", name="d")),
+        "layer d: .*float32 or float64.*float16",
+    ),
+    "mixed precision": (chain(lambda k: k.Dense(2, dtype="mixed_float16", name="d")), "layer d: .*mixed_float16"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_what_minicnn_does_not_have_is_one_sentence(keras, tmp_path, case):
+    make, message = FOREIGN[case]
+    make(keras).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=f"m.keras: .*{message}") as error:
+        minicnn.load_model(tmp_path / "m.keras")
+    assert "\n" not in str(error.value)
+
+
+def test_an_optimizer_that_minicnn_does_not_have(keras, tmp_path):
+    model = keras.Sequential(small(keras.layers))
+    model.compile("lion", "sparse_categorical_crossentropy")
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="unknown class keras.optimizers.Lion"):
+        minicnn.load_model(tmp_path / "m.keras")
+    model.compile("adam", "kl_divergence")
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="unknown loss 'kl_divergence'"):
+        minicnn.load_model(tmp_path / "m.keras")
+
+
+def test_what_keras_does_not_have(keras, tmp_path):
+    model = minicnn.Sequential(small(layers))
+    model.compile("adam", SparseCategoricalCrossentropy(label_smoothing=0.1))
+    with pytest.raises(ValueError, match="SparseCategoricalCrossentropy has no label_smoothing, which is 0.1 here"):
+        model.save(tmp_path / "m.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_classes_of_ones_own_open_in_keras_by_their_names(keras, tmp_path):
+    class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+        def __init__(self, **options):
+            self.ours = schedules.OneCycle(**options)
+
+        def __call__(self, step):
+            values = keras.ops.convert_to_tensor([self.ours(number) for number in range(self.ours.steps)])
+            return values[keras.ops.cast(step, int)]
+
+        def get_config(self):
+            return self.ours.get_config()
+
+    ours = minicnn.Sequential(small(layers))
+    ours.compile(minicnn.optimizers.Adam(schedules.OneCycle(0.01, 12)), "sparse_categorical_crossentropy")
+    ours.fit(X, Y, **OPTIONS)
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.models.load_model(tmp_path / "m.keras", custom_objects={"OneCycle": OneCycle})
+    assert_same_training(ours, theirs)

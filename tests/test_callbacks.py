@@ -1,0 +1,469 @@
+"""Callbacks in real trainings: when they act, what they write, and that a killed training goes on with the same bits.
+
+What they decide is compared with Keras in parity/test_parity_callbacks.py.
+"""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas
+import pytest
+
+import minicnn
+from minicnn import Sequential, callbacks, layers, optimizers
+from minicnn.callbacks import (
+    BackupAndRestore,
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    SwapEMAWeights,
+    TerminateOnNaN,
+)
+from minicnn.training import watches_batches
+
+X = np.random.default_rng(0).standard_normal((50, 6, 6, 1)).astype("float32")
+Y = (X[:, 0, 0, 0] > 0).astype(int) + (X[:, 3, 3, 0] > 0)
+STEPS = 7  # of an epoch: six batches of eight samples, and one of two
+
+
+def network(seed=1, optimizer="adam", filters=4):
+    minicnn.set_random_seed(seed)
+    model = Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.Conv2D(filters, 3, activation="relu"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def fit(model, *listeners, epochs=4, **options):
+    return model.fit(X, Y, batch_size=8, epochs=epochs, verbose=0, callbacks=listeners, **options)
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+class Notes(Callback):
+    """Keeps the weights and the learning rate of every epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.weights, self.rates = [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.rates.append(self.model.optimizer.learning_rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
+def scripted(values, name="val_loss"):
+    """Puts the next of these values into the logs of every epoch, for the callbacks that follow."""
+    return LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update({name: values[epoch]}))
+
+
+# ---------------------------------------------------------------------- hooks
+
+
+def test_only_what_needs_every_batch_hears_of_every_batch(tmp_path):
+    for save_freq, watches in (("epoch", False), (3, True)):
+        assert watches_batches(ModelCheckpoint(tmp_path / "x", save_freq=save_freq)) == watches
+        assert watches_batches(BackupAndRestore(tmp_path, save_freq=save_freq)) == watches
+    quiet = [
+        EarlyStopping(),
+        ReduceLROnPlateau(),
+        LearningRateScheduler(lambda epoch: 0.1),
+        CSVLogger(tmp_path / "x"),
+        LambdaCallback(on_epoch_end=print),
+        callbacks.History(),
+    ]
+    assert not any(watches_batches(listener) for listener in quiet)
+    assert watches_batches(TerminateOnNaN()) and watches_batches(LambdaCallback(on_train_batch_end=print))
+
+
+def test_functions_hear_what_they_are_there_for():
+    heard = []
+    names = ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end", "on_train_end"]  # fmt: skip
+    functions = {name: lambda *arguments, name=name: heard.append((name, *arguments[:-1])) for name in names}
+    fit(network(), LambdaCallback(**functions), epochs=1)
+    batches = [(name, batch) for batch in range(STEPS) for name in names[2:4]]
+    assert heard == [(names[0],), (names[1], 0), *batches, (names[4], 0), (names[5],)]
+    with pytest.raises(TypeError, match="LambdaCallback: on_epoch_ends is no hook; expected some of on_train_begin, "):
+        LambdaCallback(on_epoch_ends=print)
+
+
+def test_older_names_of_the_batch_hooks():
+    heard = []
+    fit(network(), LambdaCallback(on_batch_begin=lambda batch, logs: heard.append(batch)), epochs=1)
+
+    class Old(Callback):
+        def on_batch_end(self, batch, logs=None):
+            heard.append(-batch)
+
+    fit(network(), Old(), epochs=1)
+    assert heard == [*range(STEPS), *(-batch for batch in range(STEPS))]
+
+
+def test_a_bar_without_a_known_number_of_samples(capsys):
+    bar = callbacks.ProgressBar()
+    bar.set_params({"epochs": 2, "steps": None, "verbose": 1})
+    bar.on_epoch_begin(0)
+    bar.on_train_batch_end(0, {"loss": 0.5, "size": 30})
+    bar.on_epoch_end(0, {"loss": 0.5})
+    assert "epoch 1/2 30.0 images, " in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------- monitor and mode
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, lambda **o: ModelCheckpoint("x", **o, save_best_only=True)])  # fmt: skip
+def test_a_name_that_is_not_in_the_logs_is_an_error(make):
+    with pytest.raises(
+        ValueError, match=r"expected monitor to be one of loss, accuracy.*, not 'val_accuracy' \(without"
+    ):
+        fit(network(), make(monitor="val_accuracy"))
+    with pytest.raises(
+        ValueError, match=r"expected monitor to be one of loss, accuracy, val_loss, val_accuracy.*not 'acc'$"
+    ):
+        fit(network(), make(monitor="acc"), validation_split=0.2)
+    with pytest.raises(
+        ValueError, match="the name 'val_dice' does not tell whether more is better: pass mode='max' or"
+    ):
+        make(monitor="val_dice")
+    with pytest.raises(ValueError, match="mode must be auto, min or max, not 'up'"):
+        make(mode="up")
+
+
+def test_epochs_without_validation_are_passed_over():
+    stopping = EarlyStopping(patience=2)
+    stopping.set_model(SimpleNamespace())
+    stopping.set_params({"validation_freq": 2})
+    stopping.on_train_begin()
+    for epoch, logs in enumerate([{}, {"val_loss": 1.0}, {}, {"val_loss": 2.0}]):
+        stopping.on_epoch_end(epoch, {"loss": 0.0} | logs)
+    assert (stopping.best, stopping.wait) == (1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "upwards"),
+    [("val_loss", False), ("accuracy", True), ("val_acc", True), ("accuracy_loss", False), ("val_mean_absolute_error", False), ("auc_1", True)],
+)  # fmt: skip
+def test_auto_goes_by_the_name(name, upwards):
+    assert EarlyStopping(name).upwards == upwards
+
+
+# ---------------------------------------------------------------------- stopping and saving
+
+
+def test_early_stopping_brings_back_the_best_weights(capsys):
+    notes, model = Notes(), network()
+    stopping = EarlyStopping(patience=2, restore_best_weights=True, verbose=1)
+    history = fit(model, notes, scripted([3, 1, 2, 1.5, 0, 0]), stopping, epochs=6)
+    assert history.epoch == [0, 1, 2, 3] and stopping.stopped_epoch == 3
+    assert same(model.get_weights(), notes.weights[1]) and not same(notes.weights[1], notes.weights[3])
+    assert capsys.readouterr().out == "epoch 4: stopped early\nweights of epoch 2 restored\n"
+    fit(model, notes, scripted([3, 1, 2]), EarlyStopping(restore_best_weights=True, patience=9), epochs=3)
+    assert same(model.get_weights(), notes.weights[1])
+
+
+def test_checkpoints_are_models(tmp_path, capsys):
+    notes, values = Notes(), [0.5, 0.75, 0.25]
+    path = tmp_path / "new" / "folder" / "{epoch:02d}-{val_loss:.2f}.safetensors"
+    best = tmp_path / "best.safetensors"
+    model = network()
+    fit(model, notes, scripted(values), ModelCheckpoint(path), ModelCheckpoint(best, save_best_only=True, verbose=1), epochs=3)  # fmt: skip
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "01-0.50.safetensors",
+        "02-0.75.safetensors",
+        "03-0.25.safetensors",
+    ]
+    for epoch, value in enumerate(values):
+        saved = minicnn.load_model(str(path).format(epoch=epoch + 1, val_loss=value))
+        assert same(saved.get_weights(), notes.weights[epoch])
+        assert saved.optimizer.iterations == STEPS * (epoch + 1)
+    assert same(minicnn.load_model(best).get_weights(), notes.weights[2])
+    said = [f"epoch {e}: val_loss {v:.5f} is the best so far, saved as {best}" for e, v in ((1, 0.5), (3, 0.25))]
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_checkpoints_between_epochs(tmp_path):
+    model, iterations = network(), {}
+    model.save = lambda path: iterations.update({path: model.optimizer.iterations})
+    fit(model, ModelCheckpoint("{epoch}-{batch}", save_freq=5), epochs=2)
+    assert iterations == {"1-5": 5, "2-3": 10}
+
+
+def test_weights_alone_are_saved_by_save_weights():
+    model, saved = SimpleNamespace(), []
+    model.save_weights = saved.append
+    checkpoint = ModelCheckpoint("{epoch}", save_weights_only=True)
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_end(4, {})
+    assert saved == ["5"]
+
+
+def test_checkpoints_that_cannot_be(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"filepath '{val_loss}' cannot be filled in \('val_loss'\); the names are loss, acc"
+    ):
+        fit(network(), ModelCheckpoint("{val_loss}"))
+    for save_freq in ("batch", 0, True, 1.5):
+        for make in (ModelCheckpoint, BackupAndRestore):
+            with pytest.raises(
+                ValueError, match=f"{make.__name__}: save_freq must be 'epoch' or a whole number of batch"
+            ):
+                make(tmp_path, save_freq=save_freq)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_training_ends_after_the_batch_whose_loss_is_no_number(loss, monkeypatch, capsys):
+    model, steps = network(), Sequential.train_steps
+    monkeypatch.setattr(
+        Sequential,
+        "train_steps",
+        lambda self, *a: ([loss] if self.optimizer.iterations == 2 else [1.0], steps(self, *a)[1]),
+    )
+    fit(model, TerminateOnNaN())
+    assert model.optimizer.iterations == 3
+    assert capsys.readouterr().out == f"batch 2: the loss is {loss}, training stops\n"
+    model = network()
+    with pytest.raises(RuntimeError, match=f"TerminateOnNaN: after batch 2 the loss is {loss}"):
+        fit(model, TerminateOnNaN(raise_error=True))
+
+
+# ---------------------------------------------------------------------- learning rate
+
+
+def test_a_scheduled_rate_is_the_one_that_trains():
+    notes, model = Notes(), network(optimizer=optimizers.SGD(0.5))
+    fit(model, LearningRateScheduler(lambda epoch, rate: rate / 2), notes, epochs=3)
+    assert notes.rates == [0.25, 0.125, 0.0625]
+    by_hand = network(optimizer=optimizers.SGD(0.5))
+    for epoch, rate in enumerate(notes.rates):
+        by_hand.optimizer.learning_rate = rate
+        fit(by_hand, initial_epoch=epoch, epochs=epoch + 1)
+    assert same(model.get_weights(), by_hand.get_weights())
+
+
+def test_a_plateau_reduces_the_rate(capsys):
+    notes, model = Notes(), network(optimizer=optimizers.SGD(0.5))
+    reduce = ReduceLROnPlateau(factor=0.5, patience=1, cooldown=2, min_lr=0.2, verbose=1)
+    logged = []
+    watch = LambdaCallback(on_epoch_end=lambda epoch, logs: logged.append(logs["learning_rate"]))
+    fit(model, notes, scripted([1, 1, 1, 1, 0, 0, 0]), reduce, watch, epochs=7)
+    assert notes.rates == logged == [0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2]
+    assert capsys.readouterr().out == "epoch 2: learning rate reduced to 0.25\nepoch 4: learning rate reduced to 0.2\n"
+
+
+def test_rates_that_cannot_be():
+    model = network(optimizer=optimizers.SGD(minicnn.schedules.OneCycle(0.1, 10)))
+    for callback in (ReduceLROnPlateau("loss"), LearningRateScheduler(lambda epoch: 0.1)):
+        sentence = f"{type(callback).__name__}: expected an optimizer whose learning_rate is a number, not a schedule or a func"
+        with pytest.raises(ValueError, match=sentence):
+            fit(model, callback)
+    for rate in (None, "0.1", -1, math.nan):
+        with pytest.raises(ValueError, match=f"schedule must return a number from 0 on, not {rate!r}"):
+            fit(network(), LearningRateScheduler(lambda epoch, *, value=rate: value))
+    with pytest.raises(ValueError, match="ReduceLROnPlateau: factor must be from 0 on and below 1, not 1.0"):
+        ReduceLROnPlateau(factor=1.0)
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def test_a_table_has_a_row_per_epoch(tmp_path):
+    path, model = tmp_path / "log.csv", network()
+    path.write_text("something else")
+    seen = []
+    history = fit(model, CSVLogger(path), LambdaCallback(on_epoch_end=lambda *_: seen.append(len(pandas.read_csv(path)))),
+                  validation_split=0.2, epochs=3)  # fmt: skip
+    assert seen == [1, 2, 3]
+    table = pandas.read_csv(path)
+    assert list(table) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+    for name, values in history.history.items():
+        assert table[name].tolist() == values
+    fit(model, CSVLogger(path, append=True), validation_split=0.2, initial_epoch=3, epochs=5)
+    assert pandas.read_csv(path)["epoch"].tolist() == [0, 1, 2, 3, 4]
+    other = network()
+    other.compile("sgd", "sparse_categorical_crossentropy", metrics=["sparse_categorical_accuracy"])
+    with pytest.raises(
+        ValueError, match="log.csv has the columns epoch, accuracy, loss, val_accuracy, val_loss, and none"
+    ):
+        fit(other, CSVLogger(path, append=True))
+    assert len(pandas.read_csv(path)) == 5
+
+
+# ---------------------------------------------------------------------- killed trainings
+
+
+class Killed(BaseException):
+    pass
+
+
+def killer(after):
+    """Ends the training after so many steps of the optimizer."""
+
+    def hook(batch, logs):
+        if killed.model.optimizer.iterations == after:
+            raise Killed
+
+    killed = LambdaCallback(on_train_batch_end=hook)
+    return killed
+
+
+def state(model):
+    return [*model.get_weights(), *model.optimizer.state.values()]
+
+
+@pytest.mark.parametrize(
+    ("save_freq", "kills", "first"),
+    [("epoch", [3], (0, 0)), ("epoch", [8], (1, 0)), ("epoch", [15, 27], (3, 0)), (1, [8], (1, 1)),
+     (3, [11], (1, 2)), (5, [16, 24], (2, 6)), (7, [7], (0, 0)), (7, [8], (1, 0)), (4, [13], (1, 5))],
+)  # fmt: skip
+def test_a_killed_training_goes_on_with_the_same_bits(tmp_path, save_freq, kills, first):
+    rates = LearningRateScheduler(lambda epoch, rate: rate * 0.9)
+    whole = network()
+    expected = fit(whole, rates).history
+    backup = tmp_path / "backup"
+    for seed, kill in enumerate(kills, start=1):
+        with pytest.raises(Killed):
+            fit(network(seed), rates, BackupAndRestore(backup, save_freq), killer(kill))
+    heard = []
+    listener = LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: heard.append(epoch),
+        on_train_batch_begin=lambda batch, logs: heard.append(batch),
+    )
+    model = network(seed=99 if backup.exists() else 1)
+    history = fit(model, rates, BackupAndRestore(backup, save_freq), listener)
+    assert tuple(heard[:2]) == first
+    assert same(state(model), state(whole)) and model.optimizer.iterations == whole.optimizer.iterations == 4 * STEPS
+    assert model.seed == whole.seed
+    for name, values in expected.items():
+        complete = history.history[name][1 if first[1] else 0 :]  # the first may have been cut
+        assert complete == values[len(values) - len(complete) :]
+    assert not backup.exists()
+
+
+def resume(folder, model, **options):
+    """What `fit` does before the first epoch."""
+    callback = BackupAndRestore(folder, **options)
+    model.build()
+    callback.set_model(model)
+    callback.on_train_begin()
+    return callback
+
+
+def test_a_backup_holds_all_that_training_depends_on(tmp_path):
+    """Without `fit`: train on a few batches, back up, go on in another model with other seeds."""
+    model, other = network(optimizer=optimizers.SGD(0.1, momentum=0.9)), network(5, optimizers.SGD(0.3, momentum=0.9))
+    callback = resume(tmp_path / "backup", model)
+    for first in (0, 8):
+        model.train_on_batch(X[first : first + 8], Y[first : first + 8])
+    model.optimizer.learning_rate = 0.05
+    callback.on_epoch_end(2)
+    other.train_on_batch(X, Y)  # whose tape and moments must not survive
+    resume(tmp_path / "backup", other)
+    assert (other.initial_epoch, other.initial_step) == (3, 0)
+    assert (other.optimizer.iterations, other.optimizer.learning_rate, other.seed) == (2, 0.05, model.seed)
+    for _ in range(3):
+        model.train_on_batch(X, Y)
+        other.train_on_batch(X, Y)
+        assert same(state(model), state(other))
+
+
+def backed_up(folder, times=1, **options):
+    """A model with a backup or more of it; returns the weights of each."""
+    model = network()
+    callback, weights = resume(folder, model, **options), []
+    for epoch in range(times):
+        model.train_on_batch(X, Y)
+        callback.on_epoch_end(epoch)
+        weights.append(model.get_weights())
+    return callback, weights
+
+
+def test_of_two_backups_the_whole_one_is_taken(tmp_path):
+    callback, weights = backed_up(tmp_path, 3, double_checkpoint=True)
+    model = network(5)
+    resume(tmp_path, model)
+    assert same(model.get_weights(), weights[2]) and model.initial_epoch == 3
+    callback.path.write_bytes(callback.path.read_bytes()[:-100])
+    resume(tmp_path, model)
+    assert same(model.get_weights(), weights[1]) and model.initial_epoch == 2
+    callback.path.unlink()  # killed between taking the old name away and giving it to the new one
+    resume(tmp_path, model)
+    assert same(model.get_weights(), weights[1])
+
+
+def test_backups_that_cannot_be_used(tmp_path):
+    callback, _ = backed_up(tmp_path)
+    deeper = network()
+    deeper.add(layers.Dropout(0.1))
+    for model, sentence in (
+        (
+            network(filters=5),
+            r"latest.safetensors: the backup is of another model: expected weights of shapes \[\[3, 3",
+        ),
+        (
+            network(optimizer="sgd"),
+            "latest.safetensors: the backup is of another model: expected optimizer SGD, got Adam",
+        ),
+        (deeper, r"another model: expected layers \['Conv2D', .*'Dense', 'Dropout'\], got \['Conv2D'"),
+    ):
+        before = model.get_weights()
+        with pytest.raises(ValueError, match=sentence):
+            resume(tmp_path, model)
+        assert same(model.get_weights(), before)
+    content = callback.path.read_bytes()
+    network().save(callback.path)
+    other = callback.path.read_bytes()
+    for damaged in (b"", content[:100], content[:-1], other):
+        callback.path.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match="latest.safetensors: expected a backup of BackupAndRestore, but it is damaged"
+        ):
+            resume(tmp_path, network())
+    with pytest.raises(ValueError, match="backup_dir must name a folder, and is empty"):
+        BackupAndRestore("")
+
+
+def test_only_the_backups_are_deleted_at_the_end(tmp_path):
+    callback, _ = backed_up(tmp_path / "alone", 2, double_checkpoint=True)
+    callback.on_train_end()
+    assert not (tmp_path / "alone").exists()
+    callback, _ = backed_up(tmp_path, 2, double_checkpoint=True)
+    (tmp_path / "thesis.txt").touch()
+    callback.on_train_end()
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+    callback, _ = backed_up(tmp_path, delete_checkpoint=False)
+    callback.on_train_end()
+    assert callback.path.exists()
+
+
+# ---------------------------------------------------------------------- averages
+
+
+def test_averages_are_evaluated_and_parameters_trained():
+    plain, model = network(), network(optimizer=optimizers.Adam(use_ema=True, ema_momentum=0.5))
+    notes, kept, swap = Notes(), Notes(), SwapEMAWeights()
+    model.optimizer.finalize_variable_values = lambda parameters: None  # so that fit ends with what was trained
+    fit(plain, notes)
+    fit(model, swap, kept, validation_split=0.0)
+    assert all(same(one, other) for one, other in zip(notes.weights, kept.weights, strict=True))
+    average, parameters = model.optimizer.state["average"].copy(), model.get_weights()
+    assert model.evaluate(X, Y) == plain.evaluate(X, Y) != model.evaluate(X, Y, callbacks=[swap])
+    assert not np.array_equal(model.predict(X), model.predict(X, callbacks=[swap]))
+    assert same(model.get_weights(), parameters) and np.array_equal(model.optimizer.state["average"], average)
+    with pytest.raises(ValueError, match="SwapEMAWeights: expected an optimizer with use_ema=True, not Adam without"):
+        fit(network(), SwapEMAWeights(swap_on_epoch=True))

@@ -1,0 +1,573 @@
+"""ImageDataGenerator: maps known by hand and a loop over pixels in float64, statistics, and the batches of `flow`.
+
+The kernel on images of several channels is held to the same loop in test_augmentation.py.
+"""
+
+import gc
+import multiprocessing
+import threading
+import warnings
+import weakref
+
+import naive
+import numpy as np
+import pytest
+from conftest import DTYPES, assert_close
+from guards import PLACES, between_pages, protecting
+
+import minicnn
+from minicnn import get_ops
+from minicnn.preprocessing.image import ImageDataGenerator
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (40, 7, 6, 2)).astype("uint8")
+LABELS = np.arange(40)
+ALL_MOTIONS = {
+    "rotation_range": 20, "width_shift_range": 0.2, "height_shift_range": 0.2, "shear_range": 15, "zoom_range": 0.2,
+    "horizontal_flip": True, "vertical_flip": True, "channel_shift_range": 20, "brightness_range": (0.5, 1.5),
+}  # fmt: skip
+SQUARE = IMAGES[0, :6]  # (6, 6, 2)
+
+
+MODES = ["nearest", "constant", "reflect", "wrap"]
+
+
+def moved(x, fill_mode="nearest", cval=0.0, **motion):
+    return ImageDataGenerator(fill_mode=fill_mode, cval=cval).apply_transform(x, motion)
+
+
+# ---------------------------------------------------------------------- the kernel on images of one channel, in vectors
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fill_mode", MODES)
+def test_many_points_at_once(fill_mode, dtype):
+    """Lines of more and fewer pixels than vectors have lanes, at points near and far, on the edges and not numbers."""
+    ops = get_ops("cpu")
+    for shape in ((3, 9, 37, 1), (2, 5, 16, 1), (2, 2, 8, 1), (4, 6, 9, 1)):
+        x = RANDOM.standard_normal(shape).astype(dtype)
+        for size in (0.0, 0.02, 0.3, 3.0):
+            matrices = np.eye(2, 3) + size * RANDOM.standard_normal((shape[0], 2, 3))
+            if size == 0.02:
+                matrices[:, :, 2] = RANDOM.integers(-2, 3, (shape[0], 2))
+            expected, _ = naive.affine(x, np.zeros(shape), matrices, fill_mode, 0.5)
+            y, _ = ops.affine(x, matrices, fill_mode, 0.5)
+            assert_close(y, expected)
+            if size == 0:
+                np.testing.assert_array_equal(y, x)
+
+
+@protecting
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fill_mode", MODES)
+def test_nothing_beside_the_images_is_read(fill_mode, dtype, place):
+    ops = get_ops("cpu")
+    for H, W in ((8, 8), (1, 9), (5, 19)):
+        matrices = np.concatenate(
+            [
+                np.eye(2, 3) + scale * RANDOM.standard_normal((30, 2, 3)) * [1, 1, max(H, W)]
+                for scale in (0.0, 1e-16, 1e-3, 0.1, 1e3)
+            ]
+        )
+        x = between_pages(RANDOM.standard_normal((len(matrices), H, W, 1)).astype(dtype), place)
+        y, _ = ops.affine(x, matrices, fill_mode, 0.0)
+        assert np.isfinite(y).all()
+        ops.affine(x, np.where(RANDOM.random(matrices.shape) < 0.1, np.nan, matrices), fill_mode, 0.0)
+
+
+# ---------------------------------------------------------------------- motions
+
+
+def by_definition(x, motion, fill_mode, cval):
+    """A motion as a product of 3×3 matrices in (x, y, 1), x to the right, about the centre; pixel by pixel."""
+    H, W, _ = x.shape
+    turn, shear = np.deg2rad(motion["theta"]), np.deg2rad(motion["shear"])
+    centre = np.array([[1, 0, (W - 1) / 2], [0, 1, (H - 1) / 2], [0, 0, 1]])
+    rotate = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    shift = np.array([[1, 0, motion["tx"]], [0, 1, motion["ty"]], [0, 0, 1]])
+    slant = np.array([[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]])
+    resize = np.diag([motion["zx"], motion["zy"], 1])
+    flip = np.diag([-1.0 if motion["flip_horizontal"] else 1, -1.0 if motion["flip_vertical"] else 1, 1])
+    m = centre @ rotate @ shift @ slant @ resize @ flip @ np.linalg.inv(centre)
+    swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    y, _ = naive.affine(x[None].astype(float), np.zeros((1, *x.shape)), (swap @ m @ swap)[None, :2], fill_mode, cval)
+    return y[0]
+
+
+@pytest.mark.parametrize("fill_mode", MODES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_motion_is_its_definition(fill_mode, seed):
+    generator = ImageDataGenerator(**ALL_MOTIONS | {"channel_shift_range": 0, "brightness_range": None})
+    motion = generator.get_random_transform((7, 6, 2), seed)
+    expected = by_definition(IMAGES[seed], motion, fill_mode, 9.0)
+    actual = moved(IMAGES[seed], fill_mode, 9.0, **motion)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * 255)
+
+
+@pytest.mark.parametrize("fill_mode", MODES)
+@pytest.mark.parametrize(
+    "motion, expected",
+    [
+        ({}, SQUARE),
+        ({"theta": 90}, np.rot90(SQUARE)),
+        ({"theta": 180}, np.rot90(SQUARE, 2)),
+        ({"theta": -90}, np.rot90(SQUARE, 3)),
+        ({"theta": 450}, np.rot90(SQUARE)),
+        ({"flip_horizontal": True}, SQUARE[:, ::-1]),
+        ({"flip_vertical": True}, SQUARE[::-1]),
+        ({"flip_vertical": True, "theta": 90}, np.rot90(SQUARE)[::-1]),
+    ],
+    ids=str,
+)
+def test_turns_and_flips_only_move_pixels(fill_mode, motion, expected):
+    np.testing.assert_array_equal(moved(SQUARE, fill_mode, 77.0, **motion), expected)
+
+
+@pytest.mark.parametrize("tx, ty", [(1, 0), (0, 2), (-3, 1), (8, 0)])
+def test_whole_pixels_to_the_left_and_up(tx, ty):
+    x = IMAGES[0]
+    np.testing.assert_array_equal(moved(x, "wrap", tx=tx, ty=ty), np.roll(x, (-ty, -tx), (0, 1)))
+    around = np.pad(x, ((9, 9), (9, 9), (0, 0)), constant_values=5)[9 + ty : 16 + ty, 9 + tx : 15 + tx]
+    np.testing.assert_array_equal(moved(x, "constant", 5.0, tx=tx, ty=ty), around)
+    around = np.pad(x, ((9, 9), (9, 9), (0, 0)), mode="edge")[9 + ty : 16 + ty, 9 + tx : 15 + tx]
+    np.testing.assert_array_equal(moved(x, "nearest", tx=tx, ty=ty), around)
+    around = np.pad(x, ((9, 9), (9, 9), (0, 0)), mode="symmetric")[9 + ty : 16 + ty, 9 + tx : 15 + tx]
+    np.testing.assert_array_equal(moved(x, "reflect", tx=tx, ty=ty), around)
+
+
+def test_colours_by_hand():
+    x = np.array([10.0, 100.0, 200.0, 250.0], "float32").reshape(2, 2, 1)
+    np.testing.assert_array_equal(moved(x, channel_shift_intensity=60).ravel(), [70, 160, 250, 250])
+    np.testing.assert_array_equal(moved(x, channel_shift_intensity=-95).ravel(), [10, 10, 105, 155])
+    np.testing.assert_array_equal(moved(x, brightness=1.5).ravel(), [15, 150, 255, 255])
+
+
+@pytest.mark.parametrize(
+    "settings, name, values",
+    [
+        ({"width_shift_range": 3}, "tx", {-2, -1, 0, 1, 2}),
+        ({"height_shift_range": 1}, "ty", {0}),
+        ({"width_shift_range": [1, 4]}, "tx", {-4, -1, 1, 4}),
+        ({"height_shift_range": [0.1, 0.5]}, "ty", {-5.0, -1.0, 1.0, 5.0}),
+        ({"horizontal_flip": True}, "flip_horizontal", {False, True}),
+        ({"vertical_flip": True}, "flip_vertical", {False, True}),
+        ({}, "flip_vertical", {False}),
+        ({}, "zx", {1.0}),
+    ],
+    ids=str,
+)
+def test_what_is_chosen_from(settings, name, values):
+    generator = ImageDataGenerator(**settings)
+    assert {generator.get_random_transform((10, 20, 1), seed)[name] for seed in range(200)} == values
+
+
+@pytest.mark.parametrize(
+    "settings, name, low, high",
+    [
+        ({"rotation_range": 30}, "theta", -30, 30),
+        ({"shear_range": 10}, "shear", -10, 10),
+        ({"width_shift_range": 0.25}, "tx", -5, 5),
+        ({"height_shift_range": 0.25}, "ty", -2.5, 2.5),
+        ({"width_shift_range": 1.5}, "tx", -1.5, 1.5),
+        ({"zoom_range": 0.2}, "zx", 0.8, 1.2),
+        ({"zoom_range": (0.5, 2)}, "zy", 0.5, 2),
+        ({"channel_shift_range": 8.0}, "channel_shift_intensity", -8, 8),
+        ({"brightness_range": [0.5, 0.9]}, "brightness", 0.5, 0.9),
+    ],
+    ids=str,
+)
+def test_what_is_drawn_is_even_between_its_bounds(settings, name, low, high):
+    generator = ImageDataGenerator(**settings)
+    drawn = np.array([generator.get_random_transform((10, 20, 1), seed)[name] for seed in range(400)])
+    assert low <= drawn.min() and drawn.max() <= high
+    quarters, _ = np.histogram(drawn, 4, (low, high))
+    assert quarters.min() > 60  # of 100; five standard deviations are 43
+    motion = generator.get_random_transform((10, 20, 1), 1)
+    assert motion == generator.get_random_transform((10, 20, 1), 1)
+    assert generator.get_random_transform((10, 20, 1)) != generator.get_random_transform((10, 20, 1))
+
+
+def test_the_two_zooms_are_drawn_apart():
+    motion = ImageDataGenerator(zoom_range=0.5).get_random_transform((8, 8, 1), 0)
+    assert motion["zx"] != motion["zy"]
+
+
+def test_random_transform_is_a_function_of_its_seed():
+    generator = ImageDataGenerator(**ALL_MOTIONS)
+    first = generator.random_transform(IMAGES[0], seed=3)
+    expected = generator.apply_transform(IMAGES[0], generator.get_random_transform((7, 6, 2), 3))
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_array_equal(generator.random_transform(IMAGES[0], seed=3), first)
+    assert (generator.random_transform(IMAGES[0], seed=4) != first).any()
+
+
+# ---------------------------------------------------------------------- normalisation
+
+
+def correlated(samples):
+    mixing = RANDOM.standard_normal((12, 12))
+    return (RANDOM.standard_normal((samples, 12)) @ mixing + 3).reshape(samples, 2, 2, 3).astype("float32")
+
+
+@pytest.mark.filterwarnings("ignore:ImageDataGenerator")
+def test_featurewise_statistics():
+    x = correlated(100)
+    generator = ImageDataGenerator(featurewise_std_normalization=True, rescale=0.25)
+    generator.fit(x)
+    z = generator.standardize(x)
+    np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(z.std(axis=(0, 1, 2)), 1, atol=1e-5)
+    np.testing.assert_allclose(generator.mean.ravel(), 0.25 * x.mean(axis=(0, 1, 2), dtype=float), rtol=1e-6)
+    np.testing.assert_allclose(generator.std.ravel(), 0.25 * x.std(axis=(0, 1, 2), dtype=float), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:ImageDataGenerator")
+def test_samplewise_statistics():
+    z = ImageDataGenerator(samplewise_std_normalization=True).standardize(IMAGES)
+    np.testing.assert_allclose(z.mean(axis=(1, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(z.std(axis=(1, 2, 3)), 1, atol=1e-6)
+    np.testing.assert_array_equal(ImageDataGenerator(samplewise_std_normalization=True).standardize(IMAGES[3]), z[3])
+
+
+@pytest.mark.filterwarnings("ignore:ImageDataGenerator")
+def test_whitened_data_has_the_identity_as_covariance():
+    x = correlated(500)
+    generator = ImageDataGenerator(zca_whitening=True)
+    generator.fit(x)
+    z = generator.standardize(x).reshape(500, -1).astype(float)
+    np.testing.assert_allclose(z.T @ z / 500, np.eye(12), atol=1e-3)
+    np.testing.assert_allclose(generator.zca_whitening_matrix, generator.zca_whitening_matrix.T, atol=1e-6)  # "ZCA"
+
+
+def test_fit_on_moved_images():
+    generator = ImageDataGenerator(featurewise_center=True, channel_shift_range=50)
+    means = []
+    for rounds, seed in ((1, 5), (1, 5), (1, 6), (30, 5)):
+        generator.fit(IMAGES, augment=True, rounds=rounds, seed=seed)
+        means.append(generator.mean.copy())
+    np.testing.assert_array_equal(means[0], means[1])
+    assert (means[0] != means[2]).all() and (means[0] != means[3]).all()
+    generator = ImageDataGenerator(featurewise_center=True, horizontal_flip=True, vertical_flip=True)
+    generator.fit(IMAGES, augment=True, rounds=2)  # the same pixels in another order
+    np.testing.assert_allclose(generator.mean.ravel(), IMAGES.mean(axis=(0, 1, 2)), rtol=1e-6)
+
+
+def test_the_order_of_normalisation_and_what_is_left_alone():
+    generator = ImageDataGenerator(preprocessing_function=lambda image: image + 1, rescale=2, samplewise_center=True)
+    x = np.arange(8, dtype="float32").reshape(2, 2, 2, 1)
+    before = x.copy()
+    np.testing.assert_array_equal(generator.standardize(x)[0].ravel(), [-3, -1, 1, 3])
+    np.testing.assert_array_equal(x, before)
+    generator.flow(x)[0]
+    np.testing.assert_array_equal(x, before)
+
+
+def test_warnings_of_what_one_setting_does_to_another():
+    for settings, sentence in (
+        ({"zca_whitening": True}, "zca_whitening needs featurewise_center"),
+        ({"featurewise_std_normalization": True}, "featurewise_std_normalization needs featurewise_center"),
+        ({"samplewise_std_normalization": True}, "samplewise_std_normalization needs samplewise_center"),
+    ):
+        with pytest.warns(UserWarning, match=sentence):
+            ImageDataGenerator(**settings)
+    with pytest.warns(UserWarning, match="zca_whitening replaces featurewise_std_normalization"):
+        generator = ImageDataGenerator(True, zca_whitening=True, featurewise_std_normalization=True)
+    assert not generator.featurewise_std_normalization
+    with pytest.warns(UserWarning, match="featurewise_center is left out until fit"):
+        flow = ImageDataGenerator(featurewise_center=True).flow(IMAGES, shuffle=False)
+    np.testing.assert_array_equal(flow[0], IMAGES[:32])
+
+
+# ---------------------------------------------------------------------- batches
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int16"])
+def test_nothing_asked_nothing_changed(dtype):
+    x = IMAGES.astype(dtype)
+    flow = ImageDataGenerator().flow(x, LABELS, batch_size=16, shuffle=False, sample_weight=LABELS / 2)
+    assert len(flow) == 3 and flow.n == 40 and flow.batch_size == 16
+    for k in range(3):
+        rows = slice(16 * k, 16 * k + 16)
+        for got, expected in zip(flow[k], (x[rows], LABELS[rows], LABELS[rows] / 2), strict=True):
+            np.testing.assert_array_equal(got, expected)
+        assert flow[k][0].dtype == np.float32
+    np.testing.assert_array_equal(flow[-1][1], LABELS[32:])
+
+
+def by_label(flow, batches):
+    """The images of so many batches, in the order of their labels."""
+    images, labels = (np.concatenate(parts) for parts in zip(*(next(flow) for _ in range(batches)), strict=True))
+    return images[np.argsort(labels)]
+
+
+def test_images_do_not_depend_on_threads_or_batch_size(threads):
+    generator = ImageDataGenerator(**ALL_MOTIONS)
+    results = []
+    for number, batch_size in ((1, 16), (2, 16), (5, 16), (2, 7), (2, 1), (1, 40)):
+        threads(number)
+        flow = generator.flow(IMAGES, LABELS, batch_size=batch_size, seed=11)
+        results.append([by_label(flow, len(flow)) for _ in range(2)])
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+    assert (results[0][0] != results[0][1]).any(axis=(1, 2, 3)).all()  # every image moves otherwise in the next epoch
+    other = by_label(generator.flow(IMAGES, LABELS, seed=12), 2)
+    assert (other != results[0][0]).any(axis=(1, 2, 3)).all()
+
+
+def test_a_batch_is_each_image_on_its_own():
+    """Whole batches go through one kernel and array code; single images through apply_transform and standardize."""
+    generator = ImageDataGenerator(**ALL_MOTIONS, rescale=0.01, samplewise_center=True)
+    flow = generator.flow(IMAGES, shuffle=False, batch_size=40, seed=2)
+    drawn = generator._draw((7, 6, 2), 40, (2, 0, 0))
+    for k, image in enumerate(flow[0]):
+        motion = {name: values[k] for name, values in drawn.items()}
+        np.testing.assert_array_equal(image, generator.standardize(generator.apply_transform(IMAGES[k], motion)))
+
+
+def test_shuffling():
+    orders = []
+    flow = ImageDataGenerator().flow(IMAGES, LABELS, batch_size=9, seed=1)
+    for _ in range(3):
+        batches = [next(flow) for _ in range(len(flow))]
+        assert [len(labels) for _, labels in batches] == [9, 9, 9, 9, 4]
+        for images, labels in batches:
+            np.testing.assert_array_equal(images, IMAGES[labels])
+        orders.append(np.concatenate([labels for _, labels in batches]))
+        np.testing.assert_array_equal(np.sort(orders[-1]), LABELS)
+    assert (orders[0] != orders[1]).any() and (orders[1] != orders[2]).any() and (orders[0] != LABELS).any()
+
+
+def test_indexing_and_next_give_the_same_epochs():
+    make = ImageDataGenerator(**ALL_MOTIONS).flow
+    walked, indexed = make(IMAGES, LABELS, 16, seed=4), make(IMAGES, LABELS, 16, seed=4)
+    for _ in range(3):
+        for k in (0, 1, 2):
+            for a, b in zip(next(walked), indexed[k], strict=True):
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(indexed[0][1], indexed[0][1])  # also out of turn, and again
+        indexed.on_epoch_end()
+    assert iter(walked) is walked
+
+
+def test_reset_begins_an_epoch():
+    flow, other = (ImageDataGenerator().flow(IMAGES, LABELS, 16, seed=4) for _ in range(2))
+    flow.reset()
+    np.testing.assert_array_equal(next(flow)[1], other[0][1])
+    flow.reset()
+    other.on_epoch_end()
+    np.testing.assert_array_equal(next(flow)[1], other[0][1])
+    assert (flow.epoch, flow.batch_index) == (1, 1)
+
+
+def test_subsets_are_cut_from_the_front():
+    generator = ImageDataGenerator(validation_split=0.33)
+    for subset, rows in (("validation", slice(13)), ("training", slice(13, None))):
+        flow = generator.flow(
+            IMAGES, LABELS, 40, False, sample_weight=LABELS * 3, subset=subset, ignore_class_split=True
+        )
+        for got, expected in zip(flow[0], (IMAGES, LABELS, LABELS * 3), strict=True):
+            np.testing.assert_array_equal(got, expected[rows])
+    assert generator.flow(IMAGES, LABELS % 5, subset="training").n == 27
+
+
+def test_batches_belong_to_the_one_who_has_them():
+    flow = ImageDataGenerator().flow(IMAGES, batch_size=10, shuffle=False)
+    first = flow[0]
+    kept = first.copy()
+    second = flow[1]
+    second[:] = -1
+    flow[0][:] = -2
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(flow[1], IMAGES[10:20])
+
+
+# ---------------------------------------------------------------------- batches made ahead
+
+
+def test_the_next_batch_is_made_meanwhile(threads):
+    threads(2)
+    made, at = threading.Event(), []
+
+    def watch(image):
+        at.append(threading.current_thread())
+        if len(at) == 4:
+            made.set()
+        return image
+
+    flow = ImageDataGenerator(preprocessing_function=watch).flow(IMAGES, batch_size=2)
+    next(flow)
+    assert made.wait(30)  # without anybody asking for the second batch
+    assert at[0] is threading.current_thread() and at[3] is not threading.current_thread()
+    next(flow)
+    assert len({id(thread) for thread in at}) >= 2
+
+
+def test_a_model_trains_on_the_same_images_meanwhile(threads):
+    weights = []
+    for number in (1, 2, 3):
+        threads(number)
+        minicnn.set_random_seed(7)
+        model = minicnn.Sequential(
+            [minicnn.Input((7, 6, 2)), minicnn.Flatten(), minicnn.Dense(5, activation="softmax")]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        flow = ImageDataGenerator(**ALL_MOTIONS, rescale=1 / 255).flow(IMAGES, LABELS % 5, batch_size=8, seed=3)
+        for _ in range(30):
+            model.train_on_batch(*next(flow))
+        weights.append(model.get_weights())
+    for other in weights[1:]:
+        for a, b in zip(weights[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_error_reaches_who_asks_for_that_batch(threads, number):
+    threads(number)
+
+    def refuse(image):
+        if image[0, 0, 0] == 7:
+            raise ArithmeticError("seven")
+        return image
+
+    x = np.arange(8, dtype="float32").reshape(8, 1, 1, 1)
+    flow = ImageDataGenerator(preprocessing_function=refuse).flow(x, batch_size=2, shuffle=False)
+    for _ in range(3):
+        next(flow)
+    for _ in range(2):
+        with pytest.raises(ArithmeticError, match="seven"):
+            next(flow)
+    np.testing.assert_array_equal(flow[1].ravel(), [2, 3])
+
+
+def test_an_abandoned_iterator_leaves_nothing(threads):
+    threads(2)
+    next(ImageDataGenerator().flow(IMAGES))  # starts the helper that all kernels share
+    before = set(threading.enumerate())
+    flows = [ImageDataGenerator(**ALL_MOTIONS).flow(IMAGES, batch_size=4) for _ in range(5)]
+    for flow in flows:
+        next(flow)
+    gone, done = [weakref.ref(flow) for flow in flows], threading.Event()
+    del flow, flows
+    from minicnn.threads import hand_over
+
+    hand_over(done.set)  # the helper does this after all that it was given
+    assert done.wait(30)
+    gc.collect()
+    assert not any(ref() for ref in gone)
+    assert set(threading.enumerate()) <= before
+
+
+def _in_child(flow, queue):
+    queue.put([next(flow)[1] for _ in range(3)])
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_makes_its_own_batches(threads):
+    threads(2)
+    flow = ImageDataGenerator(**ALL_MOTIONS).flow(IMAGES, LABELS, 8, seed=1)
+    next(flow)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(flow, queue), daemon=True)
+    child.start()
+    found = queue.get(timeout=60)
+    child.join(60)
+    np.testing.assert_array_equal(found, [next(flow)[1] for _ in range(3)])
+
+
+# ---------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        ({"rotation_range": -1}, "rotation_range must be a number from 0 on, not -1"),
+        ({"shear_range": "x"}, "shear_range must be a number from 0 on, not 'x'"),
+        ({"zoom_range": (1, 2, 3)}, r"zoom_range must be a pair of numbers \(lower, upper\), not \(1, 2, 3\)"),
+        ({"zoom_range": "ab"}, "zoom_range must be .*, not 'ab'"),
+        ({"width_shift_range": []}, r"width_shift_range must be a number from 0 on or a list of numbers, not \[\]"),
+        ({"height_shift_range": None}, "height_shift_range must be .*, not None"),
+        ({"height_shift_range": -0.5}, "height_shift_range must be .*, not -0.5"),
+        ({"brightness_range": 0.5}, "brightness_range must be a pair of numbers .*, not 0.5"),
+        ({"channel_shift_range": float("nan")}, "channel_shift_range must be a number from 0 on, not nan"),
+        ({"fill_mode": "mirror"}, "fill_mode must be .*'wrap', not 'mirror'"),
+        ({"data_format": "channels_first"}, "data_format must be None or 'channels_last', not 'channels_first'"),
+        ({"validation_split": 1.0}, "validation_split must be a number from 0 to below 1, not 1.0"),
+        ({"interpolation_order": 3}, "interpolation_order must be 1, not 3"),
+        ({"cval": "a"}, "cval must be a number, not 'a'"),
+        ({"rescale": (1, 2)}, r"rescale must be a number, not \(1, 2\)"),
+        ({"dtype": "float64"}, "dtype must be None or 'float32'.*, not 'float64'"),
+    ],
+    ids=str,
+)
+def test_wrong_settings(settings, sentence):
+    with pytest.raises(ValueError, match=f"ImageDataGenerator: {sentence}"):
+        ImageDataGenerator(**settings)
+
+
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (
+            lambda g: g.flow(IMAGES[0]),
+            r"flow: expected numbers in an array \(N, H, W, C\), got uint8 of shape \(7, 6, 2\)",
+        ),
+        (lambda g: g.flow([["a"]]), "flow: expected numbers in an array"),
+        (
+            lambda g: g.flow(IMAGES, LABELS[:9]),
+            r"flow: expected 40 samples in y, as in x, got an array of shape \(9,\)",
+        ),
+        (lambda g: g.flow(IMAGES, LABELS, sample_weight=[1.0]), "flow: expected 40 samples in sample_weight"),
+        (lambda g: g.flow(IMAGES, sample_weight=LABELS), "flow: sample_weight needs y"),
+        (lambda g: g.flow(IMAGES, batch_size=0), "flow: batch_size must be a whole number from 1 on, not 0"),
+        (lambda g: g.flow(IMAGES, seed=-1), "a seed must be a whole number from 0 .*, not -1"),
+        (lambda g: g.flow(IMAGES, subset="test"), "flow: subset must be 'training' or 'validation', not 'test'"),
+        (lambda g: g.flow(IMAGES, subset="validation"), "flow: there is no sample in the validation subset"),
+        (lambda g: g.flow(IMAGES[:0]), "flow: there is no sample"),
+        (lambda g: g.fit(IMAGES[0]), r"fit: expected numbers in an array \(N, H, W, C\)"),
+        (
+            lambda g: g.fit(IMAGES, True, rounds=0),
+            "fit: expected at least one image and one round, got 40 and rounds=0",
+        ),
+        (lambda g: g.fit(IMAGES[:0]), "fit: expected at least one image and one round, got 0 and rounds=1"),
+        (
+            lambda g: ImageDataGenerator(preprocessing_function=np.sum).standardize(IMAGES[0]),
+            r"preprocessing_function: expected an image of shape \(7, 6, 2\), as given, got \(\)",
+        ),
+        (lambda g: g.standardize(IMAGES[0, 0]), "standardize: expected numbers in an array"),
+        (lambda g: g.apply_transform(IMAGES, {}), r"apply_transform: expected numbers in an array \(H, W, C\)"),
+        (
+            lambda g: g.apply_transform(IMAGES[0], {"angle": 3}),
+            "apply_transform: there is no parameter 'angle'; there are theta",
+        ),
+        (
+            lambda g: ImageDataGenerator(validation_split=0.5).flow(IMAGES, LABELS // 20, subset="training"),
+            "the classes in y of the training and of the validation subset differ",
+        ),
+    ],
+)
+def test_wrong_arrays(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(ImageDataGenerator())
+
+
+def test_a_batch_that_is_not_there():
+    flow = ImageDataGenerator().flow(IMAGES, batch_size=16)
+    for index in (3, -4):
+        with pytest.raises(IndexError, match=f"there is no batch {index}: an epoch has 3"):
+            flow[index]
+
+
+@pytest.mark.parametrize("name", ["flow_from_directory", "flow_from_dataframe"])
+def test_files_are_read_by_others(name):
+    with pytest.raises(NotImplementedError, match=rf"{name} is not here: read the images .* call flow\(x, y\)"):
+        getattr(ImageDataGenerator(), name)("folder", target_size=(28, 28))
+
+
+def test_defaults_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        next(ImageDataGenerator().flow(IMAGES))

@@ -1,0 +1,447 @@
+"""What a Keras script asks for beside layers: models of tensors, batches from generators, losses, metrics, old names."""
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import Conv2D, Dense, Flatten, Input, MaxPooling2D, Model, Sequential, callbacks, losses, metrics
+from minicnn import backend as K
+
+RANDOM = np.random.default_rng(3)
+X, Y = RANDOM.standard_normal((50, 6, 6, 1)).astype("float32"), RANDOM.integers(0, 4, 50)
+
+
+def small(last=4, activation="softmax", **options):
+    minicnn.set_random_seed(5)
+    model = Sequential(
+        [Input((6, 6, 1)), Conv2D(3, 3, activation="relu"), Flatten(), Dense(last, activation=activation)]
+    )
+    model.compile(
+        **({"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]} | options)
+    )
+    return model
+
+
+def weights_equal(one, two):
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
+
+
+# ---------------------------------------------------------------------- models of tensors
+
+
+def test_a_model_of_tensors_is_the_same_chain():
+    minicnn.set_random_seed(5)
+    x = Input(shape=(6, 6, 1))
+    h = Conv2D(3, 3, activation="relu")(x)
+    assert h.shape == (None, 4, 4, 3)
+    y = Dense(4, activation="softmax")(Flatten()(h))
+    model, other = Model(inputs=x, outputs=y), small()
+    other.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(X), other.predict(X))
+    assert [type(layer).__name__ for layer in model.layers] == ["Conv2D", "Flatten", "Dense"]
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.seed = other.seed
+    for each in (model, other):
+        each.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+    assert weights_equal(model, other)
+
+
+def test_a_part_of_a_chain_is_a_model():
+    x = Input((6, 6, 1))
+    h = Conv2D(3, 3)(x)
+    whole, part = Model(x, Flatten()(MaxPooling2D()(h))), Model([x], [h])
+    assert part.predict(X).shape == (50, 4, 4, 3) and whole.predict(X).shape == (50, 12)
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda x: Model([x, Input((3,))], Flatten()(x)), "one chain of layers here, with one input, not 2"),
+        (lambda x: Model(x, [Flatten()(x), Flatten()(x)]), "one chain of layers here, with one output, not 2"),
+        (lambda x: Model(Input((6, 6, 1)), Flatten()(x)), "must be made from its input"),
+        (lambda x: Model(x, 3), "must be made from its input"),
+        (lambda x: Model(), r"expected Model\(inputs, outputs\)"),
+        (lambda x: Flatten(name="flat")([x, x]), "layer flat: a model is one chain of layers here"),
+        (lambda x: Dense(3, name="wide")(x), "layer wide"),
+    ],
+)
+def test_what_is_no_chain(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(Input((6, 6, 1))) if "wide" not in sentence else Conv2D(2, 9, name="wide")(Input((6, 6, 1)))
+
+
+# ---------------------------------------------------------------------- where batches come from
+
+
+def in_batches(times=None, weights=False):
+    """The batches of 10 that arrays would be cut into, again and again."""
+    turn = 0
+    while times is None or turn < times:
+        turn += 1
+        for first in range(0, 50, 10):
+            part = slice(first, first + 10)
+            yield (X[part], Y[part], np.arange(10)) if weights else (X[part], Y[part])
+
+
+class Batches:
+    def __init__(self):
+        self.ends = 0
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, number):
+        part = slice(10 * number, 10 * number + 10)
+        return X[part], Y[part]
+
+    def on_epoch_end(self):
+        self.ends += 1
+
+
+def test_a_generator_trains_as_arrays_do():
+    model, other, sequence = small(), small(), small()
+    logs = model.fit(X, Y, batch_size=10, epochs=3, shuffle=False, verbose=0, validation_data=(X, Y))
+    found = other.fit(
+        in_batches(), steps_per_epoch=5, epochs=3, verbose=0, validation_data=in_batches(), validation_steps=5
+    )
+    assert weights_equal(model, other) and found.history.keys() == logs.history.keys()
+    for name, values in found.history.items():
+        assert values == pytest.approx(logs.history[name], rel=1e-6)
+    batches = Batches()
+    assert sequence.fit(batches, epochs=3, shuffle=False, verbose=0).history["loss"] == found.history["loss"]
+    assert weights_equal(model, sequence) and batches.ends == 3
+
+
+def test_a_shuffled_sequence_gives_every_batch_once_in_another_order():
+    class Spying(Batches):
+        asked = []
+
+        def __getitem__(self, number):
+            self.asked.append(number)
+            return super().__getitem__(number)
+
+    small().fit(Spying(), epochs=2, verbose=0)
+    assert sorted(Spying.asked[:5]) == sorted(Spying.asked[5:]) == list(range(5))
+    assert Spying.asked[:5] != Spying.asked[5:]
+
+
+def test_a_generator_with_weights_and_class_weights():
+    model, other = small(), small()
+    classes = {0: 1.0, 1: 0.5, 2: 2.0, 3: 0.0}
+    model.fit(in_batches(1, weights=True), class_weight=classes, verbose=0)
+    of_sample = np.tile(np.arange(10), 5) * np.array([classes[label] for label in Y.tolist()])
+    other.fit(X, Y, batch_size=10, shuffle=False, sample_weight=of_sample, verbose=0)
+    assert weights_equal(model, other)
+
+
+def test_evaluate_and_predict_from_batches():
+    model = small()
+    expected = model.evaluate(X, Y, batch_size=10, return_dict=True)
+    for source in (in_batches(1), Batches()):
+        assert model.evaluate(source, return_dict=True) == expected
+    assert model.evaluate(in_batches(), steps=5) == [expected["loss"], expected["accuracy"]]
+    np.testing.assert_array_equal(model.predict(Batches()), model.predict(X))
+    np.testing.assert_array_equal(model.predict(in_batches(), steps=2), model.predict(X[:20]))
+    np.testing.assert_array_equal(model.predict(X, batch_size=8, steps=3), model.predict(X[:24]))
+    np.testing.assert_array_equal(model.predict_on_batch(X[:7]), model.predict(X[:7]))
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (
+            {"x": in_batches(1), "steps_per_epoch": 9},
+            "the generator has ended after 5 batches of this epoch; expected 9",
+        ),
+        ({"x": in_batches(), "epochs": 2}, "needs steps_per_epoch to be trained on for several epochs"),
+        ({"x": in_batches(), "y": Y}, "fit cannot take y with a generator"),
+        ({"x": in_batches(), "validation_split": 0.5}, "fit cannot take validation_split with a generator"),
+        ({"x": iter([X])}, r"a generator must give \(x, y\) or \(x, y, sample_weight\)"),
+        ({"x": iter([])}, "the generator gave no batch"),
+        ({"x": iter([(X, Y[:3])])}, "50 samples but 3 targets"),
+        ({"x": X, "y": Y, "steps_per_epoch": 0}, "steps_per_epoch must be a whole number from 1 on, not 0"),
+        ({"x": X, "y": Y, "validation_data": (X,)}, "validation_data must be"),
+    ],
+)
+def test_what_gives_no_batches(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        small().fit(verbose=0, **arguments)
+
+
+def test_steps_per_epoch_ends_an_epoch_of_arrays_early():
+    model = small()
+    model.fit(X, Y, batch_size=10, steps_per_epoch=2, epochs=3, verbose=0)
+    assert model.optimizer.iterations == 6
+
+
+def test_validation_now_and_then():
+    history = small().fit(X, Y, epochs=5, verbose=0, validation_split=0.2, validation_freq=2, validation_batch_size=3)
+    assert len(history.history["val_loss"]) == 2 and len(history.history["loss"]) == 5
+
+
+def test_hooks_of_tests_and_predictions():
+    heard = []
+
+    class Listening(callbacks.Callback):
+        pass
+
+    for hook in (
+        "test_begin",
+        "test_batch_begin",
+        "test_batch_end",
+        "test_end",
+        "train_batch_end",
+        "predict_batch_end",
+    ):
+        setattr(Listening, f"on_{hook}", lambda self, *given, hook=hook: heard.append(hook))
+    model = small()
+    model.fit(X, Y, batch_size=25, verbose=0, validation_data=(X, Y), validation_batch_size=50, callbacks=Listening())
+    assert heard == ["train_batch_end"] * 2 + ["test_begin", "test_batch_begin", "test_batch_end", "test_end"]
+    heard.clear()
+    model.predict(X, batch_size=25, callbacks=[Listening()])
+    model.evaluate(X, Y, callbacks=Listening())
+    assert heard == ["predict_batch_end"] * 2 + ["test_begin", "test_batch_begin", "test_batch_end", "test_end"]
+
+
+def test_a_callback_stops_within_an_epoch():
+    class Stopping(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 2
+
+    model = small()
+    model.fit(X, Y, batch_size=5, epochs=4, verbose=0, callbacks=[Stopping()])
+    assert model.optimizer.iterations == 3
+
+
+# ---------------------------------------------------------------------- losses
+
+
+def slope(loss, targets, predictions, weights):
+    """The gradient, by central differences in float64."""
+    gradient = np.zeros_like(predictions)
+    for place in np.ndindex(predictions.shape):
+        moved = []
+        for step in (1e-6, -1e-6):
+            near = predictions.copy()
+            near[place] += step
+            moved.append(loss(targets, near, weights))
+        gradient[place] = (moved[0] - moved[1]) / 2e-6
+    return gradient
+
+
+@pytest.mark.parametrize("weights", [None, np.array([0.5, 2, 0, 1.0])])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
+@pytest.mark.parametrize("shape", [(4, 3), (4, 1), (4, 2, 2, 3)])
+@pytest.mark.parametrize(
+    "cls, options, term",
+    [
+        (losses.MeanSquaredError, {}, lambda t, p: (p - t) ** 2),
+        (losses.MeanAbsoluteError, {}, lambda t, p: abs(p - t)),
+        (losses.BinaryCrossentropy, {}, lambda t, p: -(t * np.log(p) + (1 - t) * np.log(1 - p))),
+        (
+            losses.BinaryCrossentropy,
+            {"from_logits": True, "label_smoothing": 0.2},
+            lambda t, z: np.log(1 + np.exp(z)) - (0.8 * t + 0.1) * z,
+        ),
+    ],
+)
+def test_values_and_gradients(cls, options, term, shape, reduction, weights):
+    random = np.random.default_rng(1)
+    t, p = random.integers(0, 2, shape).astype(float), random.uniform(0.05, 0.95, shape)
+    loss = cls(**options, reduction=reduction)
+    value, gradient = loss.value_and_gradient(t, p, weights)
+    total, count = 0.0, 0
+    for place in np.ndindex(shape[:-1]):
+        count += 1
+        total += np.mean([term(a, b) for a, b in zip(t[place], p[place], strict=True)]) * (
+            1 if weights is None else weights[place[0]]
+        )
+    assert value == pytest.approx(total / (count if reduction == "sum_over_batch_size" else 1), rel=1e-12)
+    np.testing.assert_allclose(gradient, slope(loss, t, p, weights), atol=1e-7)
+    again = losses.get(losses.serialize(loss))
+    assert type(again) is cls and again.get_config() == loss.get_config()
+
+
+def test_large_scores_neither_overflow_nor_vanish():
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    value, gradient = loss.value_and_gradient([[1.0], [0.0]], np.array([[-1000.0], [1000.0]]))
+    assert value == 1000 and gradient.tolist() == [[-0.5], [0.5]]
+
+
+@pytest.mark.parametrize(
+    "name", ["categorical_crossentropy", "binary_crossentropy", "mean_squared_error", "mse", "mae"]
+)
+def test_functions_and_names_of_losses(name):
+    function = getattr(losses, name)
+    assert type(losses.get(function)) is type(losses.get(name))
+    t, p = np.eye(3)[[0, 2]], np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    assert function(t, p).shape == (2,)
+    assert losses.get(name)(t, p) == pytest.approx(function(t, p).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "last, activation, loss", [(4, "softmax", "mse"), (4, "sigmoid", "binary_crossentropy"), (1, None, "mae")]
+)
+def test_a_model_trains_on_any_loss(last, activation, loss):
+    """Its steps follow the gradient of the loss of what `predict` gives, which a softmax is part of."""
+    model = small(last, activation, loss=loss, metrics=[loss]).astype("float64")
+    targets = np.eye(4)[Y] if last == 4 else Y.astype(float)
+    x, before = X.astype(float), model.get_weights()
+    value = model.train_on_batch(x, targets)[0]
+    steps = [(old - new) / 0.01 for old, new in zip(before, model.get_weights(), strict=True)]
+
+    def loss_at(move):
+        model.set_weights([weight + move * step for weight, step in zip(before, steps, strict=True)])
+        return losses.get(loss)(targets, model.predict(x))
+
+    assert value == pytest.approx(loss_at(0), rel=1e-9)
+    rise = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5
+    assert rise == pytest.approx(sum((step**2).sum() for step in steps), rel=1e-5)
+    found = model.evaluate(x, targets, return_dict=True)
+    assert found[loss] == pytest.approx(found["loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "loss, sentence",
+    [
+        (lambda y_true, y_pred: 0.0, "is a function without a gradient: make a subclass of Loss"),
+        ("hinge", "unknown loss 'hinge'; expected one of categorical_crossentropy"),
+    ],
+)
+def test_what_is_no_loss(loss, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        small(loss=loss)
+    with pytest.raises(ValueError, match="predictions of shape .* but targets of shape"):
+        small(loss="mse").fit(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="reduction must be"):
+        losses.MeanSquaredError(reduction="mean")
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+def test_metrics_by_name_object_and_function():
+    def certainty(y_true, y_pred):
+        return y_pred.max(axis=1)
+
+    class Largest(metrics.Metric):
+        def reset_state(self):
+            self.found = 0.0
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.found = max(self.found, float(y_pred.max()))
+
+        def result(self):
+            return self.found
+
+    top = metrics.SparseTopKCategoricalAccuracy(k=2, name="top2")
+    asked = ["accuracy", top, "sparse_categorical_crossentropy", certainty, Largest()]
+    model = small(metrics=asked)
+    found, p = model.evaluate(X, Y, batch_size=8, return_dict=True), model.predict(X).astype(float)
+    ranks = np.array([sum(other > row[label] for other in row) for row, label in zip(p, Y.tolist(), strict=True)])
+    expected = {
+        "loss": -np.log(p[range(50), Y]).mean(),
+        "accuracy": (ranks == 0).mean(),
+        "top2": (ranks < 2).mean(),
+        "sparse_categorical_crossentropy": -np.log(p[range(50), Y]).mean(),
+        "certainty": p.max(axis=1).mean(),
+        "largest": p.max(),
+    }
+    assert list(found) == list(expected) and found == pytest.approx(expected, rel=1e-5)
+    assert list(model.fit(X, Y, verbose=0).history) == list(expected)
+    assert model.test_on_batch(X, Y, return_dict=True).keys() == expected.keys()
+
+
+def test_metrics_of_a_step_do_not_depend_on_how_many_are_done_at_once(monkeypatch):
+    monkeypatch.setattr(minicnn.training, "PAUSE", 1e9)
+    logs = small(metrics=["accuracy", "sparse_top_k_categorical_accuracy"]).fit(X, Y, batch_size=4, epochs=3, verbose=0)
+    monkeypatch.setattr(minicnn.training, "PAUSE", 0.0)
+    again = small(metrics=["accuracy", "sparse_top_k_categorical_accuracy"]).fit(
+        X, Y, batch_size=4, epochs=3, verbose=0
+    )
+    assert logs.history == again.history
+
+
+def test_accuracy_of_one_probability():
+    assert metrics.accuracy([[0], [1], [1]], np.array([[0.2], [0.7], [0.4]])).tolist() == [1, 1, 0]
+    assert metrics.BinaryAccuracy(threshold=0.3)([0, 1, 1], np.array([[0.2], [0.7], [0.4]])) == 1
+
+
+@pytest.mark.parametrize(
+    "metric", [metrics.SparseTopKCategoricalAccuracy(3), metrics.MeanSquaredError(name="error"), "mae"]
+)
+def test_metrics_are_saved(metric, tmp_path):
+    model = small(metrics=[metric])
+    model.save(tmp_path / "model.safetensors")
+    again = minicnn.load_model(tmp_path / "model.safetensors")
+    targets = np.eye(4)[Y] if metric == "mae" or isinstance(metric, metrics.MeanSquaredError) else Y
+    model.compile("sgd", "categorical_crossentropy" if targets is not Y else model.loss, metrics=[metric])
+    again.compile("sgd", model.loss, metrics=again.metrics)
+    assert again.evaluate(X, targets, return_dict=True) == model.evaluate(X, targets, return_dict=True)
+
+
+def test_what_is_no_metric():
+    with pytest.raises(ValueError, match="unknown metric 'recall'; expected one of accuracy"):
+        small(metrics=["recall"])
+    with pytest.raises(TypeError, match="SparseTopKCategoricalAccuracy has no argument 'top'"):
+        metrics.SparseTopKCategoricalAccuracy(top=3)
+
+
+# ---------------------------------------------------------------------- utils, backend, old names
+
+
+def test_to_categorical():
+    np.testing.assert_array_equal(minicnn.utils.to_categorical([2, 0, 1]), np.eye(3)[[2, 0, 1]])
+    assert minicnn.utils.to_categorical(np.array([[1], [3]]), num_classes=5).shape == (2, 5)
+    for wrong, sentence in (([0, -1], r"label \(1,\).*got -1"), ([0.5], "got 0.5"), ([3], "from 0 to 2, got 3")):
+        with pytest.raises(ValueError, match=sentence):
+            minicnn.utils.to_categorical(wrong, 3)
+
+
+def test_backend():
+    assert K.image_data_format() == "channels_last" and K.floatx() == "float32"
+    K.set_image_data_format("channels_last")
+    with pytest.raises(ValueError, match=r"images are channels_last here.*moveaxis"):
+        K.set_image_data_format("channels_first")
+
+
+@pytest.mark.parametrize(
+    "ask, sentence",
+    [
+        (lambda: small().fit_generator, "Keras 3 has dropped it, use fit"),
+        (lambda: small().predict_classes, r"use predict\(x\).argmax\(axis=-1\)"),
+        (lambda: minicnn.utils.np_utils, "use minicnn.utils.to_categorical"),
+        (lambda: K.image_dim_ordering, "use image_data_format"),
+        (lambda: small().nothing, "a model has no attribute 'nothing'$"),
+    ],
+)
+def test_what_keras_has_dropped(ask, sentence):
+    with pytest.raises(AttributeError, match=sentence):
+        ask()
+
+
+def test_compile_says_what_it_cannot_do():
+    with pytest.raises(ValueError, match="compile cannot take loss_weights"):
+        small(loss_weights=[1, 2])
+
+
+@pytest.mark.parametrize(
+    "name, why", [("Concatenate", "one chain"), ("LSTM", "images"), ("Lambda", "a Layer of your own")]
+)
+def test_layers_that_are_not_here_say_so_when_used(name, why):
+    layer = getattr(minicnn.layers, name)
+    with pytest.raises(NotImplementedError, match=f"minicnn has no layer {name}: .*{why}"):
+        layer(3)
+    assert not hasattr(minicnn.layers, "Conv2d") and minicnn.layers.MaxPool2D is MaxPooling2D
+
+
+@pytest.mark.parametrize("at_once", [0.0, 1e9])
+def test_a_loss_that_is_no_number_ends_training_and_says_where(monkeypatch, at_once):
+    monkeypatch.setattr(minicnn.training, "PAUSE", at_once)
+    x = X.copy()
+    x[37] = np.nan
+    with pytest.raises(ValueError, match="the loss is nan in epoch 1, step 10: lower the learning rate"):
+        small().fit(x, Y, batch_size=4, shuffle=False, verbose=0)
+    stopped = small()
+    stopped.fit(x, Y, batch_size=4, shuffle=False, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert stopped.optimizer.iterations == 10
