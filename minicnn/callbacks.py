@@ -96,12 +96,21 @@ class LambdaCallback(Callback):
         vars(self).update(named | kwargs)
 
 
+class Recorded(dict[str, list[float]]):
+    """Numbers by name; asked for a name that is not there, it says which are."""
+
+    def __missing__(self, name: str) -> list[float]:
+        today = name.replace("acc", "accuracy") if name in ("acc", "val_acc") else ""
+        hint = f"; Keras 3 calls it {today!r}" if today in self else ""
+        raise KeyError(f"{name!r} was not recorded{hint}; there are {', '.join(self) or 'none'}")
+
+
 class History(Callback):
     """Keeps the logs of every epoch: `history` maps each name to a list with one number per epoch."""
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[float]] = Recorded()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)

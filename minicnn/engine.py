@@ -649,7 +649,10 @@ class Run:
         """
         if x.dtype != np.uint8 and x.dtype != self.tape.dtype or not x.flags.c_contiguous:
             x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
-        self.rows_now = self.rows if rows is None else _rows_of(rows, len(x))
+        if rows is None:
+            self.rows_now = self.rows if len(x) == self.images else np.arange(len(x))
+        else:
+            self.rows_now = _rows_of(rows, len(x))
         self.steps = steps = len(self.rows_now) // self.images
         starts = self.rows_now.ctypes.data + self.rows_now.itemsize * self.images * np.arange(steps)
         self.sources[:steps, 0], self.sources[:steps, 1] = x.ctypes.data, starts

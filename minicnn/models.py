@@ -162,6 +162,39 @@ class Sequential:
         self.build()
         return self._layers[-1].output_shape
 
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, as Keras calls them."""
+        return self.parameters
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return self.trainable_parameters
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        trained = self.trainable_parameters
+        return [parameter for parameter in self.parameters if parameter not in trained]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of this name, or of this place; ValueError if there is none."""
+        if (name is None) == (index is None):
+            raise ValueError("get_layer needs either a name or an index")
+        found = self.layers if name is None else [layer for layer in self._layers if layer.name == name]
+        if name is None and index is not None:
+            found = found[index : index + 1 or None]
+        if not found:
+            names = ", ".join(layer.name for layer in self.layers)
+            raise ValueError(f"the model has no layer {index if name is None else name!r}; it has {names}")
+        return found[0]
+
+    def pop(self) -> Layer:
+        """Takes the last layer off the model, and returns it."""
+        if not self.layers:
+            raise ValueError("the model has no layer that could be taken off")
+        self._flat = None
+        return self._layers.pop()
+
     def count_params(self) -> int:
         self.build()
         return sum(layer.count_params() for layer in self._layers)

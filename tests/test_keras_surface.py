@@ -445,3 +445,43 @@ def test_a_loss_that_is_no_number_ends_training_and_says_where(monkeypatch, at_o
     stopped = small()
     stopped.fit(x, Y, batch_size=4, shuffle=False, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
     assert stopped.optimizer.iterations == 10
+
+
+def test_layers_and_weights_of_a_model():
+    model = small()
+    conv = model.get_layer(index=0)
+    assert model.get_layer(conv.name) is conv is model.layers[0]
+    assert [weight.shape for weight in model.weights] == [(3, 3, 1, 3), (3,), (48, 4), (4,)]
+    assert model.weights == model.trainable_weights and conv.weights == conv.trainable_weights == model.weights[:2]
+    conv.trainable = False
+    assert model.non_trainable_weights == conv.weights and model.trainable_weights == model.weights[2:]
+    np.testing.assert_array_equal(conv.weights[0].numpy(), conv.get_weights()[0])
+    with pytest.raises(ValueError, match="the model has no layer 'dense_of_mine'; it has conv2d"):
+        model.get_layer("dense_of_mine")
+    with pytest.raises(ValueError, match="the model has no layer 7"):
+        model.get_layer(index=7)
+    assert isinstance(model.pop(), Dense) and model.predict(X).shape == (50, 48)
+    model.add(Dense(2, activation="softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, Y % 2, verbose=0)
+    assert model.predict(X).shape == (50, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int32", "uint8"])
+def test_several_steps_of_data_of_any_type(monkeypatch, dtype):
+    """What the layers do not compute in is converted, batch by batch."""
+    monkeypatch.setattr(minicnn.training, "PAUSE", 1e9)
+    x = (10 * X).astype(dtype)
+    model, other = small(), small()
+    other.run_eagerly = True
+    logs = [each.fit(x, Y, batch_size=4, epochs=2, verbose=0).history for each in (model, other)]
+    assert weights_equal(model, other) and logs[0] == logs[1]
+
+
+def test_the_history_says_what_was_recorded():
+    history = small().fit(X, Y, verbose=0).history
+    assert history == dict(history)
+    with pytest.raises(KeyError, match="'acc' was not recorded; Keras 3 calls it 'accuracy'; there are loss, accuracy"):
+        history["acc"]
+    with pytest.raises(KeyError, match="'val_loss' was not recorded; there are loss, accuracy"):
+        history["val_loss"]

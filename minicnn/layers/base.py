@@ -78,6 +78,10 @@ class Parameter:
         self._value, self._gradient = value, gradient
         Parameter.writes += 1
 
+    def numpy(self) -> np.ndarray:
+        """A copy of the values in the memory of the CPU."""
+        return np.array(self._value.get() if hasattr(self._value, "get") else self._value)
+
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
 
@@ -280,6 +284,15 @@ class Layer:
         for parameter in self.parameters:
             _convert(parameter, self.ops, self.ops, self.dtype)
         return self
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, as Keras calls them."""
+        return self.parameters
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return self.trainable_parameters
 
     @property
     def trainable_parameters(self) -> list[Parameter]:
