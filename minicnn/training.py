@@ -406,6 +406,9 @@ def predict(
     steps: int | None = None,
     listeners: Iterable[Callback] = (),
 ) -> np.ndarray:
+    batch_size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
+    if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= batch_size and steps is None and not listeners:
+        return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
     tell(listeners, "on_predict_begin", {})
     parts: list[np.ndarray] = []
     for number, batch in enumerate(_inputs(x, batch_size, steps)):
@@ -418,13 +421,12 @@ def predict(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _inputs(x: Any, batch_size: int | None, steps: int | None) -> Iterator[np.ndarray]:
+def _inputs(x: Any, batch_size: int, steps: int | None) -> Iterator[np.ndarray]:
     """The batches of x: slices of an array, or the first parts of what a generator gives."""
     if not is_stream(x):
         x, _, _ = checked(x)
-        size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
-        for first in range(0, len(x) if steps is None else min(len(x), steps * size), size):
-            yield x[first : first + size]
+        for first in range(0, len(x) if steps is None else min(len(x), steps * batch_size), batch_size):
+            yield x[first : first + batch_size]
         return
     indexed = not hasattr(x, "__next__") and hasattr(x, "__getitem__")
     count = len(x) if steps is None and hasattr(x, "__len__") else steps
