@@ -84,7 +84,7 @@ def _default() -> list[Layer]:
 
 
 RECIPES = {
-    "fast": Recipe(_fast, epochs=3, batch_size=256, peak=1e-2),
+    "fast": Recipe(_fast, epochs=4, batch_size=256, peak=1e-2),
     "default": Recipe(_default, epochs=6, batch_size=256, peak=8e-3),
 }
 
