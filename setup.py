@@ -16,7 +16,7 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x"],
         "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5", "h5py"],
-        "parity": ["keras>=3.10", "jax", "h5py", "scipy"],
+        "parity": ["keras>=3.10", "jax", "h5py", "scipy", "pillow"],
         "h5": ["h5py"],
         "dev": ["ruff", "mypy", "pandas-stubs"],
     },
