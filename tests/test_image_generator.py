@@ -563,7 +563,7 @@ def test_a_batch_that_is_not_there():
 
 @pytest.mark.parametrize("name", ["flow_from_directory", "flow_from_dataframe"])
 def test_files_are_read_by_others(name):
-    with pytest.raises(NotImplementedError, match=rf"{name} is not here: read the images .* call flow\(x, y\)"):
+    with pytest.raises(ValueError, match=rf"{name} is not here: read the images .* call flow\(x, y\)"):
         getattr(ImageDataGenerator(), name)("folder", target_size=(28, 28))
 
 

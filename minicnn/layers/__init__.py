@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def absent(*arguments: Any, **options: Any) -> Any:
-        raise NotImplementedError(f"minicnn has no layer {name}: {why}")
+        raise ValueError(f"minicnn has no layer {name}: {why}")
 
     return absent
 

@@ -390,14 +390,14 @@ class ImageDataGenerator:
         return NumpyArrayIterator(self, x, y, sample_weight, int(batch_size), shuffle, seed)
 
     def flow_from_directory(self, *arguments: Any, **options: Any) -> None:
-        """Not here: NotImplementedError says what to do instead."""
-        raise NotImplementedError(
+        """Not here: ValueError says what to do instead."""
+        raise ValueError(
             "flow_from_directory is not here: read the images into one array (N, H, W, C), and call flow(x, y)"
         )
 
     def flow_from_dataframe(self, *arguments: Any, **options: Any) -> None:
-        """Not here: NotImplementedError says what to do instead."""
-        raise NotImplementedError(
+        """Not here: ValueError says what to do instead."""
+        raise ValueError(
             "flow_from_dataframe is not here: read the images its rows name into one array (N, H, W, C), and call flow(x, y)"
         )
 
