@@ -514,5 +514,5 @@ def _parts(path: str | Path, *names: str) -> dict[str, bytes]:
             return {name: archive.read(name) for name in names}
     except KeyError as error:
         raise DataError(f"{path}: not a model of Keras 3: {error.args[0]}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise DataError(f"{path}: the file is damaged, or not a model of Keras 3 ({reason(error)})") from error
