@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> None:
     from minicnn import get_threads, set_threads
     from minicnn.data import check_writable
     from minicnn.data.files import write_bytes
+    from minicnn.report import processor
 
     from . import exported, gpu, machine, peers
     from .timing import Settings, race
@@ -95,14 +96,14 @@ def run(options: argparse.Namespace) -> None:
     tile = machine.Tile(threads)
     together, alone = (tile.flop / time / 1e9 for time in race([tile.run, tile.run_alone], options.seconds / 3))
     about = {
-        "processor": machine.processor(),
+        "processor": processor(),
         "threads": threads,
         "versions": machine.versions(),
         "tile GFLOP/s, one core": alone,
         "tile GFLOP/s, all threads": together,
     }
     libraries = ", ".join(f"{name} {number}" for name, number in machine.versions().items() if number)
-    print(f"{machine.processor()}; threads: {threads}; {libraries}")
+    print(f"{processor()}; threads: {threads}; {libraries}")
     print(f"the register tile alone: {alone:.0f} GFLOP/s on one core, {together:.0f} on all threads")
     print("where the tile is slower in a row, other programs disturbed it; PyTorch suffers most from them")
     print("vs PyTorch: how many times as fast as the better of its two memory formats, in alternation")

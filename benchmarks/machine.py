@@ -6,7 +6,6 @@ limit that a kernel made of tiles can come near to.
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 
@@ -38,16 +37,6 @@ class Tile:
         together.add(product.products, tasks, cuts, plan=Constant(plan), panels=len(plan), **operands)
         alone.add(product.products, tasks, (0, tasks), 1, plan=Constant(plan), panels=len(plan), **operands)
         self.run, self.run_alone = together.run, alone.run  # the latter on one core
-
-
-def processor() -> str:
-    """The model name of the CPU, as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str | None]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .layers import base
+
 
 def image_data_format() -> str:
     """How images lie in memory: always "channels_last", (N, H, W, C)."""
@@ -32,7 +34,8 @@ def backend() -> str:
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Nothing: no state is kept outside of models."""
+    """Has the names of layers begin anew, at "conv2d"; no other state is kept outside of models."""
+    base._instances.clear()
 
 
 def __getattr__(name: str) -> Any:

@@ -359,25 +359,76 @@ class LeakAlike(Leak):
 
 
 class Move(Node):
-    """A random affine map of each image; the maps are drawn in Python."""
+    """A random affine map of each image, and perhaps displacements; the maps are drawn in Python."""
+
+    field: Buffer | None = None
 
     def before_step(self, number: int) -> None:
-        self.matrices[number] = self.layer.matrices(len(self.x))  # type: ignore[attr-defined]
+        layer: Any = self.layer
+        self.matrices[number] = layer.matrices(len(self.x))
+        if self.field is not None:
+            rows, columns, strength, key = layer.displacements(len(self.x))
+            settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
+            for kept, setting in zip(self.settings, settings, strict=True):
+                kept[number] = setting
 
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
         self.x, self.matrices, y = x, np.zeros((STEPS, len(x), 2, 3)), self.tape.buffer(x.shape)
-        instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value)
+        if layer.elastic is not None:
+            N, H, W, _ = x.shape
+            rows, columns, strength = (np.zeros((STEPS, size), self.tape.dtype) for size in (H, W, N))
+            self.settings = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
+            self.field = self.tape.buffer((N, 2, H, W))
+            instructions.random_field(self.tape, [Steps(kept) for kept in self.settings], self.field)
+        instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value, self.field)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(dy.shape)
 
         def call() -> None:
-            saved = dy.shape, self.matrices[0], self.layer.fill_mode  # type: ignore[attr-defined]
+            field = None if self.field is None else self.tape.array(self.field)
+            saved = dy.shape, self.matrices[0], self.layer.fill_mode, field  # type: ignore[attr-defined]
             self.tape.array(dx)[...] = self.ops.affine_backward(self.tape.array(dy), saved)
 
-        self.tape.call(call, dy, dx)
+        self.tape.call(call, dy, dx, *([] if self.field is None else [self.field]))
+        return dx
+
+
+class Blur(Node):
+    def before_step(self, number: int) -> None:
+        rows, columns, chosen = self.layer.blurs(len(self.chosen[0]))  # type: ignore[attr-defined]
+        self.weights[0][number], self.weights[1][number], self.chosen[number] = rows, columns, chosen
+        self.reach[number] = instructions.reach(rows, columns)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.weights = [np.zeros((STEPS, size), self.tape.dtype) for size in x.shape[1:3]]
+        self.reach, self.chosen = (np.zeros((STEPS, size), np.int64) for size in (2, len(x)))
+        return self.backward(x, True)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        rows, columns = map(Steps, self.weights)
+        instructions.blur(self.tape, dy, rows, columns, Steps(self.reach), Steps(self.chosen), dx)
+        return dx
+
+
+class Erase(Node):
+    def before_step(self, number: int) -> None:
+        self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))  # type: ignore[attr-defined]
+        self.keys[number] = instructions.key_array(key)
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        self.boxes, self.keys = np.zeros((STEPS, len(x), 4), np.int64), np.zeros((STEPS, 3), np.uint64)
+        y, fill = self.tape.buffer(x.shape), None if layer.fill is None else np.array(layer.fill)
+        instructions.erase(self.tape, x, Steps(self.boxes), fill, layer.value_range, Steps(self.keys), y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx, nothing = self.tape.buffer(dy.shape), np.zeros(dy.shape[3])
+        instructions.erase(self.tape, dy, Steps(self.boxes), nothing, (0.0, 0.0), 0, dx)
         return dx
 
 
@@ -460,12 +511,16 @@ TRAINING: dict[type[Layer], type[Node]] = {
     all_layers.Dropout: Drop,
     all_layers.SpatialDropout2D: DropChannels,
     all_layers.GaussianNoise: Disturb,
+    all_layers.RandomErasing: Erase,
+    all_layers.RandomGaussianBlur: Blur,
     all_layers.BatchNormalization: Normalize,
 }
 ASKING: dict[type[Layer], type[Node]] = {
     all_layers.Dropout: Same,
     all_layers.SpatialDropout2D: Same,
     all_layers.GaussianNoise: Same,
+    all_layers.RandomErasing: Same,
+    all_layers.RandomGaussianBlur: Same,
     all_layers.BatchNormalization: NormalizeFixed,
 }
 
@@ -728,7 +783,7 @@ class Run:
 
 # Settings of layers that are written on a tape.
 SETTINGS = (
-    *("rate", "stddev", "epsilon", "scale", "offset", "fill_mode", "fill_value"),
+    *("rate", "stddev", "epsilon", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
     *("max_value", "negative_slope", "threshold"),
 )
 

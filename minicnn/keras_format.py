@@ -42,9 +42,16 @@ FAMILIES: dict[str, tuple[Any, type]] = {
     "keras.metrics": (metrics, metrics.Metric),
     "minicnn.optimizers.schedules": (schedules, schedules.LearningRateSchedule),
 }
-OURS = {"OneCycle": "minicnn.optimizers.schedules"}  # classes that Keras does not have
+OURS = {
+    "OneCycle": "minicnn.optimizers.schedules",
+    "RandomAffine": "minicnn.layers",
+}  # classes that Keras does not have
 # settings that only one of the two has, with the value at which they do nothing
-LACKING_IN_KERAS = {("SparseCategoricalCrossentropy", "label_smoothing"): 0.0}
+LACKING_IN_KERAS = {
+    ("SparseCategoricalCrossentropy", "label_smoothing"): 0.0,
+    ("RandomElasticTransform", "alpha"): None,
+    ("RandomElasticTransform", "sigma"): None,
+}
 LACKING_HERE = {
     "axis": -1, "data_format": "channels_last", "ema_momentum": 0.99, "groups": 1, "interpolation": "bilinear",
     "reduction": "sum_over_batch_size", "renorm_momentum": 0.99,

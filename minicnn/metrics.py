@@ -5,6 +5,8 @@ number for every sample.
 """
 
 from collections.abc import Callable
+from math import sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,51 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> np.ndarray:
     """How often (row) a class was taken for (column) a class; shape (classes, classes)."""
     pairs = labels_of(y_true).astype(int) * classes + labels_of(y_pred).astype(int)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def confidence_interval(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of the shares that `right` of `total` independent answers are compatible with, at this level.
+
+    The score interval, all p with (right / total - p)² ≤ z² · p (1 - p) / total, z being the normal quantile of
+    (1 + level) / 2; Wilson, "Probable inference, the law of succession, and statistical inference" (1927). ValueError for
+    no answers at all, for `right` that is not between 0 and `total`, and for a level that is not between 0 and 1.
+    """
+    if not (total >= 1 and 0 <= right <= total):
+        raise ValueError(f"expected right between 0 and total, and total from 1 on, got {right} of {total}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, weight = right / total, z * z / total
+    centre, half = share + weight / 2, sqrt(weight * (share * (1 - share) + weight / 4))
+    low, high = (centre - half) / (1 + weight), (centre + half) / (1 + weight)
+    return low if right else 0.0, high if right < total else 1.0
+
+
+def calibration(y_true: Any, y_pred: Any, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples, their mean confidence and their accuracy, each (bins,), in bins of equal width; 0 where a bin is empty.
+
+    The confidence in a sample is the largest of its probabilities (N, K), and bin b holds those in (b / bins,
+    (b + 1) / bins]. ValueError for fewer than one bin, and for numbers that are no probabilities.
+    """
+    y_pred = np.asarray(y_pred, float)
+    if bins < 1:
+        raise ValueError(f"bins must be 1 or more, got {bins}")
+    if y_pred.ndim != 2 or not ((y_pred > -1e-6) & (y_pred < 1 + 1e-6)).all():
+        raise ValueError("expected probabilities from 0 to 1 of shape (batch, classes), got other numbers or shapes")
+    confidence, right = y_pred.max(axis=1, initial=0.0), accuracy(labels_of(y_true), y_pred.argmax(axis=1))
+    place = np.searchsorted(np.arange(1, bins) / bins, confidence)  # (N,)
+    count = np.bincount(place, minlength=bins)
+    sums = [np.bincount(place, values, minlength=bins) for values in (confidence, right)]
+    return count, sums[0] / np.maximum(1, count), sums[1] / np.maximum(1, count)
+
+
+def expected_calibration_error(y_true: Any, y_pred: Any, bins: int = 15) -> float:
+    """Σ_b |accuracy_b - confidence_b| · samples_b / N over the bins of `calibration`; 0 for no samples.
+
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
+    """
+    count, confidence, right = calibration(y_true, y_pred, bins)
+    return float((np.abs(right - confidence) * count).sum() / max(1, count.sum()))
 
 
 class Metric:

@@ -200,18 +200,28 @@ class Sequential:
         return sum(layer.count_params() for layer in self._layers)
 
     def summary(self, print_fn: Any = print) -> None:
-        """Prints a line per layer: output shape, parameters, multiply-adds of one image, and the memory of its output."""
+        """Prints a line per layer: the shape of its output for one image, parameters, and this image's multiply-adds and memory.
+
+        A layer named otherwise than after its class has the class beside its name.
+        """
         self.build()
         size = self._layers[0].dtype.itemsize
-        rows = [("layer", "output shape", "parameters", "multiply-adds", "memory")]
+        rows = [("layer", "output", "parameters", "multiply-adds", "memory")]
         memory = 0
         for layer in self._layers:
             bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * size
             memory += bytes_
-            shape = str(layer.output_shape).replace("None", "batch")
-            label = f"{layer.name} ({type(layer).__name__})"
+            kind = type(layer).__name__
+            plain = layer.name.replace("_", "").startswith(kind.lower())  # the name says what it is
+            label = layer.name if plain else f"{layer.name} ({kind})"
             rows.append(
-                (label, shape, f"{layer.count_params():,}", f"{layer.multiply_adds():,}", f"{bytes_ / 1024:,.1f} KiB")
+                (
+                    label if len(label) <= 25 else label[:24] + "…",
+                    " × ".join(str(n) for n in layer.output_shape[1:]) or "1",
+                    f"{layer.count_params():,}",
+                    f"{layer.multiply_adds():,}",
+                    f"{bytes_ / 1024:,.1f} KiB" if bytes_ < 2**20 else f"{bytes_ / 2**20:,.1f} MiB",
+                )
             )
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [

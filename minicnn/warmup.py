@@ -99,7 +99,9 @@ def main() -> None:
             parser.error(str(error))
         asked = [(kind, images) for kind in ("evaluate", "predict") for images in (256, 96, 1)]
         last = recipe.batch_size * 5 // 8  # a smaller last batch
-        prepare(recipe.model(samples=60_000), [("train", recipe.batch_size), ("train", last), *asked])
+        for member in range(len(recipe.networks)):
+            model = recipe.model(samples=60_000, member=member)
+            prepare(model, [("train", recipe.batch_size), ("train", last), *asked])
     print(f"kernels of {', '.join(options.recipes or recipes.RECIPES)} are in {jit.cache_folder()}")
     print(f"compiled or found in {perf_counter() - start:.1f} s")
 

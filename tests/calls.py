@@ -120,6 +120,24 @@ def _affine(mode):
     return call
 
 
+def _affine_with_field(channels):
+    def call(ops, new):
+        matrices = ops.array(np.eye(2, 3) + 0.1 * np.random.default_rng(1).standard_normal((18, 2, 3)))
+        field = new(18, 2, 6, 37)
+        y, saved = ops.affine(new(18, 6, 37, channels), matrices, "constant", 0.5, field)
+        return [y, ops.affine_backward(new(18, 6, 37, channels), saved)]
+
+    return call
+
+
+def _chosen(ops):
+    return ops.array(np.arange(18) % 3 > 0)
+
+
+def _boxes(ops):
+    return ops.array(np.random.default_rng(1).integers(-1, 6, (18, 4)))
+
+
 def _prelu(shape):
     def call(ops, new):
         y, saved = ops.prelu(new(18, 6, 7, 19), new(*shape))
@@ -186,6 +204,11 @@ CALLS = {
     "columns": _columns,
     "windows": lambda ops, new: [ops.windows(new(2, 6, 7, 3), (3, 2), (1, 2))],
     **{f"affine {mode}": _affine(mode) for mode in ("constant", "nearest", "reflect", "wrap")},
+    **{f"affine with a field, {C} channels": _affine_with_field(C) for C in (1, 2)},
+    "random_field": lambda ops, new: [ops.random_field(new(9), new(7), new(18), KEY)],
+    "blur": lambda ops, new: [ops.blur(new(18, 6, 7, 3), new(6), new(7), _chosen(ops))],
+    "erase": lambda ops, new: [ops.erase(new(18, 5, 4, 3), _boxes(ops), (0.2, -3.0, 0.5), (-1.0, 1.0), KEY)],
+    "erase to noise": lambda ops, new: [ops.erase(new(18, 5, 4, 3), _boxes(ops), None, (0.1, 1.0), KEY)],
     "arrays": lambda ops, new: [ops.array(new(2, 3)), ops.numpy(new(2, 3)), ops.zeros((2, 3), "float32")],
     "penalize": _penalize(0.3, 0.2),
     "sgd": _optimizer("sgd", 3, 0.1, 0.9, True),

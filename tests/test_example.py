@@ -3,7 +3,9 @@
 Bad input must give one sentence on the error stream and status 2, and must leave an existing submission as it is.
 """
 
+import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -69,7 +71,17 @@ def test_a_run_from_csv_to_submission(folder, run):
     arguments = ["--train", "train.csv", "--test", "test.csv", "--recipe", "fast", "--epochs", 2, "--validation", 0.2]
     status, output, errors = run(*arguments, "--batch-size", 16, "--threads", 2, "--save", "net.safetensors")
     assert (status, errors) == (0, "")
-    for part in ("Model: digits", "epoch 2/2", "val_accuracy", "bar of 91 %", "by digit: 0", "worst confusions"):
+    for part in (
+        "Model: digits",
+        "epoch 2/2",
+        "val_accuracy",
+        "expected accuracy",
+        "95 % confidence",
+        "calibration error",
+        "bar of 91 %",
+        "by digit: 0",
+        "worst confusions",
+    ):
         assert part in output
     assert str(folder / "submission.csv") in output
     lines = Path("submission.csv").read_text().split()
@@ -85,6 +97,84 @@ def test_the_same_seed_gives_the_same_network(folder, run):
         assert run(*arguments, "--save", name)[0] == 0
         weights.append(minicnn.load_model(name).get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """A recipe of two small networks."""
+
+    def network():
+        return [minicnn.Flatten(), minicnn.Dense(10, activation="softmax")]
+
+    monkeypatch.setitem(minicnn.recipes.RECIPES, "pair", minicnn.recipes.Recipe((network, network), 2, 16, 1e-2))
+
+
+def test_a_recipe_of_several_networks_goes_on_where_it_was_cut(folder, run, pair):
+    arguments = ["--train", "train.csv", "--test", "test.csv", "--recipe", "pair", "--out", "votes.csv"]
+    status, output, _ = run(*arguments)
+    assert status == 0 and "network 1 of 2" in output and "network 2 of 2" in output
+    votes = Path("votes.csv").read_bytes()
+    files = [f"network-0{n}.{end}" for n in (1, 2) for end in ("json", "safetensors")]
+    assert sorted(path.name for path in Path("votes-networks").iterdir()) == files
+    for file in files[2:]:
+        Path("votes-networks", file).unlink()
+    status, output, _ = run(*arguments)
+    assert status == 0 and "network 1 of 2" not in output and "network 2 of 2" in output
+    assert Path("votes.csv").read_bytes() == votes
+    assert_refused(run(*arguments, "--seed", 1), "votes-networks", "seed")
+    assert_refused(run(*arguments, "--save", "net.safetensors"), "--keep")
+
+
+def test_a_report(folder, run, pair):
+    arguments = [
+        "--train",
+        "train.csv",
+        "--test",
+        "test.csv",
+        "--recipe",
+        "pair",
+        "--report",
+        "about",
+        "--out",
+        "votes.csv",
+    ]
+    status, output, _ = run(*arguments, "--validation", 0.5)
+    page = Path("about", "report.html").read_text()
+    assert status == 0 and str(Path("about", "report.html")) in output
+    misread = 30 - round(30 * float(re.search(r"expected accuracy ([\d.]+)%", output)[1]) / 100)
+    assert page.count("<img") >= misread > 0 and "pair" in page
+    assert str(folder) not in page
+    (folder / "file").write_text("mine")
+    assert_refused(run(*arguments, "--report", "file"), "file", "folder")
+    assert (folder / "file").read_text() == "mine"
+    assert run(*arguments, "--validation", 0, "--keep", "all")[0] == 0
+    assert "No images were held out" in Path("about", "report.html").read_text()
+
+
+def test_cross_validation(folder, run, pair):
+    arguments = ["--train", "train.csv", "--test", "test.csv", "--recipe", "pair", "--cross-validate", 3]
+    status, output, _ = run(*arguments)
+    assert status == 0
+    folds = [float(share) / 100 for share in re.findall(r"fold \d of 3: accuracy ([\d.]+)% on 20 images", output)]
+    mean, deviation = re.search(
+        r"3-fold accuracy ([\d.]+)%, standard deviation of the folds ([\d.]+)%", output
+    ).groups()
+    assert len(folds) == 3
+    assert float(mean) / 100 == pytest.approx(np.mean(folds), abs=1e-4)
+    assert float(deviation) / 100 == pytest.approx(np.std(folds, ddof=1), abs=1e-4)
+    assert "on\n60 images kept out of training" in output
+    kept = sorted(path.name for path in Path("submission-networks").iterdir())
+    assert kept[:3] == ["fold-1", "fold-2", "fold-3"] and len(kept) == 3 + 4
+
+
+def test_distorted_digits_have_files_of_their_own(folder, run, monkeypatch, pair):
+    monkeypatch.setitem(minicnn.recipes.RECIPES, "robust", minicnn.recipes.RECIPES["pair"])
+    (folder / "data").mkdir()
+    for name in ("train.csv", "trainset.csv", "testset.csv"):
+        shutil.copy(folder / ("test.csv" if name == "testset.csv" else "train.csv"), folder / "data" / name)
+    assert "data/trainset.csv to train on, data/testset.csv to label" in run("--recipe", "robust")[1]
+    (folder / "data" / "trainset.csv").unlink()
+    assert "data/train.csv to train on" in run("--recipe", "robust", "--keep", "other")[1]
 
 
 def test_files_in_the_data_folder_are_found(folder, run):
@@ -166,7 +256,10 @@ def test_a_missing_file(folder, run):
         (["--validation", 2], "--validation"),
         (["--threads", 0], "--threads"),
         (["--recipe", "unknown"], "unknown"),
-        (["--seed", -1], "seed"),
+        (["--seed", -1], "seed is an integer from 0 on, not -1"),
+        (["--cross-validate", 1], "--cross-validate"),
+        (["--cross-validate", 61], "--cross-validate"),
+        (["--keep", "train.csv"], "train.csv"),
     ],
 )
 def test_bad_arguments(folder, run, arguments, part):

@@ -4,6 +4,7 @@ Images are uint8 (N, 28, 28, 1), white ink on black, and labels int64 (N,); what
 `DataError`.
 """
 
+from minicnn.data.distorted import distort
 from minicnn.data.files import DataError, check_writable
 from minicnn.data.idx import read_idx
 from minicnn.data.kaggle import read_kaggle, write_submission
@@ -13,6 +14,7 @@ from minicnn.data.synthetic import synthetic_digits
 __all__ = [
     "DataError",
     "check_writable",
+    "distort",
     "load_mnist",
     "read_idx",
     "read_kaggle",

@@ -1,12 +1,34 @@
-"""Affine maps of images, one per image, with bilinear interpolation."""
+"""Motions of images with bilinear interpolation, an affine map and displacements per image; blur, and erased boxes."""
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import inlined, kernel
-from .simd import Emitter, _masked, i32, i64, lanes_of, number_at, put, real, size_of
+from .random import gaussian_noise, philox
+from .simd import (
+    Emitter,
+    Vector,
+    _load,
+    _masked,
+    clear,
+    copy,
+    fill,
+    i32,
+    i64,
+    int_at,
+    interleave,
+    lanes_of,
+    load,
+    number_at,
+    put,
+    real,
+    size_of,
+    store,
+    width_of,
+)
 
 CONSTANT, NEAREST, REFLECT, WRAP = 0, 1, 2, 3
 FILL_MODES = {"constant": CONSTANT, "nearest": NEAREST, "reflect": REFLECT, "wrap": WRAP}
@@ -42,24 +64,37 @@ def points(typing):
 
 
 @intrinsic
-def blend_points(typing, row, column, down, right, first, left, image, line, target, zero):
+def blend_points(typing, row, column, down, right, first, left, image, line, shifts, plane, target, zero):
     """`blend` at the points (row + down · j, column + right · j) from j = `first` on, `left` of them or a vector full.
 
     For images of one channel, whose lines lie `line` bytes apart; all four pixels of a point must be inside. Points are
-    rounded as by the caller, who has seen that the first and the last one are inside: no fused multiply-add here.
+    rounded as by the caller, who has seen that they are inside: no fused multiply-add here. Unless `shifts` is 0, a line
+    of numbers is there that is added to the rows, and `plane` bytes on one for the columns.
     """
 
     def generate(context, builder, signature, arguments):
-        row, column, down, right, first, left, image, line, target = arguments[:9]
+        row, column, down, right, first, left, image, line, shifts, plane, target = arguments[:11]
         place = Emitter(builder, "float64")
         emit = Emitter(builder, str(zero), place.width)
         whole, pairs = (ir.VectorType(kind, place.width) for kind in (i64, ir.IntType(16 * emit.size)))
         lane, last = ir.Constant(whole, list(range(place.width))), emit.broadcast(builder.sub(left, i64(1)))
-        lane = builder.select(builder.icmp_signed("<", lane, last), lane, last)  # those beyond do the last point again
+        wanted = builder.icmp_signed("<=", lane, last)
+        lane = builder.select(wanted, lane, last)  # those beyond do the last point again
         j = builder.sitofp(builder.add(lane, emit.broadcast(first)), place.vector)
         corner, shares = emit.broadcast(image), []
-        for start, step, stride in ((row, down, line), (column, right, i64(emit.size))):
+        shifted = builder.icmp_signed("!=", shifts, i64(0))
+        shift = builder.add(shifts, builder.mul(first, i64(emit.size)))
+        axes = ((row, down, line, shift), (column, right, i64(emit.size), builder.add(shift, plane)))
+        for start, step, stride, more in axes:
+            point = cgutils.alloca_once(builder, place.vector)
             at = builder.fadd(place.broadcast(start), builder.fmul(place.broadcast(step), j))
+            builder.store(at, point)
+            with builder.if_then(shifted):
+                more = _load(emit, more, left, emit.vector)
+                more = more if emit.vector == place.vector else builder.fpext(more, place.vector)
+                at = builder.select(wanted, builder.fadd(at, more), place.zero)  # or the first pixel
+                builder.store(at, point)
+            at = builder.load(point)
             index = builder.fptosi(at, ir.VectorType(i32, place.width))
             corner = builder.add(corner, builder.mul(builder.sext(index, whole), emit.broadcast(stride)))
             share = builder.fsub(at, builder.sitofp(index, place.vector))
@@ -84,7 +119,7 @@ def blend_points(typing, row, column, down, right, first, left, image, line, tar
         _masked(emit, left, lambda: emit.store(value, target), lambda mask: emit.store(value, target, mask))
         return context.get_dummy_value()
 
-    return types.void(*[types.float64] * 4, *[types.intp] * 5, zero), generate
+    return types.void(*[types.float64] * 4, *[types.intp] * 7, zero), generate
 
 
 @inlined
@@ -103,11 +138,14 @@ def blend(v00, v01, v10, v11, below, right):
 
 
 @kernel("y")
-def affine(zero, count, x, matrices, y, H, W, C, mode, fill_value):
-    """y[n,i,j] = x[n] at matrices[n] · (i, j, 1); matrices (·, 2, 3) are float64, fill_value one in an integer's bits."""
+def affine(zero, count, x, matrices, field, y, H, W, C, mode, fill_value):
+    """y[n,i,j] = x[n] at matrices[n] · (i, j, 1) + field[n,:,i,j]; field (·, 2, H, W) may be 0.
+
+    matrices (·, 2, 3) are float64, fill_value one in an integer's bits.
+    """
     size = size_of(zero)
     outside = rounded(real(fill_value), zero)
-    line, last_row, last_column = W * C * size, H - 1.0, W - 1.0
+    line, last_row, last_column, plane = W * C * size, H - 1.0, W - 1.0, H * W * size
     for n in range(count):
         image, m = x + n * H * line, matrices + n * 48
         a, b, c = number_at(m, 0.0), number_at(m + 8, 0.0), number_at(m + 16, 0.0)
@@ -115,17 +153,33 @@ def affine(zero, count, x, matrices, y, H, W, C, mode, fill_value):
         for i in range(H):
             target = y + n * H * line + i * line
             row_start, column_start = a * i + c, d * i + f
+            shifts = field + 2 * n * plane + i * W * size if field else 0
             j = 0
             while j < W:
                 row, column = row_start + b * j, column_start + e * j
+                if field:
+                    row += number_at(shifts + j * size, zero)
+                    column += number_at(shifts + j * size + plane, zero)
                 if C == 1 and 0 <= row < last_row and 0 <= column < last_column:
-                    end = W  # of the points inside, which follow each other
-                    while not (
-                        0 <= row_start + b * (end - 1) < last_row and 0 <= column_start + e * (end - 1) < last_column
-                    ):
-                        end -= 1
+                    if field:  # the points inside that follow each other, a vector full at most
+                        end = j + 1
+                        while end < min(W, j + points()):
+                            row = row_start + b * end + number_at(shifts + end * size, zero)
+                            column = column_start + e * end + number_at(shifts + end * size + plane, zero)
+                            if not (0 <= row < last_row and 0 <= column < last_column):
+                                break
+                            end += 1
+                    else:
+                        end = W  # all of them follow each other
+                        while not (
+                            0 <= row_start + b * (end - 1) < last_row
+                            and 0 <= column_start + e * (end - 1) < last_column
+                        ):
+                            end -= 1
                     while j < end:
-                        blend_points(row_start, column_start, b, e, j, end - j, image, line, target, zero)
+                        blend_points(
+                            row_start, column_start, b, e, j, end - j, image, line, shifts, plane, target, zero
+                        )
                         j += points()
                     j = end
                 else:
@@ -138,3 +192,129 @@ def affine(zero, count, x, matrices, y, H, W, C, mode, fill_value):
                         v10, v11 = tap(image, r1, c0, W, C, k, outside), tap(image, r1, c1, W, C, k, outside)
                         put(blend(v00, v01, v10, v11, below, right), target + (j * C + k) * size, zero)
                     j += 1
+
+
+@intrinsic
+def as_numbers(typing, bits, zero):
+    """A vector of uint32 as one of numbers of zero's type."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.uitofp(arguments[0], ir.VectorType(context.get_value_type(zero), bits.width))
+
+    return Vector(zero, bits.width)(bits, zero), generate
+
+
+@inlined
+def smooth(x, rows, columns, reach, lines, y, H, W, C, zero):
+    """y[i,j] = Σ_kl rows[|i-k|] · x[k,l] · columns[|j-l|] for an image, zeros outside.
+
+    `reach` has the largest distances with numbers in `rows` and `columns`; `lines` has room for twelve of the image's. Four
+    lines are done at once: their sums do not wait for each other. Of fewer the last is done again.
+    """
+    size, lanes, L = size_of(zero), width_of(zero), W * C
+    up, along = int_at(reach), int_at(reach + 8)
+    padded = size * (L + 2 * along * C)
+    inner = lines + size * along * C
+    clear(lines, 4 * padded)
+    for i0 in range(0, H, 4):
+        i1, i2, i3 = min(i0 + 1, H - 1), min(i0 + 2, H - 1), min(i0 + 3, H - 1)
+        for j in range(0, L, lanes):
+            a, b, c, d = fill(zero, zero), fill(zero, zero), fill(zero, zero), fill(zero, zero)
+            for k in range(max(0, i0 - up), min(H, i3 + up + 1)):
+                value = load(x + size * (k * L + j), L - j, zero)
+                a += fill(number_at(rows + size * abs(i0 - k), zero), zero) * value
+                b += fill(number_at(rows + size * abs(i1 - k), zero), zero) * value
+                c += fill(number_at(rows + size * abs(i2 - k), zero), zero) * value
+                d += fill(number_at(rows + size * abs(i3 - k), zero), zero) * value
+            place = inner + size * j
+            store(a, place, L - j)
+            store(b, place + padded, L - j)
+            store(c, place + 2 * padded, L - j)
+            store(d, place + 3 * padded, L - j)
+        for j in range(0, L, lanes):
+            a, b, c, d = fill(zero, zero), fill(zero, zero), fill(zero, zero), fill(zero, zero)
+            for k in range(-along, along + 1):
+                weight, place = fill(number_at(columns + size * abs(k), zero), zero), inner + size * (j + k * C)
+                a += weight * load(place, L - j, zero)
+                b += weight * load(place + padded, L - j, zero)
+                c += weight * load(place + 2 * padded, L - j, zero)
+                d += weight * load(place + 3 * padded, L - j, zero)
+            place = y + size * j
+            store(a, place + size * i0 * L, L - j)
+            store(b, place + size * i1 * L, L - j)
+            store(c, place + size * i2 * L, L - j)
+            store(d, place + size * i3 * L, L - j)
+
+
+@kernel("field")
+def random_field(zero, count, rows, columns, reach, strength, key, noise, field, first, H, W):
+    """strength[n] · u, u uniform in [-1, 1), after `smooth`; for images from number `first` on.
+
+    `key` as for `dropout`; `noise` has room for two images and twelve lines.
+    """
+    size, lanes, numbers = size_of(zero), width_of(zero), 2 * H * W
+    seed, step, layer = int_at(key), int_at(key + 8), int_at(key + 16)
+    unit, one = fill(2.0**-31, zero), fill(1.0, zero)
+    for n in range(count):
+        factor, k = fill(number_at(strength + size * n, zero), zero), 0
+        while k < numbers:
+            r0, r1, r2, r3 = philox((first + n) * ((numbers + 3) // 4) + k // 4, seed, step, layer, zero)
+            for quarter in range(4):
+                if quarter == 0:
+                    bits = interleave(r0, r1, r2, r3, 0)
+                elif quarter == 1:
+                    bits = interleave(r0, r1, r2, r3, 1)
+                elif quarter == 2:
+                    bits = interleave(r0, r1, r2, r3, 2)
+                else:
+                    bits = interleave(r0, r1, r2, r3, 3)
+                if k < numbers:
+                    store(factor * (as_numbers(bits, zero) * unit - one), noise + size * k, numbers - k)
+                k += lanes
+        for m in range(2):
+            place = size * m * H * W
+            target = field + size * n * numbers + place
+            smooth(noise + place, rows, columns, reach, noise + size * numbers, target, H, W, 1, zero)
+
+
+@kernel("y")
+def blur(zero, count, x, rows, columns, reach, chosen, lines, y, H, W, C):
+    """y[n] is x[n] after `smooth` where the int64 chosen[n] is not 0, else x[n]."""
+    image = size_of(zero) * H * W * C
+    for n in range(count):
+        if int_at(chosen + 8 * n):
+            smooth(x + n * image, rows, columns, reach, lines, y + n * image, H, W, C, zero)
+        else:
+            copy(x + n * image, y + n * image, image)
+
+
+add_noise = inlined(gaussian_noise.function)
+
+
+@kernel("y")
+def erase(zero, count, x, boxes, fill, key, y, first, H, W, C, least, most):
+    """y = x, but in rows and columns [from, to) of boxes (·, 4), int64, other numbers, kept within `least` and `most`.
+
+    These are the float64 of `fill` (C,), or, where that is 0, normal numbers times `most`, functions of their index: that
+    of x's first number is `first`. `key` as for `dropout`; `least` and `most` are float64 in an integer's bits.
+    """
+    size, numbers = size_of(zero), H * W * C
+    low, high = rounded(real(least), zero), rounded(real(most), zero)
+    copy(x, y, size * count * numbers)
+    for n in range(count):
+        box = boxes + 32 * n
+        top, bottom, left, right = int_at(box), int_at(box + 8), int_at(box + 16), int_at(box + 24)
+        for i in range(max(top, 0), min(bottom, H)):
+            begin = (i * W + max(left, 0)) * C
+            wide = (i * W + min(right, W)) * C - begin
+            if wide <= 0:
+                continue
+            target = y + size * (n * numbers + begin)
+            if fill == 0:
+                clear(target, size * wide)
+                add_noise(zero, 1, target, target, first + n * numbers + begin, wide, key, most)
+            for k in range(wide):
+                value = number_at(target + size * k, zero)
+                if fill:
+                    value = rounded(number_at(fill + 8 * (k % C), 0.0), zero)
+                put(min(max(value, low), high), target + size * k, zero)

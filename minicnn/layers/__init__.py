@@ -3,7 +3,16 @@
 from typing import Any
 
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
-from .augmentation import RandomRotation, RandomTranslation, RandomZoom
+from .augmentation import (
+    RandomAffine,
+    RandomElasticTransform,
+    RandomErasing,
+    RandomGaussianBlur,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+)
 from .base import Layer, Parameter
 from .convolution import Conv2D
 from .dense import Dense
@@ -59,7 +68,12 @@ __all__ = [
     "MaxPooling2D",
     "PReLU",
     "Parameter",
+    "RandomAffine",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomGaussianBlur",
     "RandomRotation",
+    "RandomShear",
     "RandomTranslation",
     "RandomZoom",
     "ReLU",

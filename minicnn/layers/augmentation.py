@@ -1,19 +1,25 @@
-"""Random motions of images in training, which teach a network that a digit moved, turned or resized is the same digit.
+"""Random changes of images in training, which teach a network that a digit moved, turned, bent, blurred or partly hidden
+is the same digit.
 
-All three layers draw one affine map per image and apply it with bilinear interpolation; without training, y = x.
+What is drawn is a function of seed, step and image. Motions draw one affine map per image, and perhaps a field of
+displacements, and interpolate once, bilinearly. Without training, y = x.
 """
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..ops.reference import Array
+import numpy as np
+
+from ..ops.reference import Array, Key
 from .base import RandomLayer
+from .convolution import channels_last, pair
 
 Factor = float | Sequence[float]
+Limits = tuple[float, float]
 
 
-def bounds(factor: Factor, name: str) -> tuple[float, float]:
+def bounds(factor: Factor, name: str) -> Limits:
     """(lower, upper) from one number for both sides of 0, or from a pair."""
     both = (-factor, factor) if isinstance(factor, int | float) else tuple(factor)
     if len(both) != 2 or not both[0] <= both[1]:
@@ -21,14 +27,74 @@ def bounds(factor: Factor, name: str) -> tuple[float, float]:
     return float(both[0]), float(both[1])
 
 
-class _RandomAffine(RandomLayer):
-    """x, y (N, H, W, C); subclasses give the map from each pixel of y to a point of x, as matrices (N, 2, 3)."""
+def shares(factor: Factor, name: str) -> Limits:
+    """(lower, upper) within [0, 1] from one number, the upper one, or from a pair."""
+    both = (0.0, factor) if isinstance(factor, int | float) else tuple(factor)
+    if len(both) != 2 or not 0 <= both[0] <= both[1] <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1 or a pair (lower, upper) of such, not {factor!r}")
+    return float(both[0]), float(both[1])
+
+
+def both_ways(factor: Any, name: str) -> tuple[Limits, Limits]:
+    """The bounds for height and width from one number, or from a pair for (height, width) of numbers or pairs."""
+    height, width = (factor, factor) if isinstance(factor, int | float) or len(factor) != 2 else factor
+    return bounds(height, f"{name} (height)"), bounds(width, f"{name} (width)")
+
+
+def values(limits: Sequence[float], name: str) -> Limits:
+    """A range (lowest, highest)."""
+    if len(limits) != 2 or not limits[0] <= limits[1]:
+        raise ValueError(f"{name} must be a pair (lowest, highest), not {limits!r}")
+    return float(limits[0]), float(limits[1])
+
+
+def smoothing(length: int, sigma: float, size: int) -> np.ndarray:
+    """The weights of the distances 0 to length - 1 in a Gaussian of `size` pixels, an odd number, whose sum is 1."""
+    distance = np.arange(max(length, size // 2 + 1))
+    weights = np.exp(-0.5 * (distance / sigma) ** 2) * (distance <= size // 2)
+    found: np.ndarray = weights / (2 * weights.sum() - weights[0])
+    return found[:length]
+
+
+class _Augmentation(RandomLayer):
+    """x, y (N, H, W, C)."""
 
     input_rank = 4
-    factors: tuple[str, ...] = ()  # the settings of which one number per image is drawn
 
-    def __init__(self, fill_mode: str, interpolation: str, seed: int | None, fill_value: float, **options: Any) -> None:
+    def __init__(self, seed: int | None, data_format: str | None, **options: Any) -> None:
         super().__init__(seed, **options)
+        channels_last(self, data_format)
+
+    def uniform(self, key: Key, samples: int, limits: Sequence[Limits]) -> list[Array]:
+        """A uniform number per image for each (lower, upper): a list of arrays (samples,)."""
+        bits = self.ops.random_bits(key, samples * len(limits)).reshape(samples, -1)
+        return [low + (high - low) * (bits[:, k] / 2**32) for k, (low, high) in enumerate(limits)]
+
+    def smoothing(self, sigmas: Sequence[float], sizes: Sequence[int]) -> list[Array]:
+        """The weights of `smoothing` for rows and for columns."""
+        given = zip(self.input_shape[1:3], sigmas, sizes, strict=True)
+        return [self.ops.array(smoothing(int(length or 0), sigma, size), self.dtype) for length, sigma, size in given]
+
+
+# ---------------------------------------------------------------------- motions
+
+
+class _RandomAffine(_Augmentation):
+    """Subclasses give the map from each pixel of y to a point of x, as matrices (N, 2, 3)."""
+
+    factors: tuple[str, ...] = ()  # the settings of which one number per image is drawn
+    elastic: Any = None  # not None where displacements are added
+
+    def __init__(
+        self,
+        fill_mode: str,
+        interpolation: str,
+        seed: int | None,
+        fill_value: float,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
         if fill_mode not in ("constant", "nearest", "reflect", "wrap"):
             raise ValueError(
                 f"layer {self.name}: fill_mode must be constant, nearest, reflect or wrap, not {fill_mode!r}"
@@ -37,21 +103,24 @@ class _RandomAffine(RandomLayer):
             raise ValueError(f"layer {self.name}: interpolation must be 'bilinear', not {interpolation!r}")
         self.fill_mode, self.fill_value = fill_mode, fill_value
 
-    def limits(self) -> list[tuple[float, float]]:
+    def limits(self) -> list[Limits]:
         return [bounds(getattr(self, name), f"layer {self.name}: {name}") for name in self.factors]
 
     def draw(self, samples: int) -> list[Array]:
         """A uniform number per image and factor: a list of arrays (samples,)."""
-        bits = self.ops.random_bits(self.next_key(), samples * len(self.factors)).reshape(samples, -1)
-        return [low + (high - low) * (bits[:, k] / 2**32) for k, (low, high) in enumerate(self.limits())]
+        self.key = self.next_key()
+        return self.uniform(self.key, samples, self.limits())
 
-    def about_the_centre(self, rows: Sequence[Sequence[Array]]) -> Array:
-        """Matrices (N, 2, 3) of the linear maps with these 2×2 entries, each (N,), which leave the centre where it is."""
+    def about_the_centre(self, rows: Sequence[Sequence[Array]], moved: Sequence[Any] = (0.0, 0.0)) -> Array:
+        """Matrices (N, 2, 3) of the linear maps with these 2×2 entries, each (N,), about the centre of the image.
+
+        What comes to lie at the centre and `moved` pixels, down and to the right, was at the centre.
+        """
         _, H, W, _ = self.input_shape
         centre = (H - 1) / 2, (W - 1) / 2
         return self.ops.xp.stack(
             [
-                self.ops.xp.stack([a, b, c - a * centre[0] - b * centre[1]], axis=1)
+                self.ops.xp.stack([a, b, c - a * (centre[0] + moved[0]) - b * (centre[1] + moved[1])], axis=1)
                 for (a, b), c in zip(rows, centre, strict=True)
             ],
             axis=1,
@@ -60,11 +129,28 @@ class _RandomAffine(RandomLayer):
     def matrices(self, samples: int) -> Array:
         raise TypeError(f"layer {self.name} does not define matrices(samples)")
 
+    def displacements(self, samples: int) -> tuple[Array, Array, Array, Key]:
+        """The arguments of `Ops.random_field` that go with the last `matrices`."""
+        alpha, sigma = self.elastic
+        return self.smoothed(self.ops.xp.full(samples, 1.0), alpha, sigma)
+
+    def smoothed(self, chosen: Array, alpha: float, sigma: float) -> tuple[Array, Array, Array, Key]:
+        """Displacements alpha · G(sigma · u) with a Gaussian G of standard deviation sigma and u of variance 1, as Keras'.
+
+        On average over pixels that are not near an edge √mean(d²) = alpha / √(4 π), or 0.28 alpha pixels in each
+        direction; alpha of Simard et al. is 1.7 sigma times this one. `chosen` (N,) is 0 for images that stay.
+        """
+        rows, columns = self.smoothing([max(sigma, 1e-6)] * 2, [int(6 * sigma) | 1] * 2)
+        seed, step, _ = self.key
+        return rows, columns, chosen * (math.sqrt(3) * alpha * sigma), (seed, step, 1)
+
     def forward(self, x: Array, training: bool = False) -> Array:
         self.moving = training
         if not training:
             return x
-        y, self.saved = self.ops.affine(self.check_input(x), self.matrices(len(x)), self.fill_mode, self.fill_value)
+        x, matrices = self.check_input(x), self.matrices(len(x))
+        field = None if self.elastic is None else self.ops.random_field(*self.displacements(len(x)))
+        y, self.saved = self.ops.affine(x, matrices, self.fill_mode, self.fill_value, field)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -75,8 +161,66 @@ class _RandomAffine(RandomLayer):
         return super().get_config() | own | {"fill_mode": self.fill_mode, "fill_value": self.fill_value}
 
 
+class RandomAffine(_RandomAffine):
+    """Shears, resizes, turns and moves each image, in this order and about its centre, and bends it, in one interpolation.
+
+    As several layers in a row this would be several interpolations, and each of them blurs. Of every range a number is
+    drawn per image, uniformly: `rotation` in shares of a full turn (positive: counter-clockwise), `translation` in shares
+    of the height and width (down, to the right), `zoom` as in `RandomZoom` (0.1: content 10 % smaller), `shear` in pixels
+    that x is read further down per pixel to the right, and further to the right per pixel down. A number r means from -r
+    to r; the last three may be pairs for (height, width), else both are drawn apart from one range. Any number may be a
+    pair (lower, upper), for those three within the pair for (height, width).
+
+    `elastic` = (alpha, sigma) adds smooth random displacements (Simard, Steinkraus and Platt, "Best practices for
+    convolutional neural networks applied to visual document analysis", 2003): of 0.28 alpha pixels (root of the mean
+    square) in each direction, smoothed by a Gaussian of sigma pixels. Theirs for 28×28 digits, 34 and 4, are (4.9, 4) here.
+
+    x, y (N, H, W, C). ValueError for settings that are no such ranges.
+    """
+
+    factors = ("rotation", "translation", "zoom", "shear", "elastic")
+
+    def __init__(
+        self,
+        rotation: Factor = 0.0,
+        translation: Any = 0.0,
+        zoom: Any = 0.0,
+        shear: Any = 0.0,
+        elastic: Sequence[float] | None = None,
+        fill_mode: str = "constant",
+        interpolation: str = "bilinear",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, **options)
+        self.rotation, self.translation, self.zoom = rotation, translation, zoom
+        self.shear, self.elastic = shear, elastic
+        self.limits()
+        if elastic is not None and (np.shape(elastic) != (2,) or not (elastic[0] >= 0 and elastic[1] > 0)):
+            raise ValueError(
+                f"layer {self.name}: elastic must be a pair (alpha, sigma) of positive numbers, not {elastic!r}"
+            )
+
+    def limits(self) -> list[Limits]:
+        pairs = [both_ways(getattr(self, name), f"layer {self.name}: {name}") for name in self.factors[1:4]]
+        return [bounds(self.rotation, f"layer {self.name}: rotation"), *(limits for both in pairs for limits in both)]
+
+    def matrices(self, samples: int) -> Array:
+        turn, down, right, higher, wider, tilt, slant = self.draw(samples)
+        _, H, W, _ = self.input_shape
+        cos, sin = self.ops.xp.cos(2 * math.pi * turn), self.ops.xp.sin(2 * math.pi * turn)
+        # from y to x: turned, then resized, then sheared
+        rows = [[(1 + higher) * cos, (1 + higher) * sin], [-(1 + wider) * sin, (1 + wider) * cos]]
+        rows = [[a + tilt * b for a, b in zip(*rows, strict=True)], [slant * a + b for a, b in zip(*rows, strict=True)]]
+        return self.about_the_centre(rows, (down * H, right * W))
+
+
 class RandomTranslation(_RandomAffine):
-    """Moves each image by a random share of its height (positive: down) and of its width (positive: to the right)"""
+    """Moves each image by a random share of its height (positive: down) and of its width (positive: to the right).
+
+    x, y (N, H, W, C). ValueError for factors that are neither a number nor a pair (lower, upper).
+    """
 
     factors = ("height_factor", "width_factor")
 
@@ -104,7 +248,10 @@ class RandomTranslation(_RandomAffine):
 
 
 class RandomRotation(_RandomAffine):
-    """Turns each image about its centre by a random share of a full turn (positive: counter-clockwise)"""
+    """Turns each image about its centre by a random share of a full turn (positive: counter-clockwise).
+
+    x, y (N, H, W, C). ValueError for a factor that is neither a number nor a pair (lower, upper).
+    """
 
     factors = ("factor",)
 
@@ -128,9 +275,11 @@ class RandomRotation(_RandomAffine):
 
 
 class RandomZoom(_RandomAffine):
-    """Resizes each image about its centre: a factor of 0.1 makes its content 10 % smaller, of -0.1 larger
+    """Resizes each image about its centre: a factor of 0.1 makes its content 10 % smaller, of -0.1 larger.
 
     With `width_factor` the two directions are drawn apart, else both follow `height_factor`.
+
+    x, y (N, H, W, C). ValueError for factors that are neither a number nor a pair (lower, upper).
     """
 
     def __init__(
@@ -152,3 +301,240 @@ class RandomZoom(_RandomAffine):
         zooms = self.draw(samples)
         zero = self.ops.xp.zeros_like(zooms[0])
         return self.about_the_centre([[1 + zooms[0], zero], [zero, 1 + zooms[-1]]])
+
+
+class RandomShear(_RandomAffine):
+    """Shears each image: the pixel i down and j to the right comes from (i + y · j, j + x · i), from the upper left corner.
+
+    x is drawn from -x_factor to x_factor, or from a pair (lower, upper), and y likewise; then both, in half of the images,
+    with the other sign.
+
+    x, y (N, H, W, C). ValueError for factors that are not between -1 and 1.
+    """
+
+    factors = ("x_factor", "y_factor")
+
+    def __init__(
+        self,
+        x_factor: Factor = 0.0,
+        y_factor: Factor = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+        self.x_factor, self.y_factor = x_factor, y_factor
+        self.limits()
+
+    def limits(self) -> list[Limits]:
+        found = super().limits()
+        for name, (low, high) in zip(self.factors, found, strict=True):
+            if low < -1 or high > 1:
+                raise ValueError(f"layer {self.name}: {name} must lie between -1 and 1, not {getattr(self, name)!r}")
+        return [*found, (-1.0, 1.0)]
+
+    def matrices(self, samples: int) -> Array:
+        x, y, side = self.draw(samples)
+        sign = self.ops.xp.where(side < 0, -1.0, 1.0)
+        matrices = self.ops.zeros((samples, 2, 3), x.dtype)
+        matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
+        matrices[:, 0, 1], matrices[:, 1, 0] = sign * y, sign * x
+        return matrices
+
+
+class RandomElasticTransform(_RandomAffine):
+    """Bends each image by smooth random displacements (Simard, Steinkraus and Platt, 2003).
+
+    `factor` is the probability that an image is bent, or a pair (lower, upper) from which it is drawn for every image; a
+    number f means, as in Keras, a probability drawn from 0 to f. For all images of a batch one s is drawn from `scale`,
+    (lower, upper) or 0 to a number; as in Keras, alpha = 0.1 · s · max(H, W) and sigma = 0.05 · s · min(H, W), unless they
+    are given: the displacement is alpha times white noise of standard deviation sigma that is smoothed by a Gaussian of
+    sigma pixels. It is 0.28 alpha pixels (root of the mean square) in each direction, less at the edges. Interpolated
+    numbers lie between those of x, so `value_range` changes nothing.
+
+    x, y (N, H, W, C). ValueError for a factor or scale that is not within [0, 1].
+    """
+
+    factors = ("factor", "scale", "value_range")
+    elastic = True
+
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        scale: Factor = 1.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        *,
+        alpha: float | None = None,
+        sigma: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+        self.factor, self.scale, self.value_range, self.alpha, self.sigma = factor, scale, value_range, alpha, sigma
+        self.limits()
+        values(value_range, f"layer {self.name}: value_range")
+        for name in ("alpha", "sigma"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"layer {self.name}: {name} must be a positive number, not {getattr(self, name)!r}")
+
+    def limits(self) -> list[Limits]:
+        factor, scale = (shares(getattr(self, name), f"layer {self.name}: {name}") for name in ("factor", "scale"))
+        return [factor, (0.0, 1.0), scale]
+
+    def matrices(self, samples: int) -> Array:
+        self.drawn = self.draw(samples)
+        matrices = self.ops.zeros((samples, 2, 3), "float64")
+        matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
+        return matrices
+
+    def displacements(self, samples: int) -> tuple[Array, Array, Array, Key]:
+        _, H, W, _ = self.input_shape
+        probability, chance, scale = self.drawn
+        s = float(scale[0]) if samples else 0.0  # one for the batch
+        alpha = 0.1 * s * max(H, W) if self.alpha is None else self.alpha
+        sigma = 0.05 * s * min(H, W) if self.sigma is None else self.sigma
+        return self.smoothed((chance < probability) * 1.0, alpha, sigma)
+
+    def get_config(self) -> dict[str, Any]:
+        given = {"alpha": self.alpha, "sigma": self.sigma}  # which Keras does not know: only those that are set
+        return super().get_config() | {name: value for name, value in given.items() if value is not None}
+
+
+# ---------------------------------------------------------------------- changes of the pixels themselves
+
+
+class RandomErasing(_Augmentation):
+    """Hides a random rectangle of each image (Zhong et al., "Random erasing data augmentation", 2017).
+
+    `factor` is the probability, drawn for every image from a pair (lower, upper), or from 0 to a number, as in Keras. The
+    height and the width of the rectangle are √u of the image's, each with a u drawn from `scale`. Its pixels become
+    `fill_value`, a number or one per channel; without one, normal numbers times the upper end of `value_range`. Both are
+    kept within `value_range`.
+
+    x, y (N, H, W, C). ValueError for a factor or scale not within [0, 1], and for a fill_value that does not fit.
+    """
+
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        scale: Factor = (0.02, 0.33),
+        fill_value: float | Sequence[float] | None = None,
+        value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        self.factor, self.scale, self.fill_value, self.value_range = factor, scale, fill_value, value_range
+        self.limits()
+        values(value_range, f"layer {self.name}: value_range")
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        C = self.input_shape[3]
+        if not (self.fill_value is None or np.shape(self.fill_value) in ((), (C,))):
+            raise ValueError(
+                f"layer {self.name}: fill_value must be a number or one for each of {C} channels, not {self.fill_value!r}"
+            )
+
+    def limits(self) -> list[Limits]:
+        factor, scale = (shares(getattr(self, name), f"layer {self.name}: {name}") for name in ("factor", "scale"))
+        return [factor, scale, scale, *[(0.0, 1.0)] * 3]
+
+    @property
+    def fill(self) -> Sequence[float] | None:
+        """A number per channel, or None for noise."""
+        if self.fill_value is None:
+            return None
+        return [float(number) for number in np.broadcast_to(self.fill_value, int(self.input_shape[3] or 0))]
+
+    def boxes(self, samples: int) -> tuple[Array, Key]:
+        """The rows and columns [from, to) to erase, (samples, 4), and the key of the noise."""
+        key = self.next_key()
+        probability, high, wide, down, right, chance = self.uniform(key, samples, self.limits())
+        found = []
+        for length, share, at in zip(self.input_shape[1:3], (high, wide), (down, right), strict=True):
+            size = int(length or 0) * self.ops.xp.sqrt(share)
+            start = at * (int(length or 0) - size)
+            found += [self.ops.xp.ceil(start), self.ops.xp.ceil(start + size)]
+        boxes = self.ops.xp.stack(found, axis=1) * (chance < probability)[:, None]
+        return boxes.astype("int64"), (key[0], key[1], 1)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.erasing = training
+        if not training:
+            return x
+        x = self.check_input(x)
+        self.erased, key = self.boxes(len(x))
+        return self.ops.erase(x, self.erased, self.fill, values(self.value_range, "value_range"), key)
+
+    def backward(self, dy: Array) -> Array:
+        return self.ops.erase(dy, self.erased, [0.0] * dy.shape[3], (0.0, 0.0), (0, 0, 0)) if self.erasing else dy
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("factor", "scale", "fill_value", "value_range")}
+        return super().get_config() | own
+
+
+class RandomGaussianBlur(_Augmentation):
+    """Blurs images by a Gaussian of random width; zeros lie outside the image.
+
+    `factor` is the probability, drawn for every image from a pair (lower, upper), or from 0 to a number, as in Keras. For
+    the batch two standard deviations are drawn from `sigma`, (lower, upper) or 0 to a number within [0, 1], for the width
+    and the height. `kernel_size` pixels are looked at, an odd number or a pair of them for (width, height). A blurred
+    number lies between 0 and the largest of x, so images are not clipped to `value_range`.
+
+    x, y (N, H, W, C). ValueError for a factor or sigma that is not within [0, 1], and for an even kernel_size.
+    """
+
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        kernel_size: int | Sequence[int] = 3,
+        sigma: Factor = 1.0,
+        value_range: Sequence[float] = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        self.factor, self.kernel_size, self.sigma, self.value_range = factor, kernel_size, sigma, value_range
+        self.limits()
+        values(value_range, f"layer {self.name}: value_range")
+        if any(size < 1 or size % 2 == 0 for size in pair(kernel_size, "kernel_size")):
+            raise ValueError(
+                f"layer {self.name}: kernel_size must be an odd number or two of them, not {kernel_size!r}"
+            )
+
+    def limits(self) -> list[Limits]:
+        factor, sigma = (shares(getattr(self, name), f"layer {self.name}: {name}") for name in ("factor", "sigma"))
+        return [factor, (0.0, 1.0), sigma, sigma]
+
+    def blurs(self, samples: int) -> tuple[Array, Array, Array]:
+        """The weights of rows and of columns, and whether each image is blurred, (samples,)."""
+        probability, chance, *sigmas = self.uniform(self.next_key(), samples, self.limits())
+        sizes = pair(self.kernel_size, "kernel_size")[::-1]
+        rows, columns = self.smoothing([float(s[0]) + 1e-6 if samples else 1.0 for s in sigmas[::-1]], sizes)
+        return rows, columns, chance < probability
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.blurring = training
+        if not training:
+            return x
+        x = self.check_input(x)
+        self.saved = self.blurs(len(x))
+        return self.ops.blur(x, *self.saved)
+
+    def backward(self, dy: Array) -> Array:
+        return self.ops.blur(dy, *self.saved) if self.blurring else dy
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("factor", "kernel_size", "sigma", "value_range")}
+        return super().get_config() | own

@@ -339,20 +339,61 @@ class CpuOps(Ops):
     # ------------------------------------------------------------------ geometry
 
     def affine(
-        self, x: Array, matrices: Array, fill_mode: str = "constant", fill_value: float = 0.0
+        self,
+        x: Array,
+        matrices: Array,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        field: Array | None = None,
     ) -> tuple[Array, Saved]:
         (x,) = self.alike(x)
         matrices = np.ascontiguousarray(matrices, np.float64)
+        expect("affine matrices", matrices, (len(x), 2, 3))
+        if field is not None:
+            field = np.ascontiguousarray(field, x.dtype)
+            expect("affine field", field, (len(x), 2, *x.shape[1:3]))
         y = self.empty(x.shape, x.dtype)
         tape = self.tape(x.dtype)
-        instructions.affine(tape, x, matrices, y, fill_mode, fill_value)
+        instructions.affine(tape, x, matrices, y, fill_mode, fill_value, field)
         tape.run_once()
-        return y, (x.shape, matrices, fill_mode)
+        return y, (x.shape, matrices, fill_mode, field)
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
-        shape, matrices, fill_mode = saved
-        _, taps = super().affine(np.zeros(shape, dy.dtype), matrices, fill_mode)
+        shape, matrices, fill_mode, field = saved
+        _, taps = super().affine(np.zeros(shape, dy.dtype), matrices, fill_mode, 0.0, field)
         return super().affine_backward(dy, taps)
+
+    def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
+        rows, columns = self.alike(rows, columns)
+        strength = np.ascontiguousarray(strength, rows.dtype)
+        field = self.empty((len(strength), 2, len(rows), len(columns)), rows.dtype)
+        settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
+        tape = self.tape(rows.dtype)
+        instructions.random_field(tape, settings, field)
+        tape.run_once()
+        return field
+
+    def blur(self, x: Array, rows: Array, columns: Array, chosen: Array) -> Array:
+        (x,) = self.alike(x)
+        rows, columns = (np.ascontiguousarray(weights, x.dtype) for weights in (rows, columns))
+        expect("blur rows and columns", np.empty((len(rows), len(columns))), x.shape[1:3])
+        chosen, y = np.ascontiguousarray(chosen, np.int64), self.empty(x.shape, x.dtype)
+        tape = self.tape(x.dtype)
+        instructions.blur(tape, x, rows, columns, instructions.reach(rows, columns), chosen, y)
+        tape.run_once()
+        return y
+
+    def erase(
+        self, x: Array, boxes: Array, fill: Sequence[float] | None, limits: tuple[float, float], key: Key
+    ) -> Array:
+        (x,) = self.alike(x)
+        boxes, y = np.ascontiguousarray(boxes, np.int64), self.empty(x.shape, x.dtype)
+        expect("erase boxes", boxes, (len(x), 4))
+        colour = None if fill is None else np.ascontiguousarray(np.broadcast_to(fill, x.shape[3:]), np.float64)
+        tape = self.tape(x.dtype)
+        instructions.erase(tape, x, boxes, colour, limits, instructions.key_array(key), y)
+        tape.run_once()
+        return y
 
     # ------------------------------------------------------------------ batch normalisation
 

@@ -92,11 +92,68 @@ def gaussian_noise(tape: Tape, x: Place, y: Place, stddev: float, key: np.ndarra
     )  # fmt: skip
 
 
-def affine(tape: Tape, x: Place, matrices: np.ndarray | Steps, y: Place, fill_mode: str, fill_value: float) -> None:
+def affine(
+    tape: Tape,
+    x: Place,
+    matrices: np.ndarray | Steps,
+    y: Place,
+    fill_mode: str,
+    fill_value: float,
+    field: Place | None = None,
+) -> None:
     _, H, W, C = x.shape
     tape.add(
-        augment.affine, len(x), x=Each(x), matrices=Each(matrices), y=Each(y), H=H, W=W, C=C,
-        mode=augment.FILL_MODES[fill_mode], fill_value=float(fill_value),
+        augment.affine, len(x), x=Each(x), matrices=Each(matrices), field=0 if field is None else Each(field), y=Each(y),
+        H=H, W=W, C=C, mode=augment.FILL_MODES[fill_mode], fill_value=float(fill_value),
+    )  # fmt: skip
+
+
+def reach(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The largest distances with a weight, as a kernel reads them."""
+    return np.array([np.flatnonzero(weights).max(initial=0) for weights in (rows, columns)], np.int64)
+
+
+def random_field(tape: Tape, settings: Sequence[np.ndarray | Steps], field: Place) -> None:
+    """`settings`: rows, columns, their `reach`, strength, and a key as for `dropout`; floats are of the tape's type."""
+    rows, columns, reach, strength, key = settings
+    _, _, H, W = field.shape
+    tape.add(
+        augment.random_field, len(field), rows=rows, columns=columns, reach=reach, strength=Each(strength), key=key,
+        noise=tape.scratch(2 * H + 12, W), field=Each(field), first=Times(1), H=H, W=W,
+    )  # fmt: skip
+
+
+def blur(
+    tape: Tape,
+    x: Place,
+    rows: np.ndarray | Steps,
+    columns: np.ndarray | Steps,
+    reach: np.ndarray | Steps,
+    chosen: np.ndarray | Steps,
+    y: Place,
+) -> None:
+    """`reach` is that of rows and columns; `chosen` are int64, 0 for an image that is copied."""
+    _, H, W, C = x.shape
+    tape.add(
+        augment.blur, len(x), x=Each(x), rows=rows, columns=columns, reach=reach, chosen=Each(chosen),
+        lines=tape.scratch(12, W, C), y=Each(y), H=H, W=W, C=C,
+    )  # fmt: skip
+
+
+def erase(
+    tape: Tape,
+    x: Place,
+    boxes: np.ndarray | Steps,
+    fill: np.ndarray | None,
+    limits: tuple[float, float],
+    key: np.ndarray | Steps | int,
+    y: Place,
+) -> None:
+    """`boxes` are int64, `fill` (C,) float64; `key`, as for `dropout`, is used where that is None."""
+    _, H, W, C = x.shape
+    tape.add(
+        augment.erase, len(x), x=Each(x), boxes=Each(boxes), fill=0 if fill is None else fill, key=key, y=Each(y),
+        first=Times(H * W * C), H=H, W=W, C=C, least=float(limits[0]), most=float(limits[1]),
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ Key: TypeAlias = tuple[int, int, int]  # what randomness is a function of: (seed
 class Ops:
     name = "reference"
     xp: ModuleType = np
+    precision = "fast"  # see minicnn.set_precision
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
         return self  # a device, not data: copies of a layer share it
@@ -350,16 +351,24 @@ class Ops:
     # ------------------------------------------------------------------ geometry
 
     def affine(
-        self, x: Array, matrices: Array, fill_mode: str = "constant", fill_value: float = 0.0
+        self,
+        x: Array,
+        matrices: Array,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        field: Array | None = None,
     ) -> tuple[Array, Saved]:
-        """y[n,i,j] is x[n] at the point matrices[n] · (i, j, 1), bilinear between the four pixels around it.
+        """y[n,i,j] is x[n] at the point matrices[n] · (i, j, 1) + field[n,:,i,j], bilinear between the four pixels around.
 
-        matrices (N, 2, 3). Outside the image lie fill_value ("constant"), its last pixels ("nearest"), its mirror image
-        ("reflect": d c b a | a b c d | d c b a) or its repetition ("wrap").
+        matrices (N, 2, 3)   field (N, 2, H, W), in pixels down and to the right. Outside the image lie fill_value
+        ("constant"), its last pixels ("nearest"), its mirror image ("reflect": d c b a | a b c d | d c b a) or its
+        repetition ("wrap").
         """
         N, H, W, C = x.shape
         grid = self.xp.stack([*self.xp.indices((H, W)).reshape(2, -1), self.xp.ones(H * W)])  # (3, H*W): i, j, 1
         points = matrices @ grid  # (N, 2, H*W)
+        if field is not None:
+            points += field.reshape(N, 2, H * W)
         corner = self.xp.floor(points)
         share = points - corner  # of the pixel below, and to the right
         sample = self.xp.arange(N)[:, None]  # (N, 1)
@@ -383,6 +392,51 @@ class Ops:
             # y += weight * x[sample, row, column]
             self.xp.add.at(dx, (sample, row, column), weight[..., None].astype(dy.dtype) * dy.reshape(N, H * W, C))
         return dx
+
+    def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
+        """Random displacements: strength[n] · u, u uniform in [-1, 1), smoothed as by `blur` (Simard et al., 2003).
+
+        rows (H,)   columns (W,)   strength (N,)   field (N, 2, H, W). The numbers of an image begin at a multiple of 4.
+        """
+        N, H, W = len(strength), len(rows), len(columns)
+        drawn = self.random_bits(key, N * -(-2 * H * W // 4) * 4).reshape(N, -1)[:, : 2 * H * W]
+        u = (drawn.astype(rows.dtype) / 2**31 - 1).reshape(N, 2, H, W)
+        return (
+            self._by_distance(rows)
+            @ (strength.astype(rows.dtype)[:, None, None, None] * u)
+            @ self._by_distance(columns)
+        )
+
+    def blur(self, x: Array, rows: Array, columns: Array, chosen: Array) -> Array:
+        """y[n,i,j] = Σ_kl rows[|i-k|] · x[n,k,l] · columns[|j-l|] for images that are chosen, else x[n].
+
+        rows (H,), columns (W,): the weights of each distance; zeros lie outside. chosen (N,). The gradient is the same map
+        of dy.
+        """
+        y = self._by_distance(rows) @ self.xp.moveaxis(x, 3, 1) @ self._by_distance(columns)  # (N, C, H, W)
+        y = self.xp.moveaxis(y, 1, 3)
+        return self.xp.where(chosen[:, None, None, None], y, x).astype(x.dtype)
+
+    def _by_distance(self, weights: Array) -> Array:
+        """The matrix with the weight of each row's and column's distance."""
+        place = self.xp.arange(len(weights))
+        return weights[abs(place[:, None] - place)]
+
+    def erase(
+        self, x: Array, boxes: Array, fill: Sequence[float] | None, limits: tuple[float, float], key: Key
+    ) -> Array:
+        """x, but `fill`, a number per channel, in box n of image n: rows and columns [from, to), boxes (N, 4).
+
+        Where `fill` is None, normal numbers times the upper limit, each a function of its index. All are kept within
+        the limits. The gradient is that of x with zeros in the boxes.
+        """
+        N, H, W, C = x.shape
+        row, column = self.xp.arange(H)[None, :, None], self.xp.arange(W)[None, None, :]
+        top, bottom, left, right = boxes.T[:, :, None, None]
+        inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)  # (N, H, W)
+        noise = self.gaussian_noise(self.xp.zeros_like(x), limits[1], key) if fill is None else None
+        new = self.xp.clip(self.xp.asarray(fill, x.dtype) if noise is None else noise, *limits)
+        return self.xp.where(inside[..., None], new, x).astype(x.dtype)
 
     def _fill(self, index: Array, length: int, mode: str) -> tuple[Array, Array]:
         """(the pixel that stands for each index, whether it counts)."""

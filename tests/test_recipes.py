@@ -1,0 +1,126 @@
+"""Recipes: what they build, how their networks vote, and that a training that was cut goes on to the same result."""
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import Dense, Flatten, RandomTranslation, recipes
+from minicnn.recipes import RECIPES, Recipe
+
+IMAGES, LABELS = minicnn.data.synthetic_digits(60)
+
+
+def small():
+    return [RandomTranslation(0.1, 0.1), Flatten(), Dense(8, activation="relu"), Dense(10, activation="softmax")]
+
+
+def smaller():
+    return [Flatten(), Dense(10, activation="softmax")]
+
+
+TWO = Recipe((small, smaller), epochs=3, batch_size=16, peak=1e-2, shifts=True)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_network_of_a_recipe_gives_probabilities(name):
+    recipe = recipes.get(name)
+    for member in range(len(recipe.networks)):
+        p = recipe.model(samples=600, member=member).predict(IMAGES[:2])
+        assert p.shape == (2, 10) and p.min() >= 0
+        np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(ValueError, match=r"unknown recipe 'quick'; expected one of fast, default"):
+        recipes.get("quick")
+
+
+def test_networks_vote_by_the_mean_of_probabilities_over_networks_and_places():
+    models = [TWO.model(600, member=member) for member in (0, 1)]
+    expected = np.zeros((60, 10))
+    for down, right in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+        moved = np.zeros_like(IMAGES)
+        for i in range(28):
+            for j in range(28):
+                if 0 <= i - down < 28 and 0 <= j - right < 28:
+                    moved[:, i, j] = IMAGES[:, i - down, j - right]
+        for model in models:
+            expected += model.predict(moved) / 10
+    np.testing.assert_allclose(TWO.predict(models, IMAGES), expected, atol=1e-6)
+
+
+def weights(trained):
+    return [weight for model in trained.models for weight in model.get_weights()]
+
+
+def test_members_differ_and_a_seed_repeats():
+    recipe = Recipe((smaller, smaller), epochs=1, batch_size=16, peak=1e-2)
+    a, b, c = (recipes.train(recipe, IMAGES, LABELS, seed=seed, verbose=0) for seed in (3, 3, 4))
+    assert all(map(np.array_equal, weights(a), weights(b)))
+    assert not np.array_equal(weights(a)[0], weights(a)[2])
+    assert not np.array_equal(weights(a)[0], weights(c)[0])
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 5, 6])
+def test_a_training_that_was_cut_goes_on_to_the_same_bits(tmp_path, monkeypatch, cut):
+    whole = recipes.train(TWO, IMAGES, LABELS, verbose=0)
+    epochs = []
+    save = recipes.Kept.on_epoch_end
+
+    def dies(self, epoch, logs=None):
+        save(self, epoch, logs)
+        epochs.append(epoch)
+        if len(epochs) == cut:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes.Kept, "on_epoch_end", dies)
+    with pytest.raises(KeyboardInterrupt):
+        recipes.train(TWO, IMAGES, LABELS, folder=tmp_path, verbose=0)
+    again = recipes.train(TWO, IMAGES, LABELS, folder=tmp_path, verbose=0)
+    assert len(epochs) == 6  # none was trained twice
+    assert all(map(np.array_equal, weights(whole), weights(again)))
+    np.testing.assert_array_equal(whole.predict(IMAGES), again.predict(IMAGES))
+
+    trained = recipes.train(TWO, IMAGES, LABELS, folder=tmp_path, verbose=0)
+    assert len(epochs) == 6
+    for histories in zip(trained.histories, again.histories, whole.histories, strict=True):
+        assert histories[0].history == histories[1].history == histories[2].history
+        assert [history.epoch for history in histories] == [[0, 1, 2]] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"network-0{n}.{end}" for n in (1, 2) for end in ("json", "safetensors")
+    ]
+
+
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        ({"seed": 1}, "expected the seed of this training, 1, got 0"),
+        ({"epochs": 2}, "expected the epochs of this training, 2, got 1"),
+        ({"batch_size": 8}, "expected the batch_size of this training, 8, got 16"),
+        ({"images": IMAGES[::-1]}, "expected the images"),
+        ({"labels": LABELS[::-1].copy()}, "expected the labels"),
+        ({"recipe": Recipe((small,), epochs=1, batch_size=16, peak=2e-2)}, "expected the network"),
+        ({"recipe": Recipe((smaller,), epochs=1, batch_size=16, peak=1e-2)}, "expected the network"),
+    ],
+)
+def test_networks_of_another_training_are_refused(tmp_path, change, part):
+    given = {"recipe": Recipe((small,), epochs=1, batch_size=16, peak=1e-2), "images": IMAGES, "labels": LABELS}
+    options = {"folder": tmp_path, "verbose": 0, "epochs": 1}
+    recipes.train(**given, **options)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(minicnn.data.DataError, match=part):
+        recipes.train(**given | options | change)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"settings": {}}', b"\xff\xfe"])
+def test_a_damaged_record(tmp_path, content):
+    (tmp_path / "network-01.json").write_bytes(content)
+    with pytest.raises(minicnn.data.DataError, match=r"network-01\.json: expected"):
+        recipes.train(TWO, IMAGES, LABELS, folder=tmp_path, verbose=0)
+
+
+def test_names_of_layers_begin_anew_with_every_network():
+    for _ in range(2):
+        names = [layer.name for layer in recipes.get("default").model(600).layers]
+        assert "conv2d" in names and "dense_1" in names and "dense_2" not in names
