@@ -432,6 +432,24 @@ class Erase(Node):
         return dx
 
 
+class Noisy(Node):
+    def before_step(self, number: int) -> None:
+        self.levels[number], key = self.layer.levels(len(self.levels[0]))  # type: ignore[attr-defined]
+        self.keys[number] = instructions.key_array(key)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.levels, self.keys, y = (
+            np.zeros((STEPS, len(x))),
+            np.zeros((STEPS, 3), np.uint64),
+            self.tape.buffer(x.shape),
+        )
+        instructions.random_noise(self.tape, x, Steps(self.levels), Steps(self.keys), y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return dy
+
+
 class Normalize(Node):
     """Batch normalisation with the statistics of the batch."""
 
@@ -512,6 +530,7 @@ TRAINING: dict[type[Layer], type[Node]] = {
     all_layers.SpatialDropout2D: DropChannels,
     all_layers.GaussianNoise: Disturb,
     all_layers.RandomErasing: Erase,
+    all_layers.RandomGaussianNoise: Noisy,
     all_layers.RandomGaussianBlur: Blur,
     all_layers.BatchNormalization: Normalize,
 }
@@ -520,6 +539,7 @@ ASKING: dict[type[Layer], type[Node]] = {
     all_layers.SpatialDropout2D: Same,
     all_layers.GaussianNoise: Same,
     all_layers.RandomErasing: Same,
+    all_layers.RandomGaussianNoise: Same,
     all_layers.RandomGaussianBlur: Same,
     all_layers.BatchNormalization: NormalizeFixed,
 }

@@ -45,6 +45,7 @@ FAMILIES: dict[str, tuple[Any, type]] = {
 OURS = {
     "OneCycle": "minicnn.optimizers.schedules",
     "RandomAffine": "minicnn.layers",
+    "RandomGaussianNoise": "minicnn.layers",
 }  # classes that Keras does not have
 # settings that only one of the two has, with the value at which they do nothing
 LACKING_IN_KERAS = {

@@ -23,13 +23,13 @@ from .layers import (
     Dense,
     Dropout,
     Flatten,
-    GaussianNoise,
     Input,
     Layer,
     MaxPooling2D,
     RandomAffine,
     RandomErasing,
     RandomGaussianBlur,
+    RandomGaussianNoise,
     ReLU,
     Rescaling,
 )
@@ -153,7 +153,8 @@ def _robust() -> list[Layer]:
         RandomErasing((0.3, 0.3), (0.02, 0.16), 0.0, value_range=(0, 1)),  # black
         RandomErasing((0.3, 0.3), (0.02, 0.16), value_range=(0, 1)),  # noise
         RandomGaussianBlur((0.5, 0.5), 5, (0.3, 1.0), value_range=(0, 1)),
-        GaussianNoise(0.1),
+        RandomGaussianNoise((0.5, 0.5), 0.3),
+        ReLU(max_value=1.0),  # what is brighter than white is white
         *convolution(32, 5),
         MaxPooling2D(),
         *convolution(64, 3),

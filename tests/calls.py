@@ -207,6 +207,7 @@ CALLS = {
     **{f"affine with a field, {C} channels": _affine_with_field(C) for C in (1, 2)},
     "random_field": lambda ops, new: [ops.random_field(new(9), new(7), new(18), KEY)],
     "blur": lambda ops, new: [ops.blur(new(18, 6, 7, 3), new(6), new(7), _chosen(ops))],
+    "random_noise": lambda ops, new: [ops.random_noise(new(18, 5, 4, 3), ops.array(np.arange(18) % 3 / 2), KEY)],
     "erase": lambda ops, new: [ops.erase(new(18, 5, 4, 3), _boxes(ops), (0.2, -3.0, 0.5), (-1.0, 1.0), KEY)],
     "erase to noise": lambda ops, new: [ops.erase(new(18, 5, 4, 3), _boxes(ops), None, (0.1, 1.0), KEY)],
     "arrays": lambda ops, new: [ops.array(new(2, 3)), ops.numpy(new(2, 3)), ops.zeros((2, 3), "float32")],

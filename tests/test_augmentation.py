@@ -341,6 +341,27 @@ def test_random_erasing_hides_and_lets_no_gradient_through(device_layer):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_of_a_level_per_image(ops, random, dtype):
+    x = random.standard_normal((5, 3, 7, 3)).astype(dtype)
+    levels = np.array([0.5, 0.0, 2.0, 1e-3, 0.0])
+    y = ops.numpy(ops.random_noise(ops.array(x), ops.array(levels), (1, 2, 3)))
+    for n, level in enumerate(levels):
+        whole = ops.numpy(ops.gaussian_noise(ops.array(x), float(level), (1, 2, 3)))
+        assert_close(y[n], whole[n])
+    np.testing.assert_array_equal(y[levels == 0], x[levels == 0])
+    assert y.dtype == dtype
+
+
+def test_levels_of_random_noise():
+    layer = layers.RandomGaussianNoise(factor=(0.6, 0.6), stddev=(0.1, 0.4), seed=2)
+    layer.build((None, 2, 2, 1))
+    levels, _ = layer.levels(4000)
+    noisy = levels[levels > 0]
+    assert abs(len(noisy) / 4000 - 0.6) < 0.03
+    assert 0.1 <= noisy.min() < 0.102 and 0.398 < noisy.max() <= 0.4 and abs(noisy.mean() - 0.25) < 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(3, 4, 5, 2), (2, 1, 1, 1), (2, 3, 33, 1)])
 def test_blur_number_by_number(ops, random, dtype, shape):
     x = random.standard_normal(shape).astype(dtype)
@@ -384,6 +405,7 @@ EVERY = {
     ),
     "erasing": lambda **o: layers.RandomErasing(value_range=(-1, 1), seed=5, **o),
     "erasing, filled": lambda **o: layers.RandomErasing((0.8, 1.0), 0.5, 0.3, (0, 1), seed=5, **o),
+    "noise": lambda **o: layers.RandomGaussianNoise((0.5, 0.7), (0.1, 0.5), seed=5, **o),
     "blur": lambda **o: layers.RandomGaussianBlur((0.7, 0.9), (3, 5), (0.5, 1.0), seed=5, **o),
 }
 
@@ -493,6 +515,10 @@ def test_settings_that_are_changed_between_two_steps_count():
             "layer e: scale must be a number from 0 to 1 .*, not -1",
         ),
         (lambda: layers.RandomElasticTransform(sigma=0, name="e"), "layer e: sigma must be a positive number, not 0"),
+        (
+            lambda: layers.RandomGaussianNoise(stddev=-1, name="n"),
+            "layer n: stddev must be a number from 0 on .*, not -1",
+        ),
         (lambda: layers.RandomErasing(scale=(0.5, 0.2), name="e"), r"layer e: scale must be .*, not \(0.5, 0.2\)"),
         (
             lambda: layers.RandomErasing(value_range=(1, 0), name="e"),

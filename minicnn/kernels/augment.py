@@ -292,6 +292,17 @@ add_noise = inlined(gaussian_noise.function)
 
 
 @kernel("y")
+def random_noise(zero, count, x, levels, key, y, first, each):
+    """y = x + levels[n] · z for images of `each` numbers; levels (·,) are float64; z, `first` and `key` as in `gaussian_noise`."""
+    size = size_of(zero) * each
+    for n in range(count):
+        if number_at(levels + 8 * n, 0.0) == 0:
+            copy(x + n * size, y + n * size, size)
+        else:
+            add_noise(zero, 1, x + n * size, y + n * size, first + n * each, each, key, int_at(levels + 8 * n))
+
+
+@kernel("y")
 def erase(zero, count, x, boxes, fill, key, y, first, H, W, C, least, most):
     """y = x, but in rows and columns [from, to) of boxes (·, 4), int64, other numbers, kept within `least` and `most`.
 

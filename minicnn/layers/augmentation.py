@@ -538,3 +538,52 @@ class RandomGaussianBlur(_Augmentation):
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("factor", "kernel_size", "sigma", "value_range")}
         return super().get_config() | own
+
+
+class RandomGaussianNoise(_Augmentation):
+    """Adds normal noise to images: its standard deviation is drawn for each, so that some stay nearly clean.
+
+    `factor` is the probability of any, drawn for every image from a pair (lower, upper), or from 0 to a number.
+    `stddev` is a pair (lower, upper), or from 0 to a number, in the units of x. `GaussianNoise` adds as much to all.
+
+    x, y (N, H, W, C). ValueError for a factor that is not within [0, 1], and for a negative stddev.
+    """
+
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        stddev: Factor = 0.1,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        self.factor, self.stddev = factor, stddev
+        self.limits()
+
+    def limits(self) -> list[Limits]:
+        spread = (0.0, self.stddev) if isinstance(self.stddev, int | float) else tuple(self.stddev)
+        if len(spread) != 2 or not 0 <= spread[0] <= spread[1]:
+            raise ValueError(
+                f"layer {self.name}: stddev must be a number from 0 on or a pair (lower, upper), not {self.stddev!r}"
+            )
+        return [shares(self.factor, f"layer {self.name}: factor"), (0.0, 1.0), (float(spread[0]), float(spread[1]))]
+
+    def levels(self, samples: int) -> tuple[Array, Key]:
+        """The standard deviation of each image, 0 where there is no noise, (samples,), and the key of the noise."""
+        key = self.next_key()
+        probability, chance, spread = self.uniform(key, samples, self.limits())
+        return spread * (chance < probability), (key[0], key[1], 1)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        if not training:
+            return x
+        x = self.check_input(x)
+        levels, key = self.levels(len(x))
+        return self.ops.random_noise(x, levels, key)
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {name: getattr(self, name) for name in ("factor", "stddev")}

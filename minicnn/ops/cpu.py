@@ -395,6 +395,15 @@ class CpuOps(Ops):
         tape.run_once()
         return y
 
+    def random_noise(self, x: Array, levels: Array, key: Key) -> Array:
+        (x,) = self.alike(x)
+        levels, y = np.ascontiguousarray(levels, np.float64), self.empty(x.shape, x.dtype)
+        expect("random_noise levels", levels, (len(x),))
+        tape = self.tape(x.dtype)
+        instructions.random_noise(tape, x, levels, instructions.key_array(key), y)
+        tape.run_once()
+        return y
+
     # ------------------------------------------------------------------ batch normalisation
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:

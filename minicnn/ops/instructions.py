@@ -157,6 +157,14 @@ def erase(
     )  # fmt: skip
 
 
+def random_noise(tape: Tape, x: Place, levels: np.ndarray | Steps, key: np.ndarray | Steps, y: Place) -> None:
+    """`levels` are float64."""
+    numbers = each(x)
+    tape.add(
+        augment.random_noise, len(x), x=Each(x), levels=Each(levels), key=key, y=Each(y), first=Times(numbers), each=numbers
+    )  # fmt: skip
+
+
 def copy(tape: Tape, x: Place, y: Place | Steps) -> None:
     size = each(x) * x.dtype.itemsize
     tape.add(

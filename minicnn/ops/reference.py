@@ -438,6 +438,11 @@ class Ops:
         new = self.xp.clip(self.xp.asarray(fill, x.dtype) if noise is None else noise, *limits)
         return self.xp.where(inside[..., None], new, x).astype(x.dtype)
 
+    def random_noise(self, x: Array, levels: Array, key: Key) -> Array:
+        """x + levels[n] · z for image n, z as in `gaussian_noise`; levels (N,)."""
+        z = self.gaussian_noise(self.xp.zeros_like(x), 1.0, key)
+        return (x + levels.reshape(-1, *[1] * (x.ndim - 1)) * z).astype(x.dtype)
+
     def _fill(self, index: Array, length: int, mode: str) -> tuple[Array, Array]:
         """(the pixel that stands for each index, whether it counts)."""
         inside = (index >= 0) & (index < length)
