@@ -10,6 +10,8 @@ begins when the one before it is done. All of this follows from what each kernel
 """
 
 import math
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +22,7 @@ import numpy as np
 from .kernels import walk
 from .kernels.jit import Kernel
 from .memory import ALIGNMENT, POOL, aligned
-from .threads import forks, get_threads, hand_over
+from .threads import boxes, forks, get_threads, hand_over, spinning
 
 GROUPS = 16  # parts of a batch: as many workers can share it, and so many partial gradients are added up
 
@@ -349,6 +351,25 @@ def _room(size: int) -> int:
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + ALIGNMENT
 
 
+class Words:
+    """So many int64 that a helper may still look at when the run is over and their owner gone.
+
+    So they go to another owner, who goes on counting his runs from `number`, and never back to the system.
+    """
+
+    free: defaultdict[int, list[tuple[np.ndarray, int]]] = defaultdict(list)
+
+    def __init__(self, words: int) -> None:
+        self.size = 1 << (words - 1).bit_length()
+        try:
+            self.array, self.number = self.free[self.size].pop()
+        except IndexError:
+            self.array, self.number = aligned(8 * self.size).view(np.int64), 0
+
+    def __del__(self) -> None:
+        self.free[self.size].append((self.array, self.number))
+
+
 class Program:
     """Phases without Python between them, as the arrays that `walk` reads, and the memory of each worker."""
 
@@ -368,22 +389,25 @@ class Program:
                 cuts += strand.cuts
         self.phases = len(phases)
         self.most_tasks = max((tasks for _, tasks in table), default=0)
-        self.state = aligned(8 * 2 * walk.LINE).view(np.int64)
+        self.words = Words(4 * walk.LINE + 2 * len(table))
+        self.state, self.head = np.split(self.words.array, [2 * walk.LINE])
+        self.head[2 * walk.LINE : 2 * walk.LINE + 2 * len(table)] = np.array(table, np.int64).reshape(-1)
         self.forks = forks()
         self._end()
         self.times = np.zeros(len(phases) + 1, np.int64)
-        self.tables = [np.array(rows, np.int64) for rows in (table, strands, cuts, instructions)]
-        addresses = [array.ctypes.data for array in (self.state, self.times, *self.tables)]
-        self.head = np.zeros(walk.HEAD, np.int64)
-        names = (walk.STATE, walk.TIMES, walk.PHASE_TABLE, walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS)
-        for name, address in zip(names, addresses, strict=True):
-            self.head[name] = address
-        self.head[walk.PHASES], self.head[walk.STEPS] = self.phases, 1
+        self.tables = [np.array(rows, np.int64) for rows in (strands, cuts, instructions)]
         self.address = int(self.head.ctypes.data)
-        self.walker = walk.walker(tape.dtype)
-        self.number = 0
-        self.workers: list[tuple[np.ndarray, np.ndarray]] = []
-        self.arguments: list[int] = []  # addresses of those of each worker
+        addresses = {
+            walk.STATE: self.state.ctypes.data, walk.TIMES: self.times.ctypes.data, walk.PHASES: self.phases,
+            walk.PHASE_TABLE: self.address + 16 * walk.LINE, walk.WALK: walk.walker(tape.dtype).address,
+        }  # fmt: skip
+        addresses |= zip(
+            (walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS), (t.ctypes.data for t in self.tables), strict=True
+        )
+        for name, address in addresses.items():
+            self.head[name] = address
+        self.walk, self.lead = walk.walker(tape.dtype).call, walk.entry(walk.lead).call
+        self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
         self.measured = False
         self.trials: dict[int, list[int]] = {}  # cycles of runs by one worker and by all
@@ -403,8 +427,14 @@ class Program:
                 own[buffer.address : buffer.address + buffer.size] = 0
         rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
         self.workers.append((own, np.array(rows, np.int64)))
-        self.arguments.append(int(self.workers[-1][1].ctypes.data))
         self.spent.append(np.zeros(len(self.listed), np.int64))
+        self.list_workers()
+
+    def list_workers(self) -> None:
+        """Has the head say where the arguments of each worker are, and its cycles, if these are `measured`."""
+        pairs = zip(self.workers, self.spent, strict=True)
+        self.addresses = np.array([(w[1].ctypes.data, s.ctypes.data * self.measured) for w, s in pairs], np.int64)
+        self.head[walk.WORKERS] = self.addresses.ctypes.data
 
     def _fields(self, instruction: Instruction, own: int) -> list[int]:
         rows = [_arity(instruction)]
@@ -459,41 +489,50 @@ class Program:
             self.forks = forks()
             self._end()  # of a run that the parent process was in
         if not self.over:
-            self._walk(0, self.number)  # a run that an interrupt of the caller left to the helpers
-        self.number = self.number % 0x7FFFFF + 1
-        workers = self._workers()
-        while len(self.arguments) < workers:
+            self._lead(0)  # a run that an interrupt of the caller left to the helpers
+        self.words.number = number = self.words.number % 0x7FFFFF + 1
+        helpers, called = self._helpers()
+        while len(self.workers) <= helpers:
             self.add_worker()
-        number = self.number
         self.head[walk.STEPS] = steps
         self.state[0] = walk.begin(number)
         try:
-            for worker in range(1, workers):
-                hand_over(partial(self._walk, worker, number))
+            for worker in range(helpers, helpers - called, -1):
+                hand_over(partial(self._help, worker, number))
         finally:
-            self._walk(0, number)
-        if len(self.trials.get(workers, ())) < TRIALS:
-            self.trials.setdefault(workers, []).append(int(self.times[-1] - self.times[0]))
+            posted = self._lead(helpers - called)
+        if helpers:
+            self._judge(helpers, posted)
 
     @property
     def over(self) -> bool:
         return walk.is_over(int(self.state[0]))
 
-    def _workers(self) -> int:
-        """How many workers: all that find a task, or one, where handing work to others has taken longer than doing it."""
-        most = min(get_threads(), self.most_tasks)
-        together, alone = self.trials.get(most, []), self.trials.get(1, [])
-        if most == 1 or len(together) < TRIALS or min(together) > SHORT:
-            return most
-        return 1 if len(alone) < TRIALS or min(alone) < min(together) else most
+    def _helpers(self) -> tuple[int, int]:
+        """How many helpers a run gets, and how many of them are called, because too few spin.
 
-    def _walk(self, worker: int, number: int) -> None:
-        spent = self.spent[worker].ctypes.data if self.measured else 0
-        self.walker(0.0, self.address, self.arguments[worker], number, spent)
+        A long run gets all that find a task. A short one gets none if it has been quicker without, and none is called for
+        it unless runs follow each other so soon that the next will find it spinning.
+        """
+        helpers = min(get_threads(), self.most_tasks) - 1
+        if helpers == 0 or self.alone == helpers:
+            return 0, 0
+        if self.fastest < SHORT and time.perf_counter() - self.ended > SOON:
+            return helpers, 0
+        return helpers, max(0, helpers - spinning())
+
+    def _lead(self, helpers: int) -> int:
+        first, last = boxes()
+        return self.lead(self.address, self.words.number, first, last, helpers)
+
+    def _help(self, worker: int, number: int) -> None:
+        arguments, spent = (int(address) for address in self.addresses[worker])
+        self.walk(self.address, arguments, number, spent)
 
 
-TRIALS = 3  # runs from which is judged whether helpers help
+TRIALS = 8  # runs from which is judged whether helpers help
 SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is always shared
+SOON = 2e-4  # seconds between runs within which helpers are kept awake
 
 
 def _arity(instruction: Instruction) -> int:

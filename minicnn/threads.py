@@ -1,14 +1,26 @@
 """The threads that tapes run on: the caller's, and helpers beside it.
 
-Kernels hold no interpreter lock, so plain Python threads keep all cores busy.
+Kernels hold no interpreter lock, so plain Python threads keep all cores busy. A helper waits for jobs in a queue; after
+each it spins for a tenth of a millisecond, as many helpers as there are cores for, so that a run that follows soon need
+not wake it (see `kernels/walk.py`). Then it sleeps.
 """
 
+import atexit
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
+import numpy as np
+
+from .kernels import walk
+from .memory import aligned
+
 Job = Callable[[], object]
+PATIENCE = 300_000  # cycles that a helper spins: about a tenth of a millisecond
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SPINNERS = min(CORES - 1, 64)
 
 
 class _Helpers:
@@ -16,8 +28,14 @@ class _Helpers:
 
     def __init__(self) -> None:
         self.forks = -1
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = CORES
+        self.words = aligned(8 * walk.LINE * (1 + SPINNERS)).view(np.int64).reshape(-1, walk.LINE)
+        self.patience, self.boxes = self.words[0], self.words[1:]
+        self.ready = self.boxes[:, 0]
+        self.patience[0] = PATIENCE
+        self.first, self.last = self.boxes.ctypes.data, self.boxes.ctypes.data + self.boxes.nbytes
         self.forget()
+        atexit.register(self.rest)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.forget)
 
@@ -26,22 +44,37 @@ class _Helpers:
         self.jobs: SimpleQueue[Job] = SimpleQueue()
         self.running = 0
         self.lock = threading.Lock()
+        self.ready[:] = walk.ASLEEP
 
     def hand_over(self, job: Job) -> None:
         if self.running < self.threads - 1:
             with self.lock:
                 while self.running < self.threads - 1:
+                    box = self.first + 8 * walk.LINE * self.running if self.running < SPINNERS else 0
+                    attend = walk.entry(walk.attend).call
+                    thread = threading.Thread(
+                        target=self.serve, args=(self.jobs, attend, box), name="minicnn", daemon=True
+                    )
                     try:
-                        threading.Thread(target=self.serve, args=(self.jobs,), name="minicnn", daemon=True).start()
+                        thread.start()
                     except RuntimeError:  # the system has no more; the caller does all
                         return
                     self.running += 1
         self.jobs.put(job)
 
-    @staticmethod
-    def serve(jobs: SimpleQueue[Job]) -> None:
+    def serve(self, jobs: SimpleQueue[Job], attend: Callable[..., int], box: int) -> None:
+        patience = self.patience.ctypes.data
         while True:
             jobs.get()()
+            if box:
+                attend(box, patience)
+
+    def rest(self) -> None:
+        """At the end of the program: nobody spins while what it looks at is taken down."""
+        self.patience[0] = 0
+        until = time.perf_counter() + 1
+        while self.ready.any() and time.perf_counter() < until:
+            time.sleep(1e-5)
 
 
 _helpers = _Helpers()
@@ -61,6 +94,16 @@ def get_threads() -> int:
 def hand_over(job: Job) -> None:
     """Has a helper call `job` when one is free. Nobody waits for it, and nothing may depend on it."""
     _helpers.hand_over(job)
+
+
+def boxes() -> tuple[int, int]:
+    """Addresses of the first box of a helper, and of what comes behind the last."""
+    return _helpers.first, _helpers.last
+
+
+def spinning() -> int:
+    """How many helpers wait at their boxes."""
+    return _helpers.ready.tolist().count(walk.READY)
 
 
 def forks() -> int:

@@ -9,6 +9,8 @@ import os
 import hypothesis
 import numpy as np
 import pytest
+from cuda_device import OnDevice
+from cuda_emulator import COMPILER, MISSING, emulated_ops
 from hypothesis import strategies as st
 
 import minicnn
@@ -24,20 +26,47 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minicnn")
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
-DEVICES = ["reference", "cpu", pytest.param("gpu", marks=pytest.mark.gpu)]
+DEVICES = ["reference", "cpu", "emulated", pytest.param("gpu", marks=pytest.mark.gpu)]
 DTYPES = ["float32", "float64"]
 LAYOUTS = ["contiguous", "transposed", "sliced", "reversed"]
+
+
+def on(request):
+    """The operations of the device that a fixture asks for; those of the GPU, on one or on its emulator, in full precision."""
+    if request.param == "emulated":
+        return request.getfixturevalue("emulated")
+    try:
+        found = minicnn.get_ops(request.param)
+    except RuntimeError as error:
+        if request.param != "gpu":
+            raise
+        pytest.skip(str(error))
+    if request.param == "gpu":
+        found.precision = "exact"
+    return found
 
 
 @pytest.fixture(scope="session", params=DEVICES)
 def ops(request):
     """The operations of every device in turn."""
-    try:
-        return minicnn.get_ops(request.param)
-    except RuntimeError as error:
-        if request.param != "gpu":
-            raise
-        pytest.skip(str(error))
+    return on(request)
+
+
+@pytest.fixture(scope="session", params=DEVICES[2:])
+def gpu(request):
+    """The operations of the GPU for NumPy arrays, on its emulator and on one; `gpu.ops` are those for arrays of its own."""
+    return OnDevice(on(request))
+
+
+@pytest.fixture(scope="session")
+def emulated():
+    """The operations of the GPU without one: its kernels, compiled by g++. Models know them as the device "emulated"."""
+    if COMPILER is None:
+        pytest.skip(MISSING)
+    found = emulated_ops()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minicnn.models.get_ops", lambda name: found if name == "emulated" else minicnn.get_ops(name))
+        yield found
 
 
 @pytest.fixture(scope="session")

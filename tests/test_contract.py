@@ -4,7 +4,6 @@ No operation changes its inputs or the number type, and its bits do not depend o
 """
 
 import inspect
-import types
 
 import numpy as np
 import pytest
@@ -142,15 +141,6 @@ def test_softmax_cross_entropy_is_its_parts(ops):
     assert_close(ops.numpy(fused), ops.numpy(losses))
     parts = ops.softmax_backward(ops.cross_entropy_backward(dlosses, entropy), softmax)
     assert_close(ops.numpy(ops.softmax_cross_entropy_backward(dlosses, saved)), ops.numpy(parts))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_the_array_code_of_the_gpu_with_numpy_in_the_place_of_cupy(call, dtype):
-    gpu = object.__new__(GpuOps)
-    gpu.xp = types.SimpleNamespace(**vars(np), asnumpy=np.asarray)
-    for one, other in zip(call(gpu, normal(dtype)), call(REFERENCE, normal(dtype)), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_devices_by_name():

@@ -4,6 +4,12 @@ A program is a list of phases, gone through once per step; a phase is a list of 
 64-bit word says where all of them are: (run, phase counted over all steps, next task). A worker takes a task by an atomic
 exchange of that word; who finishes the last task of a phase opens the next. So no worker is ever needed: one that comes
 late, or not at all, is only missed, and a worker of an earlier run finds that the word has moved on, and leaves.
+
+To wake a thread takes longer than a small network. So a helper that has nothing more to do first looks at a box of its
+own for a while, and who leads the next run puts it there. A box says one of four things, and only who has changed it by
+an atomic exchange goes on: the helper from READY to ASLEEP, a leader from READY to WRITTEN, and then to POSTED. Nobody
+takes a run back, and nobody waits until a helper has left it: what it still looks at then, the state, the head and the
+table of phases, is memory that stays (`tape.Words`).
 """
 
 import ctypes
@@ -11,7 +17,9 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -19,7 +27,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from .jit import native, part
-from .simd import i64, int_at
+from .simd import call, i64, int_at
 
 FIELDS = 5  # of an argument: value, and what is added to it per group, per item, in a group's first block, and per step
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
@@ -135,7 +143,7 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, s
 
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
-STATE, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, HEAD = range(9)
+STATE, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, HEAD = range(11)
 
 
 @part
@@ -171,6 +179,7 @@ def number_of(table, place):
     return int_at(table + 8 * place)
 
 
+@part
 def walk(zero, program, arguments, run, spent):
     """Does tasks of a program until all steps are done.
 
@@ -205,13 +214,76 @@ def walk(zero, program, arguments, run, spent):
             pause(waited)
 
 
+class Entry(NamedTuple):
+    """A function of integers, which returns one: its address, and as a function of Python, without interpreter lock."""
+
+    address: int
+    call: Callable[..., int]
+
+
 @cache
-def walker(dtype: str) -> Callable[[float, int, int, int, int], None]:
-    """`walk` for a number type, as a function that Python calls; it needs no interpreter lock."""
-    number = {"float32": ctypes.c_float, "float64": ctypes.c_double}[dtype]
-    signature = types.void(getattr(types, dtype), *[types.intp] * 4)
-    prototype = ctypes.CFUNCTYPE(None, number, *[ctypes.c_int64] * 4)
-    return prototype(native(signature, walk, f"walk_{dtype}"))
+def entry(function: Callable[..., object]) -> Entry:
+    arguments = function.__code__.co_argcount
+    address = native(types.intp(*[types.intp] * arguments), function, f"walk_{function.__name__}")
+    return Entry(address, ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * arguments)(address))
+
+
+def walk_float32(program, arguments, run, spent):
+    walk(np.float32(0), program, arguments, run, spent)
+    return 0
+
+
+def walk_float64(program, arguments, run, spent):
+    walk(np.float64(0), program, arguments, run, spent)
+    return 0
+
+
+def walker(dtype: str) -> Entry:
+    """`walk` for a number type."""
+    return entry({"float32": walk_float32, "float64": walk_float64}[dtype])
+
+
+ASLEEP, READY, WRITTEN, POSTED = range(4)  # what the first word of a box says; then come the arguments of `walk`, and itself
+
+
+def attend(box, patience):
+    """A helper looks at its box, does what is posted, and goes when for so many cycles (at an address) nothing was."""
+    write(box, READY)
+    start, waited = clock(), 0
+    while True:
+        word = read(box)
+        if word == POSTED:
+            call(number_of(box, 5), number_of(box, 1), number_of(box, 2), number_of(box, 3), number_of(box, 4))
+            write(box, READY)
+            start, waited = clock(), 0
+        elif word == READY and clock() - start >= read(patience):
+            if exchange(box, READY, ASLEEP):
+                return 0
+        else:
+            waited += 1
+            pause(waited)
+
+
+def lead(program, run, boxes, last, helpers):
+    """Posts a run to so many helpers that are READY, if there are, and does it; returns how many it was posted to.
+
+    Of the workers the program has the addresses of their arguments, and of what `walk` calls `spent`.
+    """
+    function, workers = number_of(program, WALK), number_of(program, WORKERS)
+    posted = 0
+    for box in range(boxes, last, 8 * LINE):
+        if posted == helpers:
+            break
+        if read(box) == READY and exchange(box, READY, WRITTEN):
+            posted += 1
+            write(box + 8, program)
+            write(box + 16, number_of(workers, 2 * posted))
+            write(box + 24, run)
+            write(box + 32, number_of(workers, 2 * posted + 1))
+            write(box + 40, function)
+            write(box, POSTED)
+    call(function, program, number_of(workers, 0), run, number_of(workers, 1))
+    return posted
 
 
 def begin(run: int) -> int:
@@ -225,11 +297,11 @@ def is_over(word: int) -> bool:
 
 def cycles_per_second() -> float:
     """Of the cycle counter that programs are timed with, measured against the clock for a twentieth of a second."""
-    counter = ctypes.CFUNCTYPE(ctypes.c_int64)(native(types.intp(), _now, "now"))
+    counter = entry(now).call
     start, cycles = time.perf_counter(), counter()
     time.sleep(0.05)
     return (counter() - cycles) / (time.perf_counter() - start)
 
 
-def _now():
+def now():
     return clock()

@@ -24,14 +24,18 @@ def get_ops(device: str = "cpu") -> Ops:
 
 
 def set_precision(precision: str) -> None:
-    """How the CPU convolves in float32: "fast" takes Winograd's algorithm where that is quicker, "exact" never does.
+    """How float32 is convolved, "fast" or "exact".
 
-    Where K channels are added up, the results of "fast" differ from the definition by up to 3e-6 · √K of their largest
-    number (2e-5 for 32 channels), those of "exact" by up to 6e-6.
+    On the CPU "fast" takes Winograd's algorithm where that is quicker, "exact" never does. Where K channels are added up,
+    the results of "fast" differ from the definition by up to 3e-6 · √K of their largest number (2e-5 for 32 channels),
+    those of "exact" by up to 6e-6.
+
+    On a GPU "fast" multiplies on tensor cores, also in dense layers, with the factors rounded to TF32: a result differs
+    from the definition by up to 2⁻¹⁰ of the sum of its products' absolute values. "exact" rounds as float32 does.
     """
     if precision not in ("fast", "exact"):
         raise ValueError(f"precision must be 'fast' or 'exact', not {precision!r}")
-    get_ops("cpu").precision = precision  # type: ignore[attr-defined]
+    Ops.precision = get_ops("cpu").precision = precision
 
 
 __all__ = ["DEVICES", "Ops", "get_ops", "set_precision"]

@@ -1,0 +1,98 @@
+"""CUDA C++ for `ops/gpu.py`: the kernels in the .cu files beside this one, compiled by NVRTC when first launched.
+
+`Kernels.launch` is all that the operations know of this folder, so a stand-in can take its place: the tests compile the
+same sources for the CPU (tests/cuda_emulator.py).
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).parent
+FILES = sorted(path.stem for path in FOLDER.glob("*.cu"))
+SHARED = 48 * 1024  # bytes of shared memory a kernel may use without asking for more
+
+
+@cache
+def source(file: str) -> str:
+    """The text of `file`.cu, complete: its own key in a cache of binaries."""
+    return included(f'#include "{file}.cu"')
+
+
+def included(text: str) -> str:
+    """The text with what it includes from this folder in the place of its first `#include`."""
+
+    def read(text: str, name: str) -> str:
+        lines = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            include = re.fullmatch(r'#include "([\w.]+)"', line)
+            if include is None:
+                lines.append(line)
+            elif include[1] not in seen:
+                seen.add(include[1])
+                inner = read((FOLDER / include[1]).read_text(encoding="utf-8"), include[1])
+                lines += [f'#line 1 "{include[1]}"', inner, f'#line {number + 1} "{name}"']
+        return "\n".join(lines)
+
+    seen: set[str] = set()
+    return read(text, "source") + "\n"
+
+
+def options(dtype: Any, macros: dict[str, int]) -> tuple[str, ...]:
+    """Compiler options: REAL is the number type, and every macro is defined."""
+    real = {"float32": "float", "float64": "double"}[np.dtype(dtype).name]
+    return (f"-DREAL={real}", *(f"-D{name}={value}" for name, value in sorted(macros.items())))
+
+
+def by_value(arguments: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
+    """What a kernel receives: arrays as they are, None as a null pointer, an int as int, a float as REAL."""
+
+    def convert(argument: Any) -> Any:
+        if argument is None:
+            return np.uint64(0)
+        if isinstance(argument, np.generic):
+            return argument
+        if isinstance(argument, int):  # and bool
+            return np.int32(argument)
+        return np.dtype(dtype).type(argument) if isinstance(argument, float) else argument
+
+    return tuple(convert(argument) for argument in arguments)
+
+
+class Kernels:
+    """The kernels on the current device of CuPy."""
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy = cupy
+        self.processors: int = cupy.cuda.Device().attributes["MultiProcessorCount"]
+        self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
+
+    def launch(
+        self,
+        file: str,
+        name: str,
+        dtype: Any,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+        shared: int = 0,
+        **macros: int,
+    ) -> None:
+        """Starts kernel `name` of `file`.cu on the current stream, compiled for this number type and these macros.
+
+        Arguments are C-contiguous arrays (pointers to their first number), None (a null pointer), int (an int), float
+        (a REAL) or NumPy scalars (themselves); shared is the dynamic shared memory in bytes.
+        """
+        key = file, name, options(dtype, macros)
+        function = self.functions.get(key)
+        if function is None:
+            function = self.functions[key] = self._module(file, key[2]).get_function(name)
+        if shared > SHARED and function.max_dynamic_shared_size_bytes < shared:
+            function.max_dynamic_shared_size_bytes = shared
+        function(grid, block, by_value(arguments, dtype), shared_mem=shared)
+
+    def _module(self, file: str, options: tuple[str, ...]) -> Any:
+        return self.cupy.RawModule(code=source(file), options=("-std=c++17", *options), backend="nvrtc")

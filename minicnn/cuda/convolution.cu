@@ -1,0 +1,99 @@
+// Convolution as one product that never writes its columns: A is im2col of the image, gathered pixel by pixel on its way to
+// shared memory, B the kernel. The gradient of the input is the same sum with strides and taps turned round.
+//
+//   out[n, i, j, f] = Σ_abc image[n, (i·up + a·step + offset) / down, …, c] · kernel[a, b, c, f] + bias[f]
+//
+// over the taps where the division leaves nothing and the pixel is inside. Forward: up is the stride, step the dilation,
+// down 1. Backward: up 1, step minus the dilation, down the stride, and the kernel is what `swap_channels` makes of it.
+//
+// image (N, H, W, C)   kernel (KH, KW, C, F)   bias (F,) or null   out (N, OH, OW, F)
+//
+// Block (tile, phase, share) computes a tile of those outputs that have this phase (taps.cuh; without `down` there is but
+// one). Where gridDim.z > 1 it takes its share of the reduction, `depth` tiles, and out[share] is for `sum_parts`.
+#include "gemm.cuh"
+#include "taps.cuh"
+
+KERNEL __launch_bounds__(THREADS, BLOCKS)
+    conv2d(const real* image, const real* kernel, const real* bias, real* out, int relu, int N, int H, int W, int C,
+           int OH, int OW, int F, int KH, int KW, int up_y, int up_x, int step_y, int step_x, int offset_y,
+           int offset_x, int down_y, int down_x, int depth) {
+    DYNAMIC_SHARED(real, shared);
+    const int phase_y = blockIdx.y / down_x, phase_x = blockIdx.y % down_x;
+    const int rows = (OH - phase_y + down_y - 1) / down_y;  // of this phase
+    const int columns = (OW - phase_x + down_x - 1) / down_x;
+    const int pixels = N * rows * columns, column_tiles = (F + BN - 1) / BN;
+    const int first_row = blockIdx.x / column_tiles * BM, first_column = blockIdx.x % column_tiles * BN;
+    if (first_row >= pixels) return;  // phases have different numbers of pixels
+
+    const Taps taps_y = taps_of({KH, step_y, offset_y, down_y}, phase_y);
+    const Taps taps_x = taps_of({KW, step_x, offset_x, down_x}, phase_x);
+    const int K = taps_y.number * taps_x.number * C, tiles = (K + BK - 1) / BK;
+    const int first = blockIdx.z * depth, last = min(first + depth, tiles);
+    kernel += static_cast<long long>(taps_y.before * KW + taps_y.number * taps_x.before) * C * F;
+
+    // Of A this thread copies VEC_A channels of one tap for each of these pixels.
+    constexpr int A_CHUNKS = BK / VEC_A, A_ROWS = THREADS / A_CHUNKS, A_COPIES = BM / A_ROWS;
+    static_assert(THREADS % A_CHUNKS == 0 && BM % A_ROWS == 0, "the threads share the rows of A evenly");
+    const int a_row = threadIdx.x / A_CHUNKS, a_k = threadIdx.x % A_CHUNKS * VEC_A;
+    // What the first tap of position 0 sees, and how far the next tap is from there.
+    const int corner_y = (phase_y + taps_y.first * step_y + offset_y) / down_y;
+    const int corner_x = (phase_x + taps_x.first * step_x + offset_x) / down_x;
+    const int move_y = taps_y.stride * step_y / down_y, move_x = taps_x.stride * step_x / down_x;
+    int line[A_COPIES], y[A_COPIES], x[A_COPIES];
+#pragma unroll
+    for (int i = 0; i < A_COPIES; i++) {
+        const int pixel = first_row + a_row + i * A_ROWS, row = pixel / columns, n = row / rows;
+        line[i] = n * H;
+        y[i] = pixel < pixels ? (row - n * rows) * up_y + corner_y : -(1 << 30);  // outside for every tap
+        x[i] = (pixel - row * columns) * up_x + corner_x;
+    }
+    int k = first * BK + a_k, c = k % C;  // the next to be copied
+    int b = K ? k / C % taps_x.number : 0, a = K ? k / C / taps_x.number : 0;
+
+    // Of B, VEC_B filters for each of these rows.
+    constexpr int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_COPIES = (BK + B_ROWS - 1) / B_ROWS;
+    static_assert(THREADS % B_CHUNKS == 0, "the threads share the rows of B evenly");
+    const int b_row = threadIdx.x / B_CHUNKS, b_column = threadIdx.x % B_CHUNKS * VEC_B;
+    int b_k = first * BK;
+
+    auto load = [&](real* a_tile, real* b_tile) {
+        const int tap_y = a * move_y, tap_x = b * move_x;
+#pragma unroll
+        for (int i = 0; i < A_COPIES; i++) {
+            const int iy = y[i] + tap_y, ix = x[i] + tap_x;
+            const bool inside = k < K && iy >= 0 && ix >= 0 && iy < H && ix < W;
+            const real* from = image + (inside ? static_cast<long long>((line[i] + iy) * W + ix) * C + c : 0);
+            copy_async<VEC_A * sizeof(real)>(a_tile + (a_row + i * A_ROWS) * A_STRIDE<ROWS> + a_k, from, inside);
+        }
+        k += BK;
+        c += BK;
+        if (c >= C) {
+            b += c / C;
+            c %= C;
+            a += b / taps_x.number;
+            b %= taps_x.number;
+        }
+#pragma unroll
+        for (int i = 0; i < B_COPIES; i++) {
+            const int row = b_row + i * B_ROWS, column = first_column + b_column;
+            const bool inside = b_k + row < K && column < F;
+            const real* from = kernel + (inside ? static_cast<long long>(b_k + row) * F + column : 0);
+            if (BK % B_ROWS == 0 || row < BK)
+                copy_async<VEC_B * sizeof(real)>(b_tile + row * B_STRIDE + b_column, from, inside);
+        }
+        b_k += BK;
+    };
+
+    Sums sums = {};
+    reduce<ROWS>(first, last, shared, sums, load, [](const real*) {});
+    auto line_of = [&](int pixel) {
+        if (down_y == 1 && down_x == 1) return pixel;
+        const int row = pixel / columns, n = row / rows;
+        return (n * OH + (row - n * rows) * down_y + phase_y) * OW + (pixel - row * columns) * down_x + phase_x;
+    };
+    out += static_cast<long long>(blockIdx.z) * N * OH * OW * F;
+    store<ROWS>(sums, out, first_row, first_column, pixels, F, line_of, [&](real value, int column) {
+        if (bias) value += bias[column];
+        return relu && value < 0 ? real(0) : value;
+    });
+}

@@ -1,0 +1,81 @@
+// The gradients of a convolution's kernel and bias: A is im2col of the image, transposed, B the gradient of the output, and
+// the reduction runs over the pixels.
+//
+//   dkernel[a, b, c, f] = Σ_nij image[n, i·up + a·step + offset, …, c] · dout[n, i, j, f]      dbias[f] = Σ_nij dout[n, i, j, f]
+//
+// image (N, H, W, C)   dout (N, OH, OW, F), N·OH·OW = pixels   out: dkernel (KH, KW, C, F), then dbias (F,)
+//
+// Block z of gridDim.z > 1 takes its share of the reduction, `depth` tiles, and writes its sums to out[z] for `sum_parts`.
+#include "gemm.cuh"
+
+KERNEL __launch_bounds__(THREADS, BLOCKS)
+    conv2d_gradient(const real* image, const real* dout, real* out, int pixels, int H, int W, int C, int OH, int OW,
+                    int F, int KH, int KW, int up_y, int up_x, int step_y, int step_x, int offset_y, int offset_x,
+                    int depth) {
+    DYNAMIC_SHARED(real, shared);
+    const int K = KH * KW * C, tiles = (pixels + BK - 1) / BK, column_tiles = (F + BN - 1) / BN;
+    const int first_row = blockIdx.x / column_tiles * BM, first_column = blockIdx.x % column_tiles * BN;
+    const int first = blockIdx.z * depth, last = min(first + depth, tiles);
+
+    // Of A this thread copies VEC_A channels of one tap, at these pixels.
+    constexpr int A_CHUNKS = BM / VEC_A, A_ROWS = THREADS / A_CHUNKS, A_COPIES = BK / A_ROWS;
+    static_assert(THREADS % A_CHUNKS == 0 && BK % A_ROWS == 0, "the threads share the rows of A evenly");
+    const int a_row = threadIdx.x / A_CHUNKS, a_column = threadIdx.x % A_CHUNKS * VEC_A;
+    const int k = first_row + a_column, c = k % C;
+    const int tap_y = k / C / KW * step_y + offset_y, tap_x = k / C % KW * step_x + offset_x;
+    int n[A_COPIES], i[A_COPIES], j[A_COPIES];  // the next to be copied
+#pragma unroll
+    for (int l = 0; l < A_COPIES; l++) {
+        const int pixel = first * BK + a_row + l * A_ROWS, row = pixel / OW;
+        n[l] = row / OH;
+        i[l] = row - n[l] * OH;
+        j[l] = pixel - row * OW;
+    }
+
+    // Of B, VEC_B filters for each of these rows.
+    constexpr int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_COPIES = (BK + B_ROWS - 1) / B_ROWS;
+    static_assert(THREADS % B_CHUNKS == 0 && THREADS >= BN, "the threads share the rows of B evenly");
+    const int b_row = threadIdx.x / B_CHUNKS, b_column = threadIdx.x % B_CHUNKS * VEC_B;
+    int pixel = first * BK;
+
+    auto load = [&](real* a_tile, real* b_tile) {
+#pragma unroll
+        for (int l = 0; l < A_COPIES; l++) {
+            const int y = i[l] * up_y + tap_y, x = j[l] * up_x + tap_x, row = a_row + l * A_ROWS;
+            const bool inside = k < K && pixel + row < pixels && y >= 0 && x >= 0 && y < H && x < W;
+            const real* from = image + (inside ? static_cast<long long>((n[l] * H + y) * W + x) * C + c : 0);
+            copy_async<VEC_A * sizeof(real)>(a_tile + row * A_STRIDE<COLUMNS> + a_column, from, inside);
+            j[l] += BK;
+            if (j[l] >= OW) {
+                i[l] += j[l] / OW;
+                j[l] %= OW;
+                n[l] += i[l] / OH;
+                i[l] %= OH;
+            }
+        }
+#pragma unroll
+        for (int l = 0; l < B_COPIES; l++) {
+            const int row = b_row + l * B_ROWS, column = first_column + b_column;
+            const bool inside = pixel + row < pixels && column < F;
+            const real* from = dout + (inside ? static_cast<long long>(pixel + row) * F + column : 0);
+            if (BK % B_ROWS == 0 || row < BK)
+                copy_async<VEC_B * sizeof(real)>(b_tile + row * B_STRIDE + b_column, from, inside);
+        }
+        pixel += BK;
+    };
+
+    Sums sums = {};
+    real bias = 0;
+    const bool adds_bias = first_row == 0 && threadIdx.x < BN;
+    reduce<COLUMNS>(first, last, shared, sums, load, [&](const real* b_tile) {
+        if (!adds_bias) return;
+        real sum = 0;
+        for (int row = 0; row < BK; row++) sum += b_tile[row * B_STRIDE + threadIdx.x];
+        bias += sum;
+    });
+    out += blockIdx.z * (static_cast<long long>(K) * F + F);
+    store<COLUMNS>(
+        sums, out, first_row, first_column, K, F, [](int row) { return row; }, [](real value, int) { return value; });
+    const int column = first_column + threadIdx.x;
+    if (adds_bias && column < F) out[static_cast<long long>(K) * F + column] = bias;
+}

@@ -1,0 +1,81 @@
+// What surrounds the products of convolution.cu and convolution_gradient.cu.
+#include "common.cuh"
+#include "taps.cuh"
+
+// out[i] = Σ_z parts[z, i], and bias and ReLU; 32 x 8 threads take 32 numbers, always in the same order.
+KERNEL __launch_bounds__(256)
+    sum_parts(const real* parts, const real* bias, real* out, int relu, int number, int count, int F) {
+    __shared__ real sums[8][33];
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    real sum = 0;
+    if (i < count)
+        for (int z = threadIdx.y; z < number; z += 8) sum += parts[static_cast<long long>(z) * count + i];
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && i < count) {
+        for (int y = 1; y < 8; y++) sum += sums[y][threadIdx.x];
+        if (bias) sum += bias[i % F];
+        out[i] = relu && sum < 0 ? real(0) : sum;
+    }
+}
+
+// The kernel (KH, KW, C, F) for the gradient of the input, (KH·KW, F, C) and its taps sorted by phase: taps.cuh. Blocks of
+// 32 x 8 threads move squares of 32 x 32, one tap for every blockIdx.z.
+KERNEL __launch_bounds__(256) swap_channels(const real* kernel, real* out, int C, int F, int KH, int KW, int step_y,
+                                            int step_x, int offset_y, int offset_x, int down_y, int down_x) {
+    __shared__ real square[32][33];
+    const int tap_y = blockIdx.z / KW, tap_x = blockIdx.z % KW, c = blockIdx.y * 32, f = blockIdx.x * 32;
+    const Axis axis_y = {KH, step_y, offset_y, down_y}, axis_x = {KW, step_x, offset_x, down_x};
+    const Taps taps_y = taps_of(axis_y, phase_of(axis_y, tap_y)), taps_x = taps_of(axis_x, phase_of(axis_x, tap_x));
+    const int before = taps_y.before * KW + taps_y.number * taps_x.before;
+    const int tap =
+        before + (tap_y - taps_y.first) / taps_y.stride * taps_x.number + (tap_x - taps_x.first) / taps_x.stride;
+    kernel += static_cast<long long>(blockIdx.z) * C * F;
+    out += static_cast<long long>(tap) * C * F;
+    for (int i = threadIdx.y; i < 32; i += 8)
+        if (c + i < C && f + threadIdx.x < F)
+            square[i][threadIdx.x] = kernel[static_cast<long long>(c + i) * F + f + threadIdx.x];
+    __syncthreads();
+    for (int i = threadIdx.y; i < 32; i += 8)
+        if (f + i < F && c + threadIdx.x < C)
+            out[static_cast<long long>(f + i) * C + c + threadIdx.x] = square[threadIdx.x][i];
+}
+
+// out[i] = dy[i] where y[i] > 0, else 0: the gradient of ReLU.
+KERNEL __launch_bounds__(256) where_positive(const real* dy, const real* y, real* out, long long count) {
+    const long long i = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
+    if (i < count) out[i] = y[i] > 0 ? dy[i] : real(0);
+}
+
+// columns[n, i, j, a, b, c] = image[n, i·stride + a·dilation - pad, …, c], or 0 outside. One thread for each.
+KERNEL __launch_bounds__(256)
+    im2col(const real* image, real* columns, long long count, int H, int W, int C, int OH, int OW, int KH, int KW,
+           int stride_y, int stride_x, int dilation_y, int dilation_x, int top, int left) {
+    const long long index = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
+    if (index >= count) return;
+    const int c = index % C, b = index / C % KW, a = index / C / KW % KH;
+    const long long pixel = index / C / KW / KH;
+    const int j = pixel % OW, i = pixel / OW % OH, n = pixel / OW / OH;
+    const int y = i * stride_y + a * dilation_y - top, x = j * stride_x + b * dilation_x - left;
+    const bool inside = y >= 0 && y < H && x >= 0 && x < W;
+    columns[index] = inside ? image[((static_cast<long long>(n) * H + y) * W + x) * C + c] : real(0);
+}
+
+// image[n, y, x, c] = Σ of the columns it was copied to, in the order of the taps. One thread for each.
+KERNEL __launch_bounds__(256)
+    col2im(const real* columns, real* image, long long count, int H, int W, int C, int OH, int OW, int KH, int KW,
+           int stride_y, int stride_x, int dilation_y, int dilation_x, int top, int left) {
+    const long long index = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
+    if (index >= count) return;
+    const int c = index % C, x = index / C % W, y = index / C / W % H;
+    const long long n = index / C / W / H;
+    real sum = 0;
+    for (int a = 0; a < KH; a++)
+        for (int b = 0; b < KW; b++) {
+            const int i = y + top - a * dilation_y, j = x + left - b * dilation_x;
+            const bool copied =
+                i >= 0 && j >= 0 && i % stride_y == 0 && j % stride_x == 0 && i / stride_y < OH && j / stride_x < OW;
+            if (copied) sum += columns[((((n * OH + i / stride_y) * OW + j / stride_x) * KH + a) * KW + b) * C + c];
+        }
+    image[index] = sum;
+}

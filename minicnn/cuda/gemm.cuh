@@ -1,0 +1,185 @@
+// The product of a tile of rows of A (BM of them) with a tile of columns of B (BN), the core of every convolution and dense
+// layer. Both go through shared memory BK deep, STAGES of them under way at a time; each warp adds up WM x WN numbers.
+//
+// FAST: on tensor cores, the factors rounded to TF32 (10 bits of mantissa), the sums in float32. Otherwise exact, for both
+// number types. A thread holds the same sums either way. With group = lane / 4 and t = lane % 4 it has the rows of `row_of`
+// and, of every 32 columns, the eight that begin at 8 t: the tensor core's layout, with the columns of B dealt to it in such
+// an order that each thread loads, and stores, neighbours.
+#pragma once
+#include "common.cuh"
+
+#ifndef BM
+#define BM 64
+#define BN 64
+#define WM 32
+#define WN 32
+#endif
+#ifndef BK
+#define BK 16
+#endif
+#ifndef STAGES
+#define STAGES 3
+#endif
+#ifndef VEC_A  // numbers of A that lie together and are copied together; of B
+#define VEC_A 1
+#define VEC_B 1
+#endif
+#ifndef FAST
+#define FAST 0
+#endif
+
+constexpr int WARP_COLUMNS = BN / WN, THREADS = BM / WM * WARP_COLUMNS * 32;
+// The blocks that share a processor's registers, at least.
+constexpr int BLOCKS = FAST && VEC_A > 1 ? (WM * WN > 2048 ? 256 : 512) / THREADS : 1;
+constexpr int B_STRIDE = BN + 8;  // 8 modulo 32: four rows of eight vectors are in different banks
+constexpr int B_TILE = BK * B_STRIDE;
+static_assert(BM % WM == 0 && BN % WN == 0 && WM % 32 == 0 && WN % 32 == 0 && BK % 8 == 0,
+              "a tile is made of whole warps");
+
+// How A lies in shared memory: row by row as ROWS (the reduction runs along a row), or as B does.
+enum Layout { ROWS, COLUMNS };
+template <Layout A>
+constexpr int A_STRIDE = A == ROWS ? BK + 4 : BM + 8;  // ROWS: 4 modulo 8, so that eight rows are in different banks
+template <Layout A>
+constexpr int A_TILE = A == ROWS ? BM * A_STRIDE<A> : BK * A_STRIDE<A>;
+
+typedef real Sums[WM / 16][WN / 8][4];
+
+__device__ __forceinline__ int lane_group() { return threadIdx.x % 32 / 4; }
+__device__ __forceinline__ int lane_of_four() { return threadIdx.x % 4; }
+__device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / WARP_COLUMNS * WM; }
+__device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % WARP_COLUMNS * WN; }
+
+// Sum number i, j of this thread (i < WM / 8, j < WN / 4), and where in the tile it belongs.
+__device__ __forceinline__ real& sum_at(Sums& sums, int i, int j) {
+    return sums[i / 2][j / 8 * 4 + j % 4][i % 2 * 2 + j % 8 / 4];
+}
+template <Layout A>
+__device__ __forceinline__ int row_of(int i) {
+    return warp_row() + (A == ROWS ? 8 * i + lane_group() : i / 4 * 32 + 4 * lane_group() + i % 4);
+}
+__device__ __forceinline__ int column_of(int j) { return warp_column() + j / 8 * 32 + 8 * lane_of_four() + j % 8; }
+
+__device__ __forceinline__ Wide load_wide(const real* from) { return *reinterpret_cast<const Wide*>(from); }
+
+#if FAST
+
+template <Layout A>
+__device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sums) {
+    const int lane = threadIdx.x % 32, group = lane_group(), t = lane_of_four();
+    a += warp_row() * (A == ROWS ? A_STRIDE<A> : 1);
+    b += warp_column();
+#pragma unroll
+    for (int k = 0; k < BK; k += 8) {
+        unsigned left[WM / 16][4], right[WN / 8][2];
+#pragma unroll
+        for (int n = 0; n < WN / 32; n++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const Wide four = load_wide(b + (k + t + 4 * half) * B_STRIDE + 32 * n + 4 * group);
+#pragma unroll
+                for (int j = 0; j < 4; j++) right[4 * n + j][half] = to_tf32(four.of[j]);
+            }
+        if (A == ROWS) {
+#pragma unroll
+            for (int m = 0; m < WM / 16; m++) {
+                load_matrices(left[m], a + (16 * m + lane % 16) * A_STRIDE<A> + k + lane / 16 * 4);
+#pragma unroll
+                for (int i = 0; i < 4; i++) left[m][i] = to_tf32(__uint_as_float(left[m][i]));
+            }
+        } else {
+#pragma unroll
+            for (int m = 0; m < WM / 32; m++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    const Wide four = load_wide(a + (k + t + 4 * half) * A_STRIDE<A> + 32 * m + 4 * group);
+#pragma unroll
+                    for (int i = 0; i < 4; i++) left[2 * m + i / 2][2 * half + i % 2] = to_tf32(four.of[i]);
+                }
+        }
+#pragma unroll
+        for (int m = 0; m < WM / 16; m++)
+#pragma unroll
+            for (int n = 0; n < WN / 8; n++) mma_tf32(sums[m][n], left[m], right[n]);
+    }
+}
+
+#else
+
+template <Layout A>
+__device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sums) {
+#pragma unroll 4
+    for (int k = 0; k < BK; k++) {
+        __align__(16) real left[WM / 8];
+        __align__(16) real right[WN / 4];
+        if (A == ROWS) {
+#pragma unroll
+            for (int i = 0; i < WM / 8; i++) left[i] = a[row_of<A>(i) * A_STRIDE<A> + k];
+        } else {
+#pragma unroll
+            for (int i = 0; i < WM / 8; i += Wide::SIZE)
+                *reinterpret_cast<Wide*>(left + i) = load_wide(a + k * A_STRIDE<A> + row_of<A>(i));
+        }
+#pragma unroll
+        for (int j = 0; j < WN / 4; j += Wide::SIZE)
+            *reinterpret_cast<Wide*>(right + j) = load_wide(b + k * B_STRIDE + column_of(j));
+#pragma unroll
+        for (int i = 0; i < WM / 8; i++)
+#pragma unroll
+            for (int j = 0; j < WN / 4; j++) sum_at(sums, i, j) += left[i] * right[j];
+    }
+}
+
+#endif
+
+// Runs through the tiles `first` to `last` of the reduction: load(tile, a, b) begins to copy one to shared memory, and
+// `seen(b)` is called when it is there.
+template <Layout A, class Load, class Seen>
+__device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& sums, Load load, Seen seen) {
+    constexpr int STAGE = A_TILE<A> + B_TILE;
+#pragma unroll
+    for (int s = 0; s < STAGES - 1; s++) {
+        real* stage = shared + s * STAGE;
+        if (first + s < last) load(stage, stage + A_TILE<A>);
+        copy_commit();
+    }
+    int now = 0, next = STAGES - 1;
+    for (int tile = first; tile < last; tile++) {
+        copy_wait<STAGES - 2>();
+        __syncthreads();  // all copies of this tile have arrived, and the stage before it has been used
+        real* stage = shared + next * STAGE;
+        if (tile + STAGES - 1 < last) load(stage, stage + A_TILE<A>);
+        copy_commit();
+        stage = shared + now * STAGE;
+        multiply<A>(stage, stage + A_TILE<A>, sums);
+        seen(stage + A_TILE<A>);
+        now = now + 1 == STAGES ? 0 : now + 1;
+        next = next + 1 == STAGES ? 0 : next + 1;
+    }
+    copy_wait<0>();
+}
+
+// Writes this thread's sums to an array of `columns` columns: row `line_of(row)` of it becomes finish(value, column).
+template <Layout A, class Line, class Finish>
+__device__ __forceinline__ void store(Sums& sums, real* out, int first_row, int first_column, int rows, int columns,
+                                      Line line_of, Finish finish) {
+#pragma unroll
+    for (int i = 0; i < WM / 8; i++) {
+        const int row = first_row + row_of<A>(i);
+        if (row >= rows) continue;
+        real* line = out + static_cast<long long>(line_of(row)) * columns;
+#pragma unroll
+        for (int j = 0; j < WN / 4; j += VEC_B) {
+            const int column = first_column + column_of(j);
+            if (column >= columns) continue;
+            if (VEC_B == 1) {
+                line[column] = finish(sum_at(sums, i, j), column);
+            } else {
+                Wide wide;
+#pragma unroll
+                for (int l = 0; l < VEC_B; l++) wide.of[l] = finish(sum_at(sums, i, j + l), column + l);
+                *reinterpret_cast<Wide*>(line + column) = wide;
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// Batch normalisation of rows (pixels) of channels, x (M, C): statistics over the rows, in three launches each way.
+//
+// First every block (channels, part) measures its part of the rows; then one block per 32 channels puts the parts together;
+// then y, or dx, is written. Which row is added where depends on M and C alone, so a run repeats to the bit.
+#include "rows.cuh"
+
+#define LOADS 8  // rows that a thread reads at once
+
+struct Moments {
+    real mean, square, rows;  // square: the sum of the squared deviations from the mean
+};
+
+// The moments of two sets of rows from those of each: Chan, Golub and LeVeque (1979).
+__device__ Moments merge(Moments a, Moments b) {
+    if (b.rows == 0) return a;
+    const real rows = a.rows + b.rows, share = b.rows / rows, apart = b.mean - a.mean;
+    return {a.mean + apart * share, a.square + b.square + apart * apart * share * a.rows, rows};
+}
+
+// The moments of all threads of one column of the block, at threadIdx.y == 0.
+__device__ Moments merge_column(Moments found) {
+    __shared__ Moments all[THREADS];
+    for (int half = blockDim.y / 2; half; half /= 2) {
+        all[threadIdx.y * blockDim.x + threadIdx.x] = found;
+        __syncthreads();
+        if (threadIdx.y < half) found = merge(found, all[(threadIdx.y + half) * blockDim.x + threadIdx.x]);
+        __syncthreads();
+    }
+    return found;
+}
+
+// parts (P, 3, C): the moments of the rows that blocks (·, part) have read, less the first row, x[0]: so no digits are
+// lost far from zero.
+KERNEL moments(IN x, OUT parts, long long M, int C) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    const long long stride = (long long)gridDim.y * blockDim.y;
+    const real first = c < C ? x[c] : 0;
+    Moments found = {0, 0, 0};
+    for (long long r = blockIdx.y * blockDim.y + threadIdx.y; r < M && c < C; r += LOADS * stride) {
+        real value[LOADS], sum = 0, square = 0, rows = 0;
+#pragma unroll
+        for (int k = 0; k < LOADS; k++) value[k] = r + k * stride < M ? x[(r + k * stride) * C + c] - first : 0;
+#pragma unroll
+        for (int k = 0; k < LOADS; k++) sum += value[k], rows += r + k * stride < M;
+        const real mean = sum / rows;
+#pragma unroll
+        for (int k = 0; k < LOADS; k++) square += r + k * stride < M ? (value[k] - mean) * (value[k] - mean) : 0;
+        found = merge(found, {mean, square, rows});
+    }
+    found = merge_column(found);
+    if (threadIdx.y || c >= C) return;
+    real* part = parts + blockIdx.y * 3 * C + c;
+    part[0] = found.mean, part[C] = found.square, part[2 * C] = found.rows;
+}
+
+// The statistics of all rows; inverse = 1 / √(variance + ε).
+KERNEL combine_moments(IN parts, IN x, OUT mean, OUT variance, OUT inverse, int P, int C, real epsilon) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    Moments found = {0, 0, 0};
+    for (int p = threadIdx.y; p < P && c < C; p += blockDim.y) {
+        const real* part = parts + p * 3 * C + c;
+        found = merge(found, {part[0], part[C], part[2 * C]});
+    }
+    found = merge_column(found);
+    if (threadIdx.y || c >= C) return;
+    mean[c] = x[c] + found.mean;
+    variance[c] = found.square / found.rows;
+    inverse[c] = 1 / sqrt(variance[c] + epsilon);
+}
+
+// y = γ (x - mean) · inverse + β
+KERNEL scale_rows(IN x, IN mean, IN inverse, IN gamma, IN beta, OUT y, long long M, int C) {
+    EACH_COLUMN(c, C) {
+        const real middle = mean[c], factor = gamma[c] * inverse[c], shift = beta[c];
+#pragma unroll 4
+        EACH_ROW(r, M) y[r * C + c] = (x[r * C + c] - middle) * factor + shift;
+    }
+}
+
+// parts (P, 2, C): Σ dy and Σ dy · (x - mean) · inverse over the rows that blocks (·, part) have read.
+KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, OUT parts, long long M, int C) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    const long long stride = (long long)gridDim.y * blockDim.y;
+    real one = 0, along = 0;
+    if (c < C) {
+        const real middle = mean[c], factor = inverse[c];
+#pragma unroll 4
+        for (long long r = blockIdx.y * blockDim.y + threadIdx.y; r < M; r += stride) {
+            one += dy[r * C + c];
+            along += dy[r * C + c] * ((x[r * C + c] - middle) * factor);
+        }
+    }
+    one = column_sum(one), along = column_sum(along);
+    if (threadIdx.y || c >= C) return;
+    parts[(blockIdx.y * 2 + 0) * C + c] = one;
+    parts[(blockIdx.y * 2 + 1) * C + c] = along;
+}
+
+// dx = γ · inverse · (dy - dβ / M - z · dγ / M), z = (x - mean) · inverse; sums (2, C): dβ and dγ
+KERNEL input_gradient(IN dy, IN x, IN mean, IN inverse, IN gamma, IN sums, OUT dx, long long M, int C) {
+    EACH_COLUMN(c, C) {
+        const real middle = mean[c], scale = gamma[c] * inverse[c];
+        const real one = sums[c] / M, along = sums[C + c] / M * inverse[c];
+#pragma unroll 4
+        EACH_ROW(r, M) dx[r * C + c] = scale * (dy[r * C + c] - one - (x[r * C + c] - middle) * along);
+    }
+}

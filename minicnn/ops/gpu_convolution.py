@@ -1,0 +1,320 @@
+"""Convolution and dense layers on an NVIDIA GPU, all of them one product: `minicnn/cuda/gemm.cuh`.
+
+In float32 the factors are rounded to TF32, whose 10 bits of mantissa the tensor cores multiply, unless
+`minicnn.set_precision("exact")` is said; sums are float32. The result then differs from the definition by up to 2⁻¹⁰ of the
+sum of the products' absolute values (and float32's own rounding). float64 is always exact.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .gpu_kernels import KernelOps
+from .reference import Array, Pads, Pair, Saved, expect
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a block of threads goes through a product: rows and columns, those of one warp, depth, and stages of copies."""
+
+    BM: int
+    BN: int
+    WM: int
+    WN: int
+    BK: int
+    STAGES: int
+
+    def blocks(self, rows: int, columns: int) -> int:
+        return -(-rows // self.BM) * -(-columns // self.BN)
+
+    @property
+    def threads(self) -> int:
+        return self.BM // self.WM * (self.BN // self.WN) * 32
+
+    def shared(self, dtype: Any, transposed: bool) -> int:
+        """Bytes of shared memory, with the padding of `A_STRIDE` and `B_STRIDE` in gemm.cuh."""
+        a = self.BK * (self.BM + 8) if transposed else self.BM * (self.BK + 4)
+        return self.STAGES * (a + self.BK * (self.BN + 8)) * np.dtype(dtype).itemsize
+
+
+TILES = [  # the largest first
+    Tile(128, 64, 64, 32, 16, 4),
+    Tile(64, 64, 32, 32, 16, 4),
+    Tile(128, 32, 32, 32, 16, 4),
+    Tile(64, 32, 32, 32, 16, 4),
+]
+LARGE = [  # for tensor cores and wide copies: the registers hold the sums of few blocks, but shared memory is read less
+    Tile(128, 256, 64, 64, 16, 3),
+    Tile(128, 128, 64, 64, 16, 3),
+    Tile(256, 64, 64, 64, 16, 3),
+]
+DOUBLE = [Tile(64, 64, 32, 32, 16, 2), Tile(64, 32, 32, 32, 16, 2)]
+LEAST_DEPTH = 8  # of a tile, BK: a smaller share of a sum is not worth a block of its own
+DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the window of each output pixel lies in an image: the arguments of the kernels, in their order."""
+
+    H: int
+    W: int
+    C: int
+    OH: int
+    OW: int
+    F: int
+    KH: int
+    KW: int
+    up: Pair
+    step: Pair
+    offset: Pair
+    down: Pair = (1, 1)  # see convolution.cu
+
+    @property
+    def K(self) -> int:
+        return self.KH * self.KW * self.C
+
+    @property
+    def longest(self) -> int:
+        """The products a sum has, in the phase that has the most: every tap but for `down`."""
+        settings = zip((self.KH, self.KW), self.step, self.down, strict=True)
+        return math.prod(-(-taps * math.gcd(step, down) // down) for taps, step, down in settings) * self.C
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        sizes = self.H, self.W, self.C, self.OH, self.OW, self.F, self.KH, self.KW
+        return *sizes, *self.up, *self.step, *self.offset
+
+    def turned(self) -> "Geometry":
+        """Of the gradient of the input."""
+        return Geometry(
+            self.OH, self.OW, self.F, self.H, self.W, self.C, self.KH, self.KW,
+            (1, 1), (-self.step[0], -self.step[1]), (-self.offset[0], -self.offset[1]), self.up,
+        )  # fmt: skip
+
+
+def address(array: Array) -> int:
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return int(interface["data"][0])
+
+
+def together(array: Array, neighbours: int) -> int:
+    """How many neighbours of an array's last axis, that many long, can be copied at once: 16 bytes of them, or one."""
+    wide = 16 // array.dtype.itemsize
+    return wide if neighbours % wide == 0 and address(array) % 16 == 0 else 1
+
+
+class ConvolutionOps(KernelOps):
+    # ------------------------------------------------------------------ padding and columns
+
+    def im2col(self, x: Array, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+        (x,) = self.alike(x)
+        N, H, W, C = x.shape
+        OH, OW = outputs(x, size, strides, pads, dilation)
+        columns = self.empty((N, OH, OW, size[0] * size[1] * C), x.dtype)
+        self._columns("im2col", x, columns, x.shape, (OH, OW), size, strides, pads, dilation)
+        return columns
+
+    def col2im(self, columns: Array, x_shape: Any, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+        (columns,) = self.alike(columns)
+        x = self.empty(x_shape, columns.dtype)
+        self._columns("col2im", columns, x, x_shape, columns.shape[1:3], size, strides, pads, dilation)
+        return x
+
+    def _columns(
+        self, name: str, source: Array, target: Array, x_shape: Any, outputs: Any, size: Pair, strides: Pair, pads: Pads,
+        dilation: Pair,
+    ) -> None:  # fmt: skip
+        corner = pads[0][0], pads[1][0]
+        self.for_each(
+            "convolution_parts", name, source.dtype, target.size, source, target, np.int64(target.size), *x_shape[1:],
+            *outputs, *size, *strides, *dilation, *corner,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ convolution
+
+    def conv2d(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
+    ) -> tuple[Array, Saved]:
+        return self._convolve(x, kernel, bias, strides, pads, dilation, relu=False)
+
+    def conv2d_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        return self._convolve_backward(dy, kernel, saved, input_gradient)
+
+    def conv2d_relu(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
+    ) -> tuple[Array, Saved]:
+        return self._convolve(x, kernel, bias, strides, pads, dilation, relu=True)
+
+    def conv2d_relu_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        return self._convolve_backward(dy, kernel, saved, input_gradient)
+
+    def _convolve(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
+    ) -> tuple[Array, Saved]:
+        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        N, H, W, C = x.shape
+        KH, KW, _, F = kernel.shape
+        expect("conv2d kernel", kernel, (KH, KW, C, F))
+        for bias in rest:
+            expect("conv2d bias", bias, (F,))
+        OH, OW = outputs(x, (KH, KW), strides, pads, dilation)
+        if min(OH, OW) < 1:
+            raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
+        y = self.empty((N, OH, OW, F), x.dtype)
+        if (KH, KW, *strides, OH, OW) == (1, 1, 1, 1, H, W):
+            geometry = rows(N * H * W, C, F)
+        else:
+            geometry = Geometry(H, W, C, OH, OW, F, KH, KW, strides, dilation, (-pads[0][0], -pads[1][0]))
+        self._product(geometry, x, kernel, rest[0] if rest else None, y, relu)
+        return y, (x, y, relu, geometry)
+
+    def _convolve_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
+    ) -> tuple[Array | None, Array, Array]:
+        x, y, relu, geometry = saved
+        expect("convolution gradient" if x.ndim == 4 else "dense gradient", dy, y.shape)
+        dy, kernel = (self.xp.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
+        if relu:
+            dy, given = self.empty(dy.shape, dy.dtype), dy
+            self.for_each("convolution_parts", "where_positive", dy.dtype, dy.size, given, y, dy, np.int64(dy.size))
+        dkernel, dbias = self._kernel_gradient(geometry, x, dy)
+        dx = None
+        if input_gradient:
+            dx = self.empty(x.shape, x.dtype)
+            turned = geometry.turned()
+            self._product(turned, dy, self._swapped(turned, kernel), None, dx, relu=False)
+        return dx, dkernel.reshape(kernel.shape), dbias
+
+    # ------------------------------------------------------------------ dense
+
+    def dense(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
+        return self._dense(x, kernel, bias, relu=False)
+
+    def dense_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        return self._convolve_backward(dy, kernel, saved, input_gradient)
+
+    def dense_relu(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
+        return self._dense(x, kernel, bias, relu=True)
+
+    def dense_relu_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        return self._convolve_backward(dy, kernel, saved, input_gradient)
+
+    def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
+        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        C, F = x.shape[-1], kernel.shape[1]
+        expect("dense kernel", kernel, (C, F))
+        for bias in rest:
+            expect("dense bias", bias, (F,))
+        y = self.empty((*x.shape[:-1], F), x.dtype)
+        geometry = rows(y.size // F if F else 0, C, F)
+        self._product(geometry, x, kernel, rest[0] if rest else None, y, relu)
+        return y, (x, y, relu, geometry)
+
+    # ------------------------------------------------------------------ the product
+
+    def _product(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> None:
+        """y = im2col(x) · kernel + bias, and ReLU."""
+        g = geometry
+        if y.size == 0:
+            return
+        N, phases = y.size // (g.OH * g.OW * g.F), g.down[0] * g.down[1]
+        pixels = N * -(-g.OH // g.down[0]) * -(-g.OW // g.down[1])  # of the first phase, the largest
+        neighbours = together(x, g.C), together(kernel, g.F)
+        tile, depth, shares = self._divide(x.dtype, pixels, g.F, g.longest, neighbours[0] > 1, phases)
+        out = self.empty((shares * y.size,), x.dtype) if shares > 1 else y
+        self._launch(
+            "convolution", "conv2d", tile, (tile.blocks(pixels, g.F), phases, shares), neighbours, False, x.dtype,
+            (x, kernel, None if shares > 1 else bias, out, relu and shares == 1, N, *g.arguments, *g.down, depth),
+        )  # fmt: skip
+        if shares > 1:
+            self._sum(out, bias, y, relu, shares, g.F)
+
+    def _kernel_gradient(self, geometry: Geometry, x: Array, dy: Array) -> tuple[Array, Array]:
+        """im2col(x)ᵀ · dy (K, F), and the sum of the rows of dy (F,)."""
+        g = geometry
+        gradients = self.empty((g.K * g.F + g.F,), x.dtype)
+        if dy.size == 0:
+            gradients.fill(0)
+        else:
+            pixels = dy.size // g.F
+            neighbours = together(x, g.C), together(dy, g.F)
+            tile, depth, shares = self._divide(x.dtype, g.K, g.F, pixels, neighbours[0] > 1)
+            out = self.empty((shares * gradients.size,), x.dtype) if shares > 1 else gradients
+            self._launch(
+                "convolution_gradient", "conv2d_gradient", tile, (tile.blocks(g.K, g.F), 1, shares), neighbours, True,
+                x.dtype, (x, dy, out, pixels, *g.arguments, depth),
+            )  # fmt: skip
+            if shares > 1:
+                self._sum(out, None, gradients, False, shares, g.F)
+        return gradients[: g.K * g.F], gradients[g.K * g.F :]
+
+    def _swapped(self, turned: Geometry, kernel: Array) -> Array:
+        """The kernel for the gradient of the input: channels and filters in each other's place, the taps as it meets them."""
+        t = turned
+        swapped = self.empty((t.KH * t.KW, t.C, t.F), kernel.dtype)
+        if kernel.size:
+            self.kernels.launch(
+                "convolution_parts", "swap_channels", kernel.dtype, (-(-t.C // 32), -(-t.F // 32), t.KH * t.KW), (32, 8),
+                (kernel, swapped, t.F, t.C, t.KH, t.KW, *t.step, *t.offset, *t.down),
+            )  # fmt: skip
+        return swapped
+
+    def _sum(self, parts: Array, bias: Array | None, out: Array, relu: bool, shares: int, F: int) -> None:
+        self.kernels.launch(
+            "convolution_parts", "sum_parts", out.dtype, (-(-out.size // 32),), (32, 8),
+            (parts, bias, out, relu, shares, out.size, F),
+        )  # fmt: skip
+
+    def _launch(
+        self, file: str, name: str, tile: Tile, grid: tuple[int, int, int], together: Pair, transposed: bool, dtype: Any,
+        arguments: tuple[Any, ...],
+    ) -> None:  # fmt: skip
+        macros = vars(tile) | {"VEC_A": together[0], "VEC_B": together[1], "FAST": int(self._fast(dtype))}
+        self.kernels.launch(
+            file, name, dtype, grid, (tile.threads,), arguments, tile.shared(dtype, transposed), **macros
+        )
+
+    def _fast(self, dtype: Any) -> bool:
+        return dtype == np.float32 and self.precision == "fast"
+
+    def _divide(
+        self, dtype: Any, rows: int, columns: int, reduction: int, wide: bool, phases: int = 1
+    ) -> tuple[Tile, int, int]:
+        """The tile of a product, how many of its depths a block adds up, and among how many blocks a sum is so shared.
+
+        wide: whether neighbours in the rows of A are copied together.
+        """
+        processors = self.kernels.processors
+        tiles = DOUBLE if dtype == np.float64 else LARGE + TILES if wide and self._fast(dtype) else TILES
+        fitting = [t for t in tiles if t.BN == 32 or columns > t.BN // 2]  # not mostly empty
+        deep = max(1, reduction // DEEP)
+        full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= processors]
+        tile = full[0] if full else fitting[-1]
+        depths = max(1, -(-reduction // tile.BK))
+        wanted = max(1, 2 * processors // (phases * tile.blocks(rows, columns)))
+        depth = -(-depths // min(wanted, max(1, depths // LEAST_DEPTH)))
+        return tile, depth, -(-depths // depth)
+
+
+def rows(number: int, C: int, F: int) -> Geometry:
+    """A product of plain rows: one image, one line high."""
+    return Geometry(1, number, C, 1, number, F, 1, 1, (1, 1), (1, 1), (0, 0))
+
+
+def outputs(x: Array, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Pair:
+    OH, OW = (
+        (length + sum(pad) - (k - 1) * d - 1) // s + 1
+        for length, pad, k, d, s in zip(x.shape[1:3], pads, size, dilation, strides, strict=True)
+    )
+    return OH, OW

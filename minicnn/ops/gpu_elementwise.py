@@ -1,0 +1,488 @@
+"""The operations on an NVIDIA GPU that go through their arrays number by number, pixel by pixel or row by row.
+
+A launch is described by what its threads go through: all numbers (`_each`), rows of columns (`_rows`), or rows of columns
+that are added up (`_sum_rows`), in parts that depend on the shape alone, so that a run repeats to the bit.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .gpu_optimizers import OptimizerOps
+from .reference import ELEMENTWISE, Array, Key, Pads, Pair, Saved, drop_threshold, expect
+
+FUNCTIONS = ("elu", *ELEMENTWISE)  # in the order of their numbers in activation.cu
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")  # likewise in augment.cu
+NO_PADS: Pads = ((0, 0), (0, 0))
+TAPS = 2**16  # a window has at most, for its winner to fit into 16 bits
+
+
+def expect_type(what: str, array: Array, dtype: Any) -> None:
+    """ValueError unless the array has this number type and is contiguous: a kernel would read something else."""
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{what}: expected a contiguous array of {np.dtype(dtype).name}, received one of {array.dtype}"
+        )
+
+
+class ElementwiseOps(OptimizerOps):
+    def _key(self, key: Key) -> tuple[Any, ...]:
+        """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
+        seed, step, layer = key
+        counter = step if hasattr(step, "dtype") and np.ndim(step) else None
+        if counter is not None:
+            expect_type("the step of a random key", counter, np.int64)
+        number = 0 if counter is not None else int(step)
+        return np.uint64(seed & (2**64 - 1)), np.uint32(number & 0xFFFFFFFF), np.uint32(layer & 0xFFFFFFFF), counter
+
+    # ------------------------------------------------------------------ pooling
+
+    def max_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
+        if not self._pools(x, size, pads):
+            return super().max_pool2d(x, size, strides, pads)
+        (x,) = self.alike(x)
+        y, window = self._pooled(x, size, strides, pads)
+        winner = self.empty(y.shape, np.uint16)
+        pixels = prod(y.shape[:3])
+        self._rows("pooling", "max_pool", x.dtype, (pixels, x.shape[3]), x, y, winner, pixels, *window)
+        return y, (winner, x.shape, size, strides, pads)
+
+    def max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        winner, x_shape, size, strides, pads = saved
+        if winner.dtype != np.uint16:
+            return super().max_pool2d_backward(dy, saved)
+        expect("max_pool2d gradient", dy, winner.shape)
+        (dy,) = self.alike(dy)
+        dx, pixels = self.empty(x_shape, dy.dtype), prod(x_shape[:3])
+        window = self._window(dx, dy, size, strides, pads)
+        self._rows("pooling", "max_pool_backward", dy.dtype, (pixels, x_shape[3]), dy, winner, dx, pixels, *window)
+        return dx
+
+    def avg_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
+        if not self._pools(x, size, pads):
+            return super().avg_pool2d(x, size, strides, pads)
+        (x,) = self.alike(x)
+        y, window = self._pooled(x, size, strides, pads)
+        pixels = prod(y.shape[:3])
+        self._rows("pooling", "avg_pool", x.dtype, (pixels, x.shape[3]), x, y, pixels, *window)
+        return y, (None, x.shape, size, strides, pads)
+
+    def avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        count, x_shape, size, strides, pads = saved
+        if count is not None:
+            return super().avg_pool2d_backward(dy, saved)
+        (dy,) = self.alike(dy)
+        dx, pixels = self.empty(x_shape, dy.dtype), prod(x_shape[:3])
+        window = self._window(dx, dy, size, strides, pads)
+        self._rows("pooling", "avg_pool_backward", dy.dtype, (pixels, x_shape[3]), dy, dx, pixels, *window)
+        return dx
+
+    def _pools(self, x: Array, size: Pair, pads: Pads) -> bool:
+        """Whether the kernels pool so: every window has a pixel of the image."""
+        inside = all(max(pad) < k for pad, k in zip(pads, size, strict=True))
+        return bool(x.size) and inside and prod(size) <= TAPS
+
+    def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, tuple[int, ...]]:
+        """An array for y, and the arguments that say where its windows are."""
+        sides = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:3], pads, size, strides, strict=True)]
+        if min(sides) < 1:
+            raise ValueError(f"pooling: windows of {size} do not fit into an input of shape {x.shape}")
+        y = self.empty((len(x), *sides, x.shape[3]), x.dtype)
+        return y, self._window(x, y, size, strides, pads)
+
+    def _window(self, x: Array, y: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
+        return (*x.shape[1:], *size, *strides, pads[0][0], pads[1][0], *y.shape[1:3])
+
+    def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
+        y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
+        return y.reshape(len(x), -1), saved
+
+    def global_avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        return self.avg_pool2d_backward(dy[:, None, None], saved)
+
+    def global_max_pool2d(self, x: Array) -> tuple[Array, Saved]:
+        y, saved = self.max_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
+        return y.reshape(len(x), -1), saved
+
+    def global_max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        return self.max_pool2d_backward(dy[:, None, None], saved)
+
+    # ------------------------------------------------------------------ activations
+
+    def rescale(self, x: Array, scale: float, offset: float) -> Array:
+        (x,) = self.alike(x)
+        y, settings = self.empty(x.shape, x.dtype), (float(scale), float(offset))
+        self._each("activation", "rescale", x.dtype, -(-x.size // 4), x, y, np.int64(x.size), *settings)
+        return y
+
+    def relu(
+        self, x: Array, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+    ) -> tuple[Array, Saved]:
+        (x,) = self.alike(x)
+        y = self.empty(x.shape, x.dtype)
+        settings = float(negative_slope), float("inf") if max_value is None else float(max_value), float(threshold)
+        self._each("activation", "relu", x.dtype, -(-x.size // 4), x, y, np.int64(x.size), *settings)
+        plain = settings == (0.0, float("inf"), 0.0)
+        return y, (y if plain else x, settings)  # of the plain one, y has all that the gradient asks for
+
+    def relu_backward(self, dy: Array, saved: Saved) -> Array:
+        x, settings = saved
+        return self._through("relu_backward", dy, x, *settings)
+
+    def elu(self, x: Array, alpha: float) -> tuple[Array, Saved]:
+        return self._activate(x, "elu", alpha)
+
+    def elu_backward(self, dy: Array, saved: Saved) -> Array:
+        return self.activate_backward(dy, saved)
+
+    def activate(self, x: Array, name: str) -> tuple[Array, Saved]:
+        return self._activate(x, name)
+
+    def _activate(self, x: Array, name: str, alpha: float = 0.0) -> tuple[Array, Saved]:
+        (x,) = self.alike(x)
+        y, settings = self.empty(x.shape, x.dtype), (FUNCTIONS.index(name), float(alpha))
+        self._each("activation", "activate", x.dtype, -(-x.size // 4), x, y, np.int64(x.size), *settings)
+        return y, (x, settings)
+
+    def activate_backward(self, dy: Array, saved: Saved) -> Array:
+        x, settings = saved
+        return self._through("activate_backward", dy, x, *settings)
+
+    def _through(self, name: str, dy: Array, x: Array, *settings: Any) -> Array:
+        """dx of an elementwise function of x."""
+        expect("the gradient of an activation", dy, x.shape)
+        dy = self.xp.ascontiguousarray(dy, x.dtype)
+        dx = self.empty(x.shape, x.dtype)
+        self._each("activation", name, x.dtype, -(-x.size // 4), dy, x, dx, np.int64(x.size), *settings)
+        return dx
+
+    def erf(self, x: Array) -> Array:
+        x = self.xp.ascontiguousarray(x, np.float64)
+        y = self.empty(x.shape, np.float64)
+        self._each("activation", "error_function", x.dtype, x.size, x, y, np.int64(x.size))
+        return y
+
+    def prelu(self, x: Array, alpha: Array) -> tuple[Array, Saved]:
+        x, alpha = self.alike(x, alpha)
+        if not self._repeats(alpha, x):
+            return super().prelu(x, alpha)
+        y, shape = self.empty(x.shape, x.dtype), (x.size // alpha.size, alpha.size)
+        self._rows("activation", "prelu", x.dtype, shape, x, alpha, y, *self._sizes(shape))
+        return y, (x, alpha)
+
+    def prelu_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array]:
+        x, alpha = saved
+        expect("prelu gradient", dy, x.shape)
+        if not self._repeats(alpha, x):
+            return super().prelu_backward(dy, saved)
+        dy = self.xp.ascontiguousarray(dy, x.dtype)
+        dx, shape = self.empty(x.shape, x.dtype), (x.size // alpha.size, alpha.size)
+        sums = self._sum_rows("activation", "prelu_backward", x.dtype, shape, 1, dy, x, alpha, dx)
+        return dx, sums.reshape(alpha.shape)
+
+    def _repeats(self, alpha: Array, x: Array) -> bool:
+        """Whether the numbers of alpha follow each other in x, again and again."""
+        own = tuple(alpha.shape)
+        while own and own[0] == 1:
+            own = own[1:]
+        return bool(x.size) and own == tuple(x.shape[x.ndim - len(own) :])
+
+    # ------------------------------------------------------------------ softmax and cross-entropy
+
+    def softmax(self, x: Array, axis: int = -1) -> tuple[Array, Saved]:
+        if axis not in (-1, x.ndim - 1):
+            return super().softmax(x, axis)
+        y = self._softmax(x, logarithm=False)
+        return y, (y, axis)
+
+    def softmax_backward(self, dy: Array, saved: Saved) -> Array:
+        y, axis = saved
+        if axis not in (-1, y.ndim - 1):
+            return super().softmax_backward(dy, saved)
+        return self._softmax_backward(dy, y, logarithm=False)
+
+    def log_softmax(self, x: Array, axis: int = -1) -> tuple[Array, Saved]:
+        if axis not in (-1, x.ndim - 1):
+            return super().log_softmax(x, axis)
+        y = self._softmax(x, logarithm=True)
+        return y, (y, axis)
+
+    def log_softmax_backward(self, dy: Array, saved: Saved) -> Array:
+        y, axis = saved
+        if axis not in (-1, y.ndim - 1):
+            return super().log_softmax_backward(dy, saved)
+        return self._softmax_backward(dy, y, logarithm=True)
+
+    def _softmax(self, x: Array, logarithm: bool) -> Array:
+        (x,) = self.alike(x)
+        y = self.empty(x.shape, x.dtype)
+        self._warps("softmax", x.dtype, prod(x.shape[:-1]), x.shape[-1], x, y, ending=(logarithm,))
+        return y
+
+    def _softmax_backward(self, dy: Array, y: Array, logarithm: bool) -> Array:
+        expect("softmax gradient", dy, y.shape)
+        dy = self.xp.ascontiguousarray(dy, y.dtype)
+        dx = self.empty(y.shape, y.dtype)
+        self._warps("softmax_backward", y.dtype, prod(y.shape[:-1]), y.shape[-1], dy, y, dx, ending=(logarithm,))
+        return dx
+
+    def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Saved]:
+        logits, targets = self.alike(logits, targets)
+        expect("softmax_cross_entropy targets", targets, logits.shape)
+        losses, probabilities = self.empty(logits.shape[:1], logits.dtype), self.empty(logits.shape, logits.dtype)
+        self._warps("softmax_cross_entropy", logits.dtype, *logits.shape, logits, targets, losses, probabilities)
+        return losses, (probabilities, targets)
+
+    def softmax_cross_entropy_backward(self, dlosses: Array, saved: Saved) -> Array:
+        probabilities, targets = saved
+        expect("softmax_cross_entropy gradient", dlosses, targets.shape[:1])
+        dlosses, gradient = self.xp.ascontiguousarray(dlosses, targets.dtype), self.empty(targets.shape, targets.dtype)
+        arrays = dlosses, probabilities, targets, gradient
+        self._warps("softmax_cross_entropy_backward", targets.dtype, *targets.shape, *arrays)
+        return gradient
+
+    def label_cross_entropy(
+        self,
+        logits: Array,
+        labels: Array,
+        weights: Array | None,
+        smoothing: float,
+        scale: float,
+        kept: tuple[Array, Array] | None = None,
+        step: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """Softmax, cross-entropy and its gradient in one launch, for a training step: weighted losses (N,) and dlogits (N, K).
+
+        labels (N,) are int32. A sample counts weights[n] · scale, or scale; `smoothing` is as in the losses. With a step, in a
+        captured one, labels and weights are (S, N), and those of row *step count; in that row of kept, (S, N) and (S, N, K),
+        losses and logits remain.
+        """
+        (logits,) = self.alike(logits)
+        rows = logits.shape[:1] if step is None else (len(labels), len(logits))
+        expect("label_cross_entropy labels", labels, rows)
+        expect_type("label_cross_entropy labels", labels, np.int32)
+        weights = None if weights is None else self.xp.ascontiguousarray(weights, logits.dtype)
+        if weights is not None:
+            expect("label_cross_entropy weights", weights, rows)
+        losses, scores = (self.empty(rows, logits.dtype), None) if kept is None else kept
+        for array in () if kept is None else kept:
+            expect("label_cross_entropy kept", array, (len(labels), *logits.shape)[: array.ndim])
+            expect_type("label_cross_entropy kept", array, logits.dtype)
+        gradient = self.empty(logits.shape, logits.dtype)
+        arrays, settings = (logits, labels, weights, losses, gradient, scores, step), (float(smoothing), float(scale))
+        self._warps("label_cross_entropy", logits.dtype, *logits.shape, *arrays, ending=(rows[0], *settings))
+        return losses, gradient
+
+    def _warps(self, name: str, dtype: Any, rows: int, K: int, *arrays: Any, ending: tuple[Any, ...] = ()) -> None:
+        """Launches a kernel with a warp per row of K scores."""
+        if rows and K:
+            grid = 1, min(-(-rows // 8), 65535)
+            self.kernels.launch("softmax", name, dtype, grid, (32, 8), (*arrays, rows, K, *ending))
+
+    # ------------------------------------------------------------------ dropout
+
+    def random_bits(self, key: Key, count: int) -> Array:
+        bits = self.empty((count,), np.uint32)
+        self._each("random", "random_bits", np.float32, -(-count // 4), bits, np.int64(count), *self._key(key))
+        return bits
+
+    def dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        return self._drop(x, rate, key), (rate, key)
+
+    def dropout_backward(self, dy: Array, saved: Saved) -> Array:
+        return self._drop(dy, *saved)  # the mask is a function of the key: it is drawn again, not kept
+
+    def _drop(self, x: Array, rate: float, key: Key) -> Array:
+        (x,) = self.alike(x)
+        y = self.empty(x.shape, x.dtype)
+        settings = np.int64(x.size), *self._key(key), np.uint32(drop_threshold(rate)), 1.0 / (1.0 - rate)
+        self._each("random", "dropout", x.dtype, -(-x.size // 4), x, y, *settings)
+        return y
+
+    def spatial_dropout2d(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        (x,) = self.alike(x)
+        factor = self._drop(self._constant(np.ones((len(x), x.shape[3])), x.dtype), rate, key)
+        return self.spatial_dropout2d_backward(x, factor), factor
+
+    def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
+        (dy,), factor = self.alike(dy), saved
+        dx, (N, H, W, C) = self.empty(dy.shape, dy.dtype), dy.shape
+        self._rows("random", "times_channels", dy.dtype, (N * H * W, C), dy, factor, dx, N * H * W, H * W, C)
+        return dx
+
+    def gaussian_noise(self, x: Array, stddev: float, key: Key) -> Array:
+        (x,) = self.alike(x)
+        y, settings = self.empty(x.shape, x.dtype), (np.int64(x.size), *self._key(key), np.float64(stddev))
+        self._each("random", "gaussian_noise", x.dtype, -(-x.size // 4), x, y, *settings)
+        return y
+
+    # ------------------------------------------------------------------ captured steps, and geometry
+
+    def gather(self, data: Array, labels: Array | None, order: Array, step: Array, batch: int, dtype: Any) -> Any:
+        """Batch number *step of an epoch, in a captured step: x (B, …), and its labels (B,), or None.
+
+        data (M, …) are bytes, or of this number type; labels (M,) and order int32, step one int64. `order` has the samples
+        of all batches of an epoch; after the last one the first follows.
+        """
+        expect_type("gather data", data, np.uint8 if data.dtype == np.uint8 else dtype)
+        for name, array in (("labels", labels), ("order", order), ("step", step)):
+            if array is not None:
+                expect_type(f"gather {name}", array, np.int64 if name == "step" else np.int32)
+        x, numbers = self.empty((batch, *data.shape[1:]), dtype), prod(data.shape[1:])
+        y = None if labels is None else self.empty((batch,), np.int32)
+        arguments = data, labels, order, x, y, step, batch, order.size // batch, numbers
+        self._rows("arrays", "gather", dtype, (batch, numbers), *arguments, OF_BYTES=int(data.dtype == np.uint8))
+        return x, y
+
+    def keep(self, values: Array, kept: Array, step: Array) -> None:
+        """Row *step (after the last one the first) of kept (S, …) becomes the values."""
+        expect("keep", values, kept.shape[1:])
+        for array, dtype in ((values, kept.dtype), (kept, kept.dtype), (step, np.int64)):
+            expect_type("keep", array, dtype)
+        arguments = values, kept, step, len(kept), np.int64(values.size)
+        self._each("arrays", "keep", values.dtype, values.size, *arguments)
+
+    def take(self, kept: Array, step: Array) -> Array:
+        """Row *step (after the last one the first) of kept (S, …)."""
+        expect_type("take", kept, kept.dtype)
+        expect_type("take", step, np.int64)
+        values = self.empty(kept.shape[1:], kept.dtype)
+        self._each("arrays", "take", kept.dtype, values.size, kept, values, step, len(kept), np.int64(values.size))
+        return values
+
+    def collect(self, parts: Sequence[tuple[Array, int]], y: Array) -> None:
+        """Copies arrays into y (n,), each to its place there, 16 in a launch."""
+        for first in range(0, len(parts), 16):
+            some = [(self.xp.ascontiguousarray(array, y.dtype), place) for array, place in parts[first : first + 16]]
+            places = np.zeros((2, 16), np.int64)
+            for number, (array, place) in enumerate(some):
+                places[:, number] = place, array.size
+            arrays = [array for array, _ in some] + [None] * (16 - len(some))
+            grid = max(1, min(64, -(-int(places[1].max()) // 256))), len(some)
+            arguments = *arrays, y, self._constant(places, np.int64)
+            self.kernels.launch("arrays", "collect", y.dtype, grid, (256,), arguments)
+
+    def advance(self, counter: Array) -> None:
+        """Every number of counter (n,), int64, one further."""
+        expect_type("advance", counter, np.int64)
+        self.kernels.launch("arrays", "advance_counter", np.float32, (1,), (counter.size,), (counter,))
+
+    def random_maps(self, table: Sequence[Sequence[float]], samples: int, drawn: int, image: Pair, key: Key) -> Array:
+        """The matrices (N, 2, 3) of random affine maps in one launch, as `RandomAffine` makes them of array code.
+
+        table (7, 3): for turn, down, right, higher, wider, tilt and slant the number of its random number among the `drawn`
+        ones of an image (-1: it is 0), and its limits.
+        """
+        matrices = self.empty((samples, 2, 3), np.float64)
+        settings = self._constant(table, np.float64), matrices, samples, drawn, *image, *self._key(key)
+        self._each("augment", "random_maps", np.float64, samples, *settings)
+        return matrices
+
+    def affine(
+        self,
+        x: Array,
+        matrices: Array,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        field: Array | None = None,
+    ) -> tuple[Array, Saved]:
+        (x,) = self.alike(x)
+        matrices = self.xp.ascontiguousarray(matrices, np.float64)
+        field = None if field is None else self.xp.ascontiguousarray(field, x.dtype)
+        y, (N, H, W, C), mode = self.empty(x.shape, x.dtype), x.shape, FILL_MODES.index(fill_mode)
+        arguments = x, matrices, field, y, N * H * W, H, W, C, mode, float(fill_value)
+        self._rows("augment", "affine", x.dtype, (N * H * W, C), *arguments)
+        return y, (matrices, field, mode)
+
+    def affine_backward(self, dy: Array, saved: Saved) -> Array:
+        (dy,), (matrices, field, mode) = self.alike(dy), saved
+        field = None if field is None else self.xp.ascontiguousarray(field, dy.dtype)
+        dx, (N, H, W, C) = self.zeros(dy.shape, dy.dtype), dy.shape
+        arguments = dy, matrices, field, dx, N, H, W, C, mode
+        self._each("augment", "affine_backward", dy.dtype, N * C, *arguments)
+        return dx
+
+    def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
+        N, H, W = len(strength), len(rows), len(columns)
+        rows, columns = self.alike(rows, columns)
+        strength = self.xp.ascontiguousarray(strength, rows.dtype)
+        noise = self.empty((N, 2, H, W), rows.dtype)
+        arguments = strength, noise, N, 2 * H * W, *self._key(key)
+        self._each("augment", "uniform_noise", rows.dtype, N * -(-2 * H * W // 4), *arguments)
+        return self._smooth(noise, rows, columns, None, 1)
+
+    def blur(self, x: Array, rows: Array, columns: Array, chosen: Array) -> Array:
+        x, rows, columns = self.alike(x, rows, columns)
+        return self._smooth(x, rows, columns, self.xp.ascontiguousarray(chosen, np.bool_), x.shape[3])
+
+    def _smooth(self, x: Array, rows: Array, columns: Array, chosen: Array | None, C: int) -> Array:
+        """x (…, H, W, C), with C an axis or 1, smoothed along both axes, where the image is chosen."""
+        H, W, each = len(rows), len(columns), x.size // max(1, len(x))
+        half, y = self.empty(x.shape, x.dtype), self.empty(x.shape, x.dtype)
+        count = np.int64(x.size)
+        for source, weights, target, length, inner in ((x, rows, half, H, W * C), (half, columns, y, W, C)):
+            arguments = source, weights, x, chosen, target, count, length, inner, each
+            self._each("augment", "smooth", x.dtype, x.size, *arguments)
+        return y
+
+    def erase(
+        self, x: Array, boxes: Array, fill: Sequence[float] | None, limits: tuple[float, float], key: Key
+    ) -> Array:
+        (x,) = self.alike(x)
+        y, (N, H, W, C), boxes = self.empty(x.shape, x.dtype), x.shape, self.xp.ascontiguousarray(boxes, np.int64)
+        new = None if fill is None else self._constant(np.broadcast_to(fill, C), x.dtype)
+        arguments = x, boxes, new, y, N * H * W, H, W, C, *map(float, limits), *self._key(key)
+        self._rows("augment", "erase", x.dtype, (N * H * W, C), *arguments)
+        return y
+
+    # ------------------------------------------------------------------ batch normalisation
+
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:
+        if x.size == 0:
+            return super().batch_norm(x, gamma, beta, epsilon)
+        x, gamma, beta = self.alike(x, gamma, beta)
+        C = x.shape[-1]
+        mean, variance, inverse = (self.empty((C,), x.dtype) for _ in range(3))
+        grid, block = self._parts((x.size // C, C))
+        parts = self.empty((grid[1], 3, C), x.dtype)
+        self.kernels.launch("normalization", "moments", x.dtype, grid, block, (x, parts, np.int64(x.size // C), C))
+        arguments = parts, x, mean, variance, inverse, grid[1], C, float(epsilon)
+        self.kernels.launch("normalization", "combine_moments", x.dtype, (-(-C // 32),), (32, 8), arguments)
+        return self._scale(x, mean, inverse, gamma, beta), mean, variance, (x, mean, inverse, gamma)
+
+    def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+        x, mean, inverse, gamma = saved
+        dy, sums = self._gradient_sums(dy, x, mean, inverse)
+        dx, shape = self.empty(x.shape, x.dtype), (x.size // x.shape[-1], x.shape[-1])
+        arrays = dy, x, mean, inverse, gamma, sums, dx
+        self._rows("normalization", "input_gradient", x.dtype, shape, *arrays, *self._sizes(shape))
+        return dx, sums[1], sums[0]
+
+    def normalize(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
+    ) -> tuple[Array, Saved]:
+        x, gamma, beta, mean, variance = self.alike(x, gamma, beta, mean, variance)
+        inverse = 1 / self.xp.sqrt(variance + x.dtype.type(epsilon))  # (C,)
+        return self._scale(x, mean, inverse, gamma, beta), (x, mean, inverse, gamma)
+
+    def normalize_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+        x, mean, inverse, gamma = saved
+        dy, sums = self._gradient_sums(dy, x, mean, inverse)
+        return dy * (gamma * inverse), sums[1], sums[0]
+
+    def _scale(self, x: Array, mean: Array, inverse: Array, gamma: Array, beta: Array) -> Array:
+        """γ (x - mean) · inverse + β"""
+        y, C = self.empty(x.shape, x.dtype), x.shape[-1]
+        shape = x.size // C, C
+        arrays = x, mean, inverse, gamma, beta, y
+        self._rows("normalization", "scale_rows", x.dtype, shape, *arrays, *self._sizes(shape))
+        return y
+
+    def _gradient_sums(self, dy: Array, x: Array, mean: Array, inverse: Array) -> tuple[Array, Array]:
+        """dy as the kernels expect it, and dβ and dγ, (2, C)."""
+        expect("batch_norm gradient", dy, x.shape)
+        dy, C = self.xp.ascontiguousarray(dy, x.dtype), x.shape[-1]
+        shape = x.size // C, C
+        return dy, self._sum_rows("normalization", "gradient_sums", x.dtype, shape, 2, dy, x, mean, inverse)

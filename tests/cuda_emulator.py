@@ -1,0 +1,118 @@
+"""The kernels of minicnn/cuda without a GPU: the same sources, compiled by g++ and run thread by thread.
+
+`EmulatedKernels` stands in for `minicnn.cuda.Kernels`, and `emulated_ops()` is `GpuOps` on NumPy arrays with it. What is
+checked on the way is said in cuda_emulator.h.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from minicnn import cuda
+from minicnn.ops.gpu import GpuOps
+
+HEADER = Path(__file__).with_name("cuda_emulator.h")
+COMPILER = shutil.which("g++")
+MISSING = "the CUDA kernels are emulated by g++, which is not installed"
+COMMAND = [
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-shared",
+    "-w",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",
+]
+
+
+class Argument(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("bytes", ctypes.c_int64),
+        ("itemsize", ctypes.c_int32),
+        ("kind", ctypes.c_int32),
+    ]
+
+
+@functools.cache
+def library(text, options):
+    """The kernels of this source as a shared library, kept in a temporary folder from run to run."""
+    kernels = re.findall(
+        r"^(?:KERNEL|extern \"C\" __global__ void)\s+(?:__launch_bounds__\([^\n]*\)\s+)?(\w+)\(", text, re.M
+    )
+    entries = [
+        f'extern "C" const char* emulate_{name}(emulator::Argument* arguments, int number, const int* shape, int backwards)'
+        f" {{ return emulator::launch({name}, arguments, number, shape, backwards); }}"
+        for name in kernels
+    ]
+    text = text.replace("#pragma unroll\n", "#pragma GCC unroll 16\n")
+    text = "\n".join([HEADER.read_text(), text, *entries, ""])
+    key = hashlib.sha256("\n".join([text, *options, *COMMAND]).encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"minicnn-emulator-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{key}.so"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            file = Path(temporary) / "kernels.cpp"
+            file.write_text(text)
+            built = file.with_suffix(".so")
+            done = subprocess.run([COMPILER, *COMMAND, *options, file, "-o", built], capture_output=True, text=True)
+            if done.returncode:
+                raise AssertionError(f"g++ does not compile a kernel:\n{done.stderr[:4000]}")
+            built.rename(target)
+    return ctypes.CDLL(str(target))
+
+
+class EmulatedKernels:
+    processors = 4
+    backwards = False  # whether the last thread runs first
+
+    def launch(self, file, name, dtype, grid, block, arguments, shared=0, **macros):
+        self.launch_source(cuda.source(file), name, dtype, grid, block, arguments, shared, **macros)
+
+    def launch_source(self, text, name, dtype, grid, block, arguments, shared=0, **macros):
+        assert np.prod(block) <= 1024 and shared <= 227 * 1024, f"{name}: no GPU has so large a block"
+        given, kept = (Argument * len(arguments))(), []
+        for place, argument in zip(given, cuda.by_value(arguments, dtype), strict=True):
+            if isinstance(argument, np.ndarray):
+                assert argument.flags.c_contiguous, f"{name}: an array is not contiguous"
+                place.bytes = argument.nbytes
+            else:
+                argument = np.array(argument)
+                place.bytes = -1
+            kept.append(argument)
+            place.data, place.itemsize, place.kind = argument.ctypes.data, argument.itemsize, ord(argument.dtype.kind)
+        shape = (*grid, 1, 1)[:3] + (*block, 1, 1)[:3] + (shared,)
+        assert min(shape[:6]) > 0, f"{name}: an empty grid or block {shape[:6]}"
+        entry = getattr(library(text, cuda.options(dtype, macros)), f"emulate_{name}")
+        entry.restype = ctypes.c_char_p
+        error = entry(given, len(given), (ctypes.c_int * 7)(*map(int, shape)), int(self.backwards))
+        if error:
+            raise AssertionError(f"{name}: {error.decode()}")
+
+
+def _empty(shape, dtype=float):
+    """Memory nobody has written to holds no numbers."""
+    array = np.empty(shape, dtype)
+    array.view(np.uint8).fill(0xFF) if array.flags.c_contiguous and array.size and array.ndim else None
+    return array
+
+
+def emulated_ops():
+    """GpuOps with NumPy in the place of CuPy and the emulator in that of the GPU, in full precision."""
+    ops = object.__new__(GpuOps)
+    ops.xp = SimpleNamespace(**{**vars(np), "asnumpy": np.asarray, "empty": _empty})
+    ops.kernels = EmulatedKernels()
+    ops.name = "emulated"
+    ops.precision = "exact"
+    return ops
