@@ -72,11 +72,16 @@ class Recipe:
         return model
 
     def predict(self, models: Sequence[Sequential], images: np.ndarray) -> np.ndarray:
-        """Probabilities (N, 10) of the digits: the mean over networks and, with `shifts`, over five places."""
+        """Probabilities (N, 10) of the digits: the mean over networks and, with `shifts`, over five places.
+
+        Of networks trained with labels smoothed by s, what is right in the mean is q = (1 - s) p + s / 10; p is returned.
+        """
         moves = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)] if self.shifts else [(0, 0)]
         moved = [shifted(images, *move) for move in moves]
         votes = [model.predict(seen).astype(np.float64) for model in models for seen in moved]
-        return np.asarray(sum(votes) / len(votes))
+        q, s = np.asarray(sum(votes) / len(votes)), self.label_smoothing
+        p = np.maximum(0, (q - s / q.shape[1]) / (1 - s))
+        return p / p.sum(axis=1, keepdims=True)
 
 
 def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -49,6 +49,23 @@ def test_networks_vote_by_the_mean_of_probabilities_over_networks_and_places():
     np.testing.assert_allclose(TWO.predict(models, IMAGES), expected, atol=1e-6)
 
 
+def test_smoothed_labels_do_not_make_the_answer_less_sure():
+    """Networks whose answers are those that smoothed labels ask for; of one the answer is even lower for a class."""
+    p = np.eye(10)[LABELS] * 0.7 + 0.03
+    recipe = Recipe((smaller,), epochs=1, batch_size=16, peak=1e-2, label_smoothing=0.2)
+
+    class Answers:
+        def __init__(self, q):
+            self.q = q
+
+        def predict(self, images):
+            return self.q
+
+    np.testing.assert_allclose(recipe.predict([Answers(0.8 * p + 0.02)], IMAGES), p, atol=1e-12)
+    q = np.full((60, 10), 0.01) + 0.9 * np.eye(10)[LABELS]
+    np.testing.assert_allclose(recipe.predict([Answers(q)], IMAGES), np.eye(10)[LABELS], atol=1e-12)
+
+
 def weights(trained):
     return [weight for model in trained.models for weight in model.get_weights()]
 
