@@ -10,9 +10,9 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from .report import Failure
+from .report import Failure, cell
 
 STEMS = {
     "conv": "convolution.run",
@@ -28,8 +28,13 @@ STEMS = {
     "vgg": "scaling.vgg",
     "job": "job.run",
     "memory": "memory.run",
-    "gpu": "gpu.run",
+    "gpu-kernels": "gpu.kernels",
+    "gpu-convolutions": "gpu.convolutions",
+    "gpu-steps": "gpu.steps",
+    "gpu-recipes": "gpu.recipes",
+    "gpu-job": "gpu.whole_job",
 }
+GPU = [name for name in STEMS if name.startswith("gpu-")]  # together they are called "gpu"
 
 
 def stop(message: str, status: int = 2) -> NoReturn:
@@ -39,7 +44,9 @@ def stop(message: str, status: int = 2) -> NoReturn:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast minicnn is, beside PyTorch.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(STEMS)}; all if none is given")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"any of {', '.join(STEMS)}, gpu; all if none is given"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the same rows there")
     parser.add_argument("--seconds", type=float, default=3.0, help="per row (default: 3)")
     parser.add_argument("--threads", type=int, help="for us and for PyTorch (default: all cores)")
@@ -47,13 +54,14 @@ def arguments() -> argparse.Namespace:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="with train.csv and test.csv, for job (default: $MINICNN_DATA, else digits are drawn)",
+        help="with train.csv and test.csv, for job and gpu (default: $MINICNN_DATA, else digits are drawn)",
     )
     options = parser.parse_args()
     if options.data is None and os.environ.get("MINICNN_DATA"):
         options.data = Path(os.environ["MINICNN_DATA"])
+    options.names = [stem for name in options.names for stem in (GPU if name == "gpu" else [name])]
     if unknown := [name for name in options.names if name not in STEMS]:
-        stop(f"there is no benchmark {unknown[0]!r}; expected any of {', '.join(STEMS)}")
+        stop(f"there is no benchmark {unknown[0]!r}; expected any of {', '.join(STEMS)}, gpu")
     if not (options.seconds > 0 and math.isfinite(options.seconds)):
         stop(f"--seconds must be above 0, not {options.seconds}")
     if options.threads is not None and options.threads < 1:
@@ -83,29 +91,29 @@ def run(options: argparse.Namespace) -> None:
     names = list(dict.fromkeys(options.names)) or list(STEMS)
     if options.json:
         check_writable(options.json)
-    if "gpu" in names and (why := gpu.unavailable()):
+    on_gpu = [name for name in names if name in GPU]
+    if on_gpu and (why := gpu.unavailable()):
         if options.names:
             stop(f"gpu cannot be measured here: {why}")
         print(f"gpu is left out: {why}", file=sys.stderr)
-        names.remove("gpu")
+        names, on_gpu = [name for name in names if name not in GPU], []
     if options.threads:
         set_threads(options.threads)
     threads = get_threads()
     peers.use_threads(threads)
 
     tile = machine.Tile(threads)
-    together, alone = (tile.flop / time / 1e9 for time in race([tile.run, tile.run_alone], options.seconds / 3))
-    about = {
-        "processor": processor(),
-        "threads": threads,
-        "versions": machine.versions(),
-        "tile GFLOP/s, one core": alone,
-        "tile GFLOP/s, all threads": together,
-    }
+    about: dict[str, Any] = {"processor": processor(), "threads": threads, "versions": machine.versions()}
     libraries = ", ".join(f"{name} {number}" for name, number in machine.versions().items() if number)
     print(f"{processor()}; threads: {threads}; {libraries}")
-    print(f"the register tile alone: {alone:.0f} GFLOP/s on one core, {together:.0f} on all threads")
-    print("where the tile is slower in a row, other programs disturbed it; PyTorch suffers most from them")
+    if on_gpu:
+        about["gpu"] = gpu.about()
+        print(", ".join(f"{what}: {cell(what, value)}" for what, value in about["gpu"].items()))
+    if names != on_gpu:
+        together, alone = (tile.flop / time / 1e9 for time in race([tile.run, tile.run_alone], options.seconds / 3))
+        about |= {"tile GFLOP/s, one core": alone, "tile GFLOP/s, all threads": together}
+        print(f"the register tile alone: {alone:.0f} GFLOP/s on one core, {together:.0f} on all threads")
+        print("where the tile is slower in a row, other programs disturbed it; PyTorch suffers most from them")
     print("vs PyTorch: how many times as fast as the better of its two memory formats, in alternation")
     print("vs best: the same, over the fastest of all peers in the table")
     if not peers.formats():
@@ -120,8 +128,8 @@ def run(options: argparse.Namespace) -> None:
         table = measured(Settings(options.seconds, threads, options.data, tile))
         print(f"\n{table.text()}", flush=True)
         tables.append({"stem": table.stem, "title": table.title, "rows": table.rows, "means": table.means})
-    if options.json:
-        write_bytes(options.json, json.dumps({"machine": about, "tables": tables}, indent=1).encode())
+        if options.json:  # after each, so that what was measured is kept if a later one fails
+            write_bytes(options.json, json.dumps({"machine": about, "tables": tables}, indent=1).encode())
 
 
 def main() -> None:

@@ -18,8 +18,11 @@ Runner: TypeAlias = Callable[[], object]  # what is timed
 
 FORMATS = {
     "ms": ".3f",
+    "µs": ",.1f",
+    "TFLOP/s": ".1f",
     "GFLOP/s": ",.0f",
     "of peak": ".0%",
+    "of ceiling": ".0%",
     "of step": ".1%",
     "GB/s": ".1f",
     "images/s": ",.0f",
@@ -76,11 +79,17 @@ def cell(name: str, value: Value) -> str:
     return format(value, FORMATS[unit] if unit else ".2f")
 
 
-def child(arguments: list[str], environment: Mapping[str, str]) -> str:
-    """The last line that `python -m arguments…` prints, run as a process of its own beside this package."""
+def child(arguments: list[str], environment: Mapping[str, str], limit: float | None = None) -> str:
+    """The last line that `python -m arguments…` prints, run as a process of its own beside this package.
+
+    Failure where it fails, or has not ended after `limit` seconds.
+    """
     command = [sys.executable, "-m", *arguments]
     folder = Path(__file__).parents[1]
-    done = subprocess.run(command, cwd=folder, env=dict(environment), capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, cwd=folder, env=dict(environment), capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{' '.join(arguments[:2])} had not ended after {limit:g} seconds") from None
     if done.returncode:
         raise Failure(f"{' '.join(arguments[:2])} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return done.stdout.strip().splitlines()[-1]

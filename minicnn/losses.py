@@ -45,9 +45,17 @@ class Loss:
     ) -> tuple[float, Array]:
         """The loss, a number, and its gradient for `y_pred` (N, …): Σ_n w_n · loss_n / N, where w_n is 1 unless given."""
         ops = ops or get_ops("cpu")
-        losses, gradient = self.terms(ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype), y_pred, ops.xp)
-        weights = ops.array(self.weights(sample_weight, losses.shape), y_pred.dtype)
-        return float((losses * weights).sum()), gradient * weights[..., None]
+        targets = ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype)
+        weights = ops.array(self.weights(sample_weight, tuple(y_pred.shape[:-1])), y_pred.dtype)
+        losses, gradient = self.weighted(targets, weights, y_pred, from_logits, ops)
+        return float(losses.sum()), gradient
+
+    def weighted(
+        self, targets: Array, weights: Array, y_pred: Array, from_logits: bool | None, ops: Ops
+    ) -> tuple[Array, Array]:
+        """Losses times weights (N, …), and the gradient of their sum: of what `targets_of` and `weights` give, on the device."""
+        losses, gradient = self.terms(targets, y_pred, ops.xp)
+        return losses * weights, gradient * weights[..., None]
 
     def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
         """The targets in the shape of the predictions; ValueError where they do not fit."""
@@ -175,25 +183,16 @@ class _CrossEntropy(Loss):
             raise ValueError(f"{self.name}: {shape[0]} predictions but {len(targets)} targets")
         return targets * (1 - self.label_smoothing) + self.label_smoothing / shape[1]
 
-    def value_and_gradient(
-        self,
-        y_true: Any,
-        y_pred: Array,
-        sample_weight: Any = None,
-        *,
-        from_logits: bool | None = None,
-        ops: Ops | None = None,
-    ) -> tuple[float, Array]:
-        ops = ops or get_ops("cpu")
-        targets = ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype)
-        weights = ops.array(self.weights(sample_weight, (len(y_pred),)), y_pred.dtype)
+    def weighted(
+        self, targets: Array, weights: Array, y_pred: Array, from_logits: bool | None, ops: Ops
+    ) -> tuple[Array, Array]:
         if self.from_logits if from_logits is None else from_logits:
             losses, saved = ops.softmax_cross_entropy(y_pred, targets)
             gradient = ops.softmax_cross_entropy_backward(weights, saved)
         else:
             losses, saved = ops.cross_entropy(y_pred, targets)
             gradient = ops.cross_entropy_backward(weights, saved)
-        return float((losses * weights).sum()), gradient
+        return losses * weights, gradient
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
@@ -231,7 +230,8 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             raise ValueError("ignore_class cannot be given: leave these samples out, or give them a sample_weight of 0")
         super().__init__(from_logits, label_smoothing, axis, reduction, name)
 
-    def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
+    def labels(self, y_true: np.ndarray, classes: int) -> np.ndarray:
+        """The labels (N,), integers from 0 to `classes` - 1; ValueError where they are not."""
         if y_true.size != len(y_true):
             raise ValueError(
                 f"{self.name} expects labels of shape (batch,), got {y_true.shape}; for one-hot targets use categorical_crossentropy"
@@ -242,7 +242,11 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             raise ValueError(
                 f"{self.name}: labels must be integers from 0 to {classes - 1}, but label {wrong[0]} is {labels[wrong[0]]}"
             )
-        return np.eye(classes)[labels.astype(int)]
+        return labels.astype(int)
+
+    def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
+        found: np.ndarray = np.eye(classes)[self.labels(y_true, classes)]
+        return found
 
 
 CLASSES: dict[str, type[Loss]] = {

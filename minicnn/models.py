@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import engine, keras_format, losses, optimizers, saving, training
+from . import captured, engine, keras_format, losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .callbacks import Callback, History
 from .layers.activation import Activation, Softmax
@@ -124,9 +124,14 @@ class Sequential:
         """A copy has memory of its own, which is gathered when it is first used."""
         return self.__dict__ | {"_flat": None}
 
-    def to(self, device: str) -> "Sequential":
-        """Moves the model to a device: "cpu", "gpu" or "reference"."""
-        left, self.ops = self.ops, get_ops(device)
+    def to(self, device: str | Ops) -> "Sequential":
+        """Moves the model to a device: "cpu", "gpu" or "reference".
+
+        On a GPU a training step is captured once and then replayed as one CUDA graph; where that is not possible it is done
+        layer by layer, and a warning says why. `fit` copies x to the GPU when it begins: changes of x meanwhile are not seen.
+        """
+        left, self.ops = self.ops, device if isinstance(device, Ops) else get_ops(device)
+        self._engine = captured.engine_of(self.ops)
         for layer in self._layers:
             layer.to(self.ops)
         self._flat = None
@@ -243,6 +248,7 @@ class Sequential:
     def as_input(self, x: Any) -> Array:
         """A batch on the model's device, in its number type."""
         dtype = self._layers[0].dtype
+        x = self.ops.array(x) if getattr(x, "dtype", None) == np.uint8 else x  # which go to the device as bytes
         return self.ops.array(x, dtype)
 
     @property
@@ -392,7 +398,8 @@ class Sequential:
         self.build((None, *x.shape[1:]))
         assert self._flat is not None
         self.optimizer.prepare(self._flat[0], self.ops)
-        return self._engine.run(self, images, "train") if self._uses_engine else None
+        captures = isinstance(self._engine, captured.Engine)
+        return self._engine.run(self, images, "train") if self._uses_engine or captures else None
 
     @property
     def _uses_engine(self) -> bool:

@@ -103,7 +103,8 @@ class OrthogonalRegularizer(Regularizer):
         lengths = (rows * rows).sum(axis=1, keepdims=True) ** 0.5
         units = rows / lengths
         cosines = units @ units.T  # (R, R)
-        return units, lengths, cosines - cosines * np.eye(len(rows), dtype=x.dtype), math.comb(len(rows), 2) or 1
+        cosines.reshape(-1)[:: len(rows) + 1] = 0  # those of each row with itself
+        return units, lengths, cosines, math.comb(len(rows), 2) or 1
 
     def __call__(self, x: Array) -> Any:
         _, _, cosines, pairs = self._cosines(x)

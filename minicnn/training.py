@@ -96,7 +96,8 @@ class Arrays:
         shuffle: bool,
         steps: int | None,
     ) -> None:
-        self.x, self.y, self.weights, self.batch_size, self.shuffle = x, y, weights, batch_size, shuffle
+        self.x = x[:]  # an array of its own: by it a device knows what it has a copy of
+        self.y, self.weights, self.batch_size, self.shuffle = y, weights, batch_size, shuffle
         self.whole = len(x) // batch_size  # batches
         batches = -(-len(x) // batch_size)
         self.steps = batches if steps is None else min(batches, positive_integer("steps_per_epoch", steps))

@@ -4,7 +4,10 @@
 same sources for the CPU (tests/cuda_emulator.py).
 """
 
+import gc
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,34 @@ class Kernels:
         if shared > SHARED and function.max_dynamic_shared_size_bytes < shared:
             function.max_dynamic_shared_size_bytes = shared
         function(grid, block, by_value(arguments, dtype), shared_mem=shared)
+
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Records what `step` starts on the device, without running it, as a CUDA graph; returns what runs all of it again.
+
+        What `step` allocates lies in memory of the graph's own, and what it starts must have been compiled before. What it
+        cannot do while it is recorded, wait for the device above all, raises CuPy's or the driver's exception.
+        """
+        pool, stream = self.cupy.cuda.MemoryPool(), self.cupy.cuda.Stream(non_blocking=True)
+        collecting = gc.isenabled()
+        gc.disable()  # what it frees may be memory of the device, for which that has to wait
+        try:
+            with stream, self.cupy.cuda.using_allocator(pool.malloc):
+                stream.begin_capture()
+                try:
+                    step()
+                except BaseException:
+                    with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
+                        stream.end_capture()  # which fails as well
+                    raise
+                graph = stream.end_capture()
+        finally:
+            if collecting:
+                gc.enable()
+
+        def replay(pool: Any = pool) -> None:  # the pool lives as long as the graph
+            graph.launch()
+
+        return replay
 
     def _module(self, file: str, options: tuple[str, ...]) -> Any:
         return self.cupy.RawModule(code=source(file), options=("-std=c++17", *options), backend="nvrtc")

@@ -53,8 +53,9 @@ KERNEL moments(IN x, OUT parts, long long M, int C) {
     part[0] = found.mean, part[C] = found.square, part[2 * C] = found.rows;
 }
 
-// The statistics of all rows; inverse = 1 / √(variance + ε).
-KERNEL combine_moments(IN parts, IN x, OUT mean, OUT variance, OUT inverse, int P, int C, real epsilon) {
+// The statistics of all rows; inverse = 1 / √(variance + ε). Moving averages, unless they are null, follow them.
+KERNEL combine_moments(IN parts, IN x, OUT mean, OUT variance, OUT inverse, OUT moving_mean, OUT moving_variance, int P,
+                       int C, real epsilon, double momentum) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     Moments found = {0, 0, 0};
     for (int p = threadIdx.y; p < P && c < C; p += blockDim.y) {
@@ -66,6 +67,9 @@ KERNEL combine_moments(IN parts, IN x, OUT mean, OUT variance, OUT inverse, int 
     mean[c] = x[c] + found.mean;
     variance[c] = found.square / found.rows;
     inverse[c] = 1 / sqrt(variance[c] + epsilon);
+    if (!moving_mean) return;
+    moving_mean[c] += (real)(1 - momentum) * (mean[c] - moving_mean[c]);
+    moving_variance[c] += (real)(1 - momentum) * (variance[c] - moving_variance[c]);
 }
 
 // y = γ (x - mean) · inverse + β

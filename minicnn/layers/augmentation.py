@@ -73,7 +73,11 @@ class _Augmentation(RandomLayer):
     def smoothing(self, sigmas: Sequence[float], sizes: Sequence[int]) -> list[Array]:
         """The weights of `smoothing` for rows and for columns."""
         given = zip(self.input_shape[1:3], sigmas, sizes, strict=True)
-        return [self.ops.array(smoothing(int(length or 0), sigma, size), self.dtype) for length, sigma, size in given]
+        return [self.constant(smoothing(int(length or 0), sigma, size), self.dtype) for length, sigma, size in given]
+
+    def constant(self, values: Any, dtype: Any) -> Array:
+        """A few numbers on the device, where some devices keep them."""
+        return getattr(self.ops, "constant", self.ops.array)(values, dtype)
 
 
 # ---------------------------------------------------------------------- motions
@@ -83,6 +87,7 @@ class _RandomAffine(_Augmentation):
     """Subclasses give the map from each pixel of y to a point of x, as matrices (N, 2, 3)."""
 
     factors: tuple[str, ...] = ()  # the settings of which one number per image is drawn
+    turned: tuple[int, ...] = ()  # which of these turns, moves (down, right), resizes (likewise) and shears; -1: none
     elastic: Any = None  # not None where displacements are added
 
     def __init__(
@@ -129,12 +134,20 @@ class _RandomAffine(_Augmentation):
     def matrices(self, samples: int) -> Array:
         raise TypeError(f"layer {self.name} does not define matrices(samples)")
 
+    def maps(self, samples: int) -> Array:
+        """`matrices`, made by the device in one go where it can."""
+        if not (self.turned and hasattr(self.ops, "random_maps") and type(self).__module__ == __name__):
+            return self.matrices(samples)
+        limits, self.key = self.limits(), self.next_key()
+        table = [(number, *(limits[number] if number >= 0 else (0.0, 0.0))) for number in self.turned]
+        return self.ops.random_maps(table, samples, len(limits), self.input_shape[1:3], self.key)
+
     def displacements(self, samples: int) -> tuple[Array, Array, Array, Key]:
         """The arguments of `Ops.random_field` that go with the last `matrices`."""
-        alpha, sigma = self.elastic
-        return self.smoothed(self.ops.xp.full(samples, 1.0), alpha, sigma)
+        rows, columns, strength, key = self.smoothed(1.0, *self.elastic)
+        return rows, columns, self.constant(np.full(samples, strength), "float64"), key
 
-    def smoothed(self, chosen: Array, alpha: float, sigma: float) -> tuple[Array, Array, Array, Key]:
+    def smoothed(self, chosen: Any, alpha: float, sigma: float) -> tuple[Array, Array, Any, Key]:
         """Displacements alpha · G(sigma · u) with a Gaussian G of standard deviation sigma and u of variance 1, as Keras'.
 
         On average over pixels that are not near an edge √mean(d²) = alpha / √(4 π), or 0.28 alpha pixels in each
@@ -148,7 +161,7 @@ class _RandomAffine(_Augmentation):
         self.moving = training
         if not training:
             return x
-        x, matrices = self.check_input(x), self.matrices(len(x))
+        x, matrices = self.check_input(x), self.maps(len(x))
         field = None if self.elastic is None else self.ops.random_field(*self.displacements(len(x)))
         y, self.saved = self.ops.affine(x, matrices, self.fill_mode, self.fill_value, field)
         return y
@@ -179,6 +192,7 @@ class RandomAffine(_RandomAffine):
     """
 
     factors = ("rotation", "translation", "zoom", "shear", "elastic")
+    turned = 0, 1, 2, 3, 4, 5, 6
 
     def __init__(
         self,
@@ -223,6 +237,7 @@ class RandomTranslation(_RandomAffine):
     """
 
     factors = ("height_factor", "width_factor")
+    turned = -1, 0, 1, -1, -1, -1, -1
 
     def __init__(
         self,
@@ -254,6 +269,7 @@ class RandomRotation(_RandomAffine):
     """
 
     factors = ("factor",)
+    turned = 0, -1, -1, -1, -1, -1, -1
 
     def __init__(
         self,
@@ -295,6 +311,7 @@ class RandomZoom(_RandomAffine):
         super().__init__(fill_mode, interpolation, seed, fill_value, **options)
         self.height_factor, self.width_factor = height_factor, width_factor
         self.factors = ("height_factor",) if width_factor is None else ("height_factor", "width_factor")
+        self.turned = -1, -1, -1, 0, len(self.factors) - 1, -1, -1
         self.limits()
 
     def matrices(self, samples: int) -> Array:
@@ -464,8 +481,10 @@ class RandomErasing(_Augmentation):
             size = int(length or 0) * self.ops.xp.sqrt(share)
             start = at * (int(length or 0) - size)
             found += [self.ops.xp.ceil(start), self.ops.xp.ceil(start + size)]
-        boxes = self.ops.xp.stack(found, axis=1) * (chance < probability)[:, None]
-        return boxes.astype("int64"), (key[0], key[1], 1)
+        boxes, erased = self.ops.zeros((samples, 4), "int64"), chance < probability
+        for side, place in enumerate(found):
+            boxes[:, side] = place * erased
+        return boxes, (key[0], key[1], 1)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.erasing = training

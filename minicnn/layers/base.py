@@ -328,18 +328,21 @@ def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
 class RandomLayer(Layer):
     """A layer that draws random numbers in training: they are a function of its seed and of `step` alone.
 
-    A model sets `step` to its training step; used alone, the layer counts its own training forwards.
+    A model sets `step` to its training step; used alone, the layer counts its own training forwards. Where a step is
+    captured, `step` is an array of the device, (1,), which counts there.
     """
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.seed = new_seed() if seed is None else seed
-        self.step = 0
+        self.step: Any = 0
 
     def next_key(self) -> Key:
         """What the numbers of this forward are a function of."""
-        self.step += 1
-        return self.seed, self.step - 1, 0
+        step = self.step
+        if getattr(step, "ndim", 0) == 0:
+            self.step = step + 1
+        return self.seed, step, 0
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"seed": self.seed}

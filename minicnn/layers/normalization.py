@@ -66,7 +66,11 @@ class BatchNormalization(Layer):
         gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.value
         beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.value
         self.used_batch = training and self.trainable  # as in Keras, a frozen layer keeps its statistics
-        if self.used_batch:
+        if self.used_batch and hasattr(self.ops, "kernels") and x.dtype == like.dtype and x.size:
+            moving: Any = (like, self.moving_variance.data), self.momentum  # which the same kernels move
+            y, _, _, self.saved = self.ops.batch_norm(x, gamma, beta, self.epsilon, *moving)
+            Parameter.writes += 1
+        elif self.used_batch:
             y, mean, variance, self.saved = self.ops.batch_norm(x, gamma, beta, self.epsilon)
             self.follow(mean, variance)
         else:
@@ -78,7 +82,9 @@ class BatchNormalization(Layer):
     def follow(self, mean: Array, variance: Array) -> None:
         """Moves the averages towards the statistics of a batch."""
         for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.value = self.momentum * moving.data + (1 - self.momentum) * found
+            found = self.ops.xp.asarray(found, moving.data.dtype)
+            self.ops.moving_average(found, moving.data, self.momentum, 0.0)
+        Parameter.writes += 1
 
     def backward(self, dy: Array) -> Array:
         backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward

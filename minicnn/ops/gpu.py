@@ -4,6 +4,8 @@ CuPy's arrays follow NumPy's interface, so what no kernel does better is inherit
 and `gpu_elementwise.py`, the kernels in `minicnn/cuda`.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..cuda import Kernels
@@ -16,6 +18,31 @@ INSTALL = (
 )
 
 
+def missing(runtime: Any) -> str | None:
+    """What there is to do before CuPy can use a GPU; None where it can."""
+    try:
+        if runtime.getDeviceCount():
+            return None
+        error = "cudaErrorNoDevice"
+    except runtime.CUDARuntimeError as raised:
+        error = " ".join(str(raised).split())
+    known, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    if known == 0:
+        return (
+            "needs NVIDIA's driver, and none is loaded; install it from nvidia.com/drivers, or start the container with "
+            "--gpus all"
+        )
+    if "cudaErrorInsufficientDriver" in error:
+        versions = [f"{version // 1000}.{version % 1000 // 10}" for version in (known, needed)]
+        return (
+            f"driver is too old for this CuPy: it knows CUDA {versions[0]}, CuPy is made for {versions[1]}; update the "
+            "driver, or replace cupy-cuda13x with cupy-cuda12x"
+        )
+    if "cudaErrorNoDevice" in error:
+        return "needs an NVIDIA GPU, and the driver finds none; if there is one, see what CUDA_VISIBLE_DEVICES says"
+    return f"cannot be used: {error}"
+
+
 class GpuOps(ConvolutionOps, ElementwiseOps):
     name = "gpu"
 
@@ -23,15 +50,10 @@ class GpuOps(ConvolutionOps, ElementwiseOps):
         try:
             import cupy
         except ImportError as error:
-            raise RuntimeError(f"the GPU needs CuPy, which cannot be imported ({error}); {INSTALL}") from None
-        try:
-            devices = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise RuntimeError(
-                f"CuPy is installed, but no GPU can be used: {error}; is there an NVIDIA GPU with its driver?"
-            ) from None
-        if devices == 0:
-            raise RuntimeError("CuPy is installed, but there is no CUDA device; use the CPU instead")
+            reason = " ".join(str(error).split())
+            raise RuntimeError(f"the GPU needs CuPy, which cannot be imported ({reason}); {INSTALL}") from None
+        if found := missing(cupy.cuda.runtime):
+            raise RuntimeError(f"the GPU {found}")
         self.xp = cupy
         self.kernels = Kernels(cupy)
 

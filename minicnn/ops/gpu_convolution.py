@@ -184,7 +184,7 @@ class ConvolutionOps(KernelOps):
         if relu:
             dy, given = self.empty(dy.shape, dy.dtype), dy
             self.for_each("convolution_parts", "where_positive", dy.dtype, dy.size, given, y, dy, np.int64(dy.size))
-        dkernel, dbias = self._kernel_gradient(geometry, x, dy)
+        dkernel, dbias = self._kernel_gradient(geometry, x, dy, self.rooms.get(address(kernel)))
         dx = None
         if input_gradient:
             dx = self.empty(x.shape, x.dtype)
@@ -240,10 +240,12 @@ class ConvolutionOps(KernelOps):
         if shares > 1:
             self._sum(out, bias, y, relu, shares, g.F)
 
-    def _kernel_gradient(self, geometry: Geometry, x: Array, dy: Array) -> tuple[Array, Array]:
-        """im2col(x)ᵀ · dy (K, F), and the sum of the rows of dy (F,)."""
+    def _kernel_gradient(
+        self, geometry: Geometry, x: Array, dy: Array, room: Array | None = None
+    ) -> tuple[Array, Array]:
+        """im2col(x)ᵀ · dy (K, F), and the sum of the rows of dy (F,); in `room`, if that is given."""
         g = geometry
-        gradients = self.empty((g.K * g.F + g.F,), x.dtype)
+        gradients = self.empty((g.K * g.F + g.F,), x.dtype) if room is None else room
         if dy.size == 0:
             gradients.fill(0)
         else:

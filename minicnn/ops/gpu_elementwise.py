@@ -31,7 +31,7 @@ class ElementwiseOps(OptimizerOps):
     def _key(self, key: Key) -> tuple[Any, ...]:
         """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
         seed, step, layer = key
-        counter = step if hasattr(step, "dtype") and np.ndim(step) else None
+        counter = step if getattr(step, "ndim", 0) else None
         if counter is not None:
             expect_type("the step of a random key", counter, np.int64)
         number = 0 if counter is not None else int(step)
@@ -303,7 +303,7 @@ class ElementwiseOps(OptimizerOps):
 
     def spatial_dropout2d(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
         (x,) = self.alike(x)
-        factor = self._drop(self._constant(np.ones((len(x), x.shape[3])), x.dtype), rate, key)
+        factor = self._drop(self.constant(np.ones((len(x), x.shape[3])), x.dtype), rate, key)
         return self.spatial_dropout2d_backward(x, factor), factor
 
     def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -353,15 +353,15 @@ class ElementwiseOps(OptimizerOps):
         return values
 
     def collect(self, parts: Sequence[tuple[Array, int]], y: Array) -> None:
-        """Copies arrays into y (n,), each to its place there, 16 in a launch."""
-        for first in range(0, len(parts), 16):
-            some = [(self.xp.ascontiguousarray(array, y.dtype), place) for array, place in parts[first : first + 16]]
-            places = np.zeros((2, 16), np.int64)
+        """Copies arrays into y (n,), each to its place there, 32 in a launch."""
+        for first in range(0, len(parts), 32):
+            some = [(self.xp.ascontiguousarray(array, y.dtype), place) for array, place in parts[first : first + 32]]
+            places = np.zeros((2, 32), np.int64)
             for number, (array, place) in enumerate(some):
                 places[:, number] = place, array.size
-            arrays = [array for array, _ in some] + [None] * (16 - len(some))
+            arrays = [array for array, _ in some] + [None] * (32 - len(some))
             grid = max(1, min(64, -(-int(places[1].max()) // 256))), len(some)
-            arguments = *arrays, y, self._constant(places, np.int64)
+            arguments = *arrays, y, self.constant(places, np.int64)
             self.kernels.launch("arrays", "collect", y.dtype, grid, (256,), arguments)
 
     def advance(self, counter: Array) -> None:
@@ -376,7 +376,7 @@ class ElementwiseOps(OptimizerOps):
         ones of an image (-1: it is 0), and its limits.
         """
         matrices = self.empty((samples, 2, 3), np.float64)
-        settings = self._constant(table, np.float64), matrices, samples, drawn, *image, *self._key(key)
+        settings = self.constant(table, np.float64), matrices, samples, drawn, *image, *self._key(key)
         self._each("augment", "random_maps", np.float64, samples, *settings)
         return matrices
 
@@ -432,23 +432,35 @@ class ElementwiseOps(OptimizerOps):
     ) -> Array:
         (x,) = self.alike(x)
         y, (N, H, W, C), boxes = self.empty(x.shape, x.dtype), x.shape, self.xp.ascontiguousarray(boxes, np.int64)
-        new = None if fill is None else self._constant(np.broadcast_to(fill, C), x.dtype)
+        new = None if fill is None else self.constant(np.broadcast_to(fill, C), x.dtype)
         arguments = x, boxes, new, y, N * H * W, H, W, C, *map(float, limits), *self._key(key)
         self._rows("augment", "erase", x.dtype, (N * H * W, C), *arguments)
         return y
 
     # ------------------------------------------------------------------ batch normalisation
 
-    def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:
+    def batch_norm(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        epsilon: float,
+        moving: tuple[Array | None, Array | None] = (None, None),
+        momentum: float = 0.0,
+    ) -> tuple[Array, Array, Array, Saved]:
+        """Moving averages of mean and variance, if they are given, follow them: a = momentum · a + (1 - momentum) · found."""
         if x.size == 0:
             return super().batch_norm(x, gamma, beta, epsilon)
         x, gamma, beta = self.alike(x, gamma, beta)
+        for average in moving:
+            if average is not None:
+                expect_type("batch_norm moving average", average, x.dtype)
         C = x.shape[-1]
         mean, variance, inverse = (self.empty((C,), x.dtype) for _ in range(3))
         grid, block = self._parts((x.size // C, C))
         parts = self.empty((grid[1], 3, C), x.dtype)
         self.kernels.launch("normalization", "moments", x.dtype, grid, block, (x, parts, np.int64(x.size // C), C))
-        arguments = parts, x, mean, variance, inverse, grid[1], C, float(epsilon)
+        arguments = parts, x, mean, variance, inverse, *moving, grid[1], C, float(epsilon), np.float64(momentum)
         self.kernels.launch("normalization", "combine_moments", x.dtype, (-(-C // 32),), (32, 8), arguments)
         return self._scale(x, mean, inverse, gamma, beta), mean, variance, (x, mean, inverse, gamma)
 

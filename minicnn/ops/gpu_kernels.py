@@ -1,6 +1,6 @@
 """What the operations that launch CUDA kernels share: arrays as the kernels expect them, and the launch itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ class KernelOps(Ops):
     """Operations with arrays of `xp` and an object that launches the kernels of `minicnn.cuda` on them."""
 
     kernels: Any
+    rooms: Mapping[int, Array] = {}  # where the gradients of a kernel and its bias go together, by its address
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         return self.xp.empty(tuple(shape), dtype)

@@ -43,9 +43,7 @@ class OptimizerOps(KernelOps):
         along = min(32, 1 << (columns - 1).bit_length())
         return along, THREADS // along
 
-    def _rows(
-        self, file: str, name: str, dtype: Any, shape: tuple[int, int], *arguments: Any, **macros: int
-    ) -> None:
+    def _rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], *arguments: Any, **macros: int) -> None:
         """Launches a kernel over rows of columns."""
         rows, columns = shape
         if rows and columns:
@@ -78,7 +76,7 @@ class OptimizerOps(KernelOps):
     def _sizes(self, shape: tuple[int, int]) -> tuple[Any, int]:
         return np.int64(shape[0]), shape[1]
 
-    def _constant(self, values: Any, dtype: Any) -> Array:
+    def constant(self, values: Any, dtype: Any) -> Array:
         """A few numbers on the device, copied there when first asked for: no copy while a step is captured."""
         values = np.ascontiguousarray(values, dtype)
         key = values.tobytes(), values.shape, values.dtype.str

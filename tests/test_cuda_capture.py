@@ -1,0 +1,646 @@
+"""Training on the GPU as a captured step, on a stand-in that writes down what is captured, against training on the CPU."""
+
+import gc
+import pickle
+import warnings
+import weakref
+from contextlib import contextmanager
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+from cuda_emulator import COMPILER, MISSING
+from cuda_recorder import DeviceArray, recording_ops
+
+import minicnn
+from minicnn import Sequential, captured, layers
+from minicnn.callbacks import BackupAndRestore, Callback
+from minicnn.cuda import Kernels
+from minicnn.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy
+from minicnn.optimizers import SGD, Adam
+from minicnn.regularizers import L2
+from minicnn.schedules import OneCycle
+
+random = np.random.default_rng(0)
+IMAGES, LABELS = random.integers(0, 256, (70, 8, 8, 1), np.uint8), random.integers(0, 10, 70)
+BATCH = 16  # four batches, and one of six
+
+
+class Counted:
+    """The kernels of a GPU, whose captures and replays are counted as by the stand-in."""
+
+    def __init__(self, kernels):
+        self.kernels, self.captured, self.replayed, self.refused, self.step = kernels, 0, 0, None, None
+
+    def __getattr__(self, name):
+        return getattr(self.kernels, name)
+
+    def capture(self, step):
+        if self.refused:
+            raise self.refused
+        replay = self.kernels.capture(step)
+        self.captured += 1
+
+        def counted():
+            self.replayed += 1
+            replay()
+
+        return counted
+
+
+@pytest.fixture(params=["recorded", pytest.param("gpu", marks=pytest.mark.gpu)])
+def gpu(request, monkeypatch):
+    """The operations of a GPU, in full precision: on the stand-in, and on one."""
+    if request.param == "recorded":
+        if COMPILER is None:
+            pytest.skip(MISSING)
+        return recording_ops()
+    try:
+        found = minicnn.get_ops("gpu")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(found, "precision", "exact")
+    monkeypatch.setattr(found, "kernels", Counted(found.kernels))
+    return found
+
+
+def network(dtype="float32", **options):
+    minicnn.set_random_seed(3)
+    model = Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Rescaling(1 / 255),
+            layers.RandomAffine(0.05, 0.1, 0.1, 0.1, seed=1),
+            layers.Conv2D(6, 3, use_bias=False, kernel_regularizer=L2(1e-3)),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+            layers.MaxPooling2D(),
+            layers.Dropout(0.3, seed=5),
+            layers.Conv2D(5, 2, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    optimizer = Adam(
+        OneCycle(0.02, 20), weight_decay=0.01, global_clipnorm=1.0, use_ema=True, ema_overwrite_frequency=3
+    )
+    loss = SparseCategoricalCrossentropy(label_smoothing=0.1)
+    model.compile(optimizer, loss, metrics=["accuracy"], **options)
+    model.build((None, 8, 8, 1))
+    return model.astype(dtype)
+
+
+def fit(model, epochs=3, **options):
+    options = {"batch_size": BATCH, "verbose": 0, "validation_data": (IMAGES, LABELS)} | options
+    return model.fit(IMAGES, LABELS, epochs=epochs, **options).history
+
+
+def assert_same(one, other, tolerance=1e-4):
+    for got, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fit_is_that_of_the_cpu(gpu, dtype):
+    model, cpu = network(dtype).to(gpu), network(dtype)
+    tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
+    for epochs in (3, 1):  # the second time with the graphs of the first
+        found, expected = fit(model, epochs), fit(cpu, epochs)
+        assert list(found) == list(expected)
+        for name, values in expected.items():
+            assert found[name] == pytest.approx(values, rel=tolerance), name
+        assert_same(model, cpu, tolerance)
+        np.testing.assert_allclose(model.predict(IMAGES), cpu.predict(IMAGES), atol=tolerance)
+    assert model.optimizer.iterations == cpu.optimizer.iterations == 20
+    assert (gpu.kernels.captured, gpu.kernels.replayed) == (
+        2,
+        18,
+    )  # a graph for each size of batches, after a first step
+    assert [layer.step for layer in model.layers if hasattr(layer, "seed")] == [20, 20]
+
+
+def test_all_of_a_step_is_kernels(gpu):
+    model = network().to(gpu)
+    fit(model, 1)
+    if gpu.kernels.step is None:
+        pytest.skip("a graph of CUDA's does not say what is in it")
+    assert "array code" not in gpu.kernels.step
+    assert [gpu.kernels.step.count(name) for name in ("gather", "label_cross_entropy", "collect", "optimize")] == [
+        1
+    ] * 4
+
+
+def test_replayed_steps_are_the_same_as_those_started_one_by_one(gpu, monkeypatch):
+    models = []
+    for capture in (gpu.kernels.capture, lambda step: step):
+        monkeypatch.setattr(gpu.kernels, "capture", capture)
+        models.append(network().to(gpu))
+        fit(models[-1])
+    assert gpu.kernels.replayed == 15 - 2
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_repeats_to_the_bit(gpu, monkeypatch):
+    found = []
+    for backwards in (False, True):
+        monkeypatch.setattr(gpu.kernels, "backwards", backwards, raising=False)
+        model = network().to(gpu)
+        found.append([*fit(model)["loss"], *model.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_every_replay_drops_others(gpu):
+    model = Sequential([layers.Input((50,)), layers.Dropout(0.5, seed=1), layers.Dense(1, kernel_initializer="ones")])
+    model.compile(SGD(0.0), "mse")
+    model.to(gpu)
+    x = np.ones((2, 50), np.float32)
+    _, scores = model.train_steps(x, np.zeros(12), None, np.tile([0, 1], 6), 2)
+    assert gpu.kernels.replayed == 5 and len(np.unique(scores)) > 5
+    cpu = Sequential([layers.Input((50,)), layers.Dropout(0.5, seed=1), layers.Dense(1, kernel_initializer="ones")])
+    cpu.compile(SGD(0.0), "mse")
+    np.testing.assert_allclose(scores, cpu.train_steps(x, np.zeros(12), None, np.tile([0, 1], 6), 2)[1], rtol=1e-5)
+
+
+LOSSES = [
+    (lambda: CategoricalCrossentropy(from_logits=True, label_smoothing=0.1), "linear"),
+    (CategoricalCrossentropy, "sigmoid"),
+    (BinaryCrossentropy, "sigmoid"),
+    (lambda: MeanSquaredError(reduction="sum"), "linear"),
+    (lambda: SparseCategoricalCrossentropy(reduction="sum"), "softmax"),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss, activation", LOSSES, ids=lambda one: getattr(one, "__name__", one))
+def test_losses(gpu, loss, activation, weighted):
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        model = Sequential(
+            [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, activation, kernel_regularizer="l2")]
+        )
+        model.compile(SGD(0.01), loss(), metrics=["accuracy"])
+        models.append(model.to(device))
+    y = LABELS if isinstance(models[0].loss, SparseCategoricalCrossentropy) else np.eye(10)[LABELS]
+    x = (IMAGES / 255).astype(np.float32)
+    weights = random.uniform(0, 2, len(y)) if weighted else None
+    for given in (weights, None):
+        histories = [m.fit(x, y, BATCH, 2, 0, sample_weight=given).history for m in models]
+        assert histories[1]["loss"] == pytest.approx(histories[0]["loss"], rel=1e-4)
+        assert histories[1]["accuracy"] == pytest.approx(histories[0]["accuracy"])
+    assert_same(*models)
+    assert gpu.kernels.captured
+
+
+LAYERS = [
+    lambda: layers.RandomTranslation(0.1, 0.1, "constant", seed=1),
+    lambda: layers.RandomRotation(0.1, seed=1),
+    lambda: layers.RandomZoom(0.2, seed=1),
+    lambda: layers.RandomZoom((0.1, 0.2), 0.3, seed=1),
+    lambda: layers.RandomShear(0.2, 0.1, seed=1),
+    lambda: layers.RandomAffine(0.1, elastic=(2.0, 1.5), seed=1),
+    lambda: layers.RandomErasing(0.7, seed=1, fill_value=0.5),
+    lambda: layers.RandomErasing(seed=1, value_range=(0, 1)),
+    lambda: layers.RandomGaussianNoise(0.8, 0.2, seed=1),
+    lambda: layers.GaussianNoise(0.2, seed=1),
+    lambda: layers.SpatialDropout2D(0.4, seed=1),
+    lambda: layers.BatchNormalization(scale=False, center=False),
+    lambda: layers.BatchNormalization(trainable=False),
+    lambda: layers.PReLU(),
+    lambda: layers.PReLU(shared_axes=[1, 2]),
+    lambda: layers.LeakyReLU(),
+    lambda: layers.ELU(),
+    lambda: layers.ReLU(1.0, 0.1, 0.1),
+    lambda: layers.Activation("gelu"),
+    lambda: layers.Softmax(),
+    lambda: layers.Activation("log_softmax"),
+    lambda: layers.ZeroPadding2D(),
+    lambda: layers.AveragePooling2D(2, 1, "same"),
+    lambda: layers.Reshape((4, 4, 12)),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda make: repr(make()).split()[0][1:])
+def test_layers(gpu, layer):
+    """Each between others, so that its gradient is asked for too."""
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        convolved = layers.Conv2D(3, 1, use_bias=False)
+        chain = [
+            layers.Input((8, 8, 1)),
+            layers.Rescaling(1 / 255),
+            convolved,
+            layer(),
+            layers.GlobalAveragePooling2D(),
+        ]
+        model = Sequential([*chain, layers.Dense(10)])
+        model.compile(SGD(0.01, 0.9), SparseCategoricalCrossentropy(from_logits=True))
+        models.append(model.to(device))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        histories = [model.fit(IMAGES, LABELS, BATCH, 2, 0).history["loss"] for model in models]
+    assert histories[1] == pytest.approx(histories[0], rel=1e-4)
+    assert_same(*models)
+    assert gpu.kernels.captured == 2
+
+
+class Twice(layers.Layer):
+    def forward(self, x, training=False):
+        return 2 * x
+
+    def backward(self, dy):
+        return 2 * dy
+
+
+class Own(SGD):
+    def apply(self, w, g, learning_rate):
+        w -= learning_rate * g
+
+
+class OwnLoss(MeanSquaredError):
+    pass
+
+
+class OwnPenalty(minicnn.regularizers.Regularizer):
+    def __call__(self, x):
+        return (x**4).sum()
+
+    def gradient(self, x):
+        return 4 * x**3
+
+
+@pytest.mark.parametrize(
+    "chain, optimizer, loss, reason",
+    [
+        ([Twice(name="twice")], "sgd", "mse", "layer twice, a Twice, may do anything"),
+        (
+            [layers.RandomGaussianBlur(name="soft")],
+            "sgd",
+            "mse",
+            "layer soft, a RandomGaussianBlur, waits for the device",
+        ),
+        ([layers.RandomElasticTransform(name="bent")], "sgd", "mse", "layer bent, a RandomElasticTransform, waits for"),
+        ([], Own(), "mse", "the optimizer, a Own, may do anything"),
+        ([], "sgd", OwnLoss(), "the loss, a OwnLoss, may do anything"),
+        ([layers.Conv2D(1, 1, kernel_regularizer=OwnPenalty(), name="c")], "sgd", "mse", "the regularizer of c/kernel"),
+    ],
+    ids=["layer", "blur", "elastic", "optimizer", "loss", "regularizer"],
+)
+def test_what_cannot_be_captured_is_said_once(gpu, chain, optimizer, loss, reason):
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        copies = pickle.loads(pickle.dumps(chain))
+        model = Sequential([layers.Input((8, 8, 1)), *copies, layers.Flatten(), layers.Dense(1)])
+        model.compile(pickle.loads(pickle.dumps(optimizer)), loss)
+        models.append(model.to(device))
+    cpu, model = models
+    y = LABELS / 10
+    expected = cpu.fit(IMAGES / 255, y, BATCH, 2, 0).history
+    with pytest.warns(
+        UserWarning, match=f"model sequential is trained layer by layer, not as one captured step: {reason}"
+    ) as said:
+        found = model.fit(IMAGES / 255, y, BATCH, 1, 0).history
+        found["loss"] += model.fit(IMAGES / 255, y, BATCH, 2, 0, initial_epoch=1).history["loss"]
+    assert len(said) == 1
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert not gpu.kernels.captured
+
+
+def test_a_capture_that_fails_is_said_once(gpu):
+    gpu.kernels.refused = NotImplementedError("no graphs today")
+    model, cpu = network().to(gpu), network()
+    with pytest.warns(UserWarning, match=r"kernel by kernel.*the step cannot be captured \(no graphs today\)") as said:
+        fit(model)
+    fit(cpu)
+    assert len(said) == 1
+    assert_same(model, cpu)
+
+
+def test_a_model_that_runs_eagerly_says_nothing(gpu):
+    model, cpu = network(run_eagerly=True).to(gpu), network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model)
+    fit(cpu)
+    assert_same(model, cpu)
+    assert not gpu.kernels.captured
+
+
+def test_a_callback_sees_every_batch(gpu):
+    class Losses(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append((batch, logs["loss"], logs["accuracy"]))
+
+    found = []
+    for device in ("cpu", gpu):
+        found.append(seen := [])
+        fit(network().to(device), callbacks=[Losses()])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    assert gpu.kernels.replayed == 13
+
+
+def test_what_changes_between_steps(gpu):
+    """Weights, settings of layers and of the optimizer, frozen layers, the data themselves, and the device."""
+
+    def freeze(model):
+        model.layers[2].trainable = False
+        model.layers[7].kernel.trainable = False
+
+    def halve(model):
+        model.set_weights([weight / 2 for weight in model.get_weights()])
+
+    def change(model):
+        model.layers[6].rate = 0.6
+        model.layers[3].momentum = 0.5
+        model.layers[1].rotation = 0.2
+
+    def slower(model):
+        model.optimizer.weight_decay = 0.1
+        model.optimizer.global_clipnorm = 0.1
+
+    model, cpu = network().to(gpu), network()
+    for what in (halve, change, slower, freeze):
+        for one in (model, cpu):
+            fit(one, 1)
+            what(one)
+        fit(model, 1), fit(cpu, 1)
+        assert_same(model, cpu)
+    for one, device in ((model, "cpu"), (cpu, gpu)):
+        one.to(device)
+    for x in (IMAGES[::-1], IMAGES / 255):
+        for one in (model, cpu):
+            one.fit(x, LABELS, BATCH, 1, 0)
+            one.train_on_batch(x[:5], LABELS[:5])
+    assert_same(model, cpu)
+
+
+def test_batches_that_are_changed_in_place(gpu):
+    model, cpu = network().to(gpu), network()
+    x = np.empty((BATCH, 8, 8, 1), np.uint8)
+    for first in (0, 16, 32, 48):
+        x[...] = IMAGES[first : first + BATCH]
+        for one in (model, cpu):
+            one.train_on_batch(x, LABELS[first : first + BATCH])
+    assert_same(model, cpu)
+    assert (gpu.kernels.captured, gpu.kernels.replayed) == (1, 3)
+
+
+def test_a_generator(gpu):
+    def batches():
+        while True:
+            for first in range(0, 64, BATCH):
+                yield IMAGES[first : first + BATCH], LABELS[first : first + BATCH]
+
+    model, cpu = network().to(gpu), network()
+    for one in (model, cpu):
+        one.fit(batches(), epochs=2, steps_per_epoch=4, verbose=0)
+    assert_same(model, cpu)
+
+
+def test_labels_that_there_are_not(gpu):
+    model = network().to(gpu)
+    with pytest.raises(ValueError, match="labels must be integers from 0 to 9, but label 1 is 10"):
+        model.train_on_batch(IMAGES[:3], np.array([1, 10, 2]))
+    assert model.optimizer.iterations == 0
+
+
+def test_an_interrupted_step_does_not_count(gpu, monkeypatch):
+    model, cpu = network().to(gpu), network()
+    rows = np.arange(64)
+    replays = iter([lambda replay: replay(), lambda replay: replay()])
+
+    def capture(step, capture=gpu.kernels.capture):
+        replay = capture(step)
+
+        def limited():
+            found = next(replays, None)
+            if found is None:
+                raise KeyboardInterrupt
+            found(replay)
+
+        return limited
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu.kernels, "capture", capture)
+        with pytest.raises(KeyboardInterrupt):
+            model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
+    assert model.optimizer.iterations == 3
+    cpu.train_steps(IMAGES, LABELS[:48], None, rows[:48], BATCH)
+    assert_same(model, cpu)
+
+
+def test_more_steps_than_are_done_at_once(gpu, monkeypatch):
+    monkeypatch.setattr(captured, "MOST", 5)
+    monkeypatch.setattr(captured, "AHEAD", 2)
+    rows = np.tile(np.arange(64), 3)
+    found = [model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH) for model in (network().to(gpu), network())]
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4)
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-4 * np.abs(found[1][1]).max())
+
+
+def test_saved_on_one_device_and_loaded_on_another(gpu, tmp_path):
+    model, cpu = network().to(gpu), network()
+    for one in (model, cpu):
+        fit(one, 1)
+    model.save(tmp_path / "model.safetensors")
+    loaded = minicnn.load_model(tmp_path / "model.safetensors")
+    for one in (model, loaded, cpu):
+        one.seed = 1
+        fit(one, 1)
+    assert_same(loaded, cpu)
+    assert_same(model, cpu)
+
+
+def test_nothing_of_a_run_remains(gpu):
+    model = network().to(gpu)
+    fit(model, 1)
+    runs = [weakref.ref(run) for run in model._engine.runs.values()]
+    model.layers[6].rate = 0.1
+    fit(model, 1)
+    gc.collect()
+    assert len(runs) == 2 and not any(run() for run in runs)
+    in_use = []
+    for _ in range(4):
+        fit(model, 1)
+        gc.collect()
+        pool = getattr(gpu.xp, "get_default_memory_pool", None)
+        arrays = sum(isinstance(one, DeviceArray) for one in gc.get_objects())
+        in_use.append(arrays if pool is None else pool().used_bytes())
+    assert len(set(in_use[1:])) == 1
+
+
+@pytest.mark.gpu
+def test_a_thousand_steps_leave_nothing(gpu):
+    if gpu.kernels.step is not None:
+        pytest.skip("for a GPU")
+    model = network().to(gpu)
+    rows, (free, _) = np.tile(np.arange(64), 250), (0, 0)
+    model.train_steps(IMAGES, LABELS[rows[:128]], None, rows[:128], BATCH)
+    free, _ = gpu.xp.cuda.runtime.memGetInfo()
+    model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
+    assert gpu.xp.cuda.runtime.memGetInfo()[0] == free
+
+
+@pytest.mark.gpu
+def test_memory_that_there_is_not(gpu):
+    """It is an exception, after which training goes on."""
+    if gpu.kernels.step is not None:
+        pytest.skip("for a GPU")
+    model, pool = network().to(gpu), gpu.xp.get_default_memory_pool()
+    many = np.zeros((1_000_000, 8, 8, 1), np.uint8)
+    fit(model, 1)
+    pool.set_limit(pool.total_bytes() + 2**20)
+    try:
+        with pytest.raises(MemoryError):
+            model.fit(many, np.zeros(len(many), int), BATCH, verbose=0)
+    finally:
+        pool.set_limit(0)
+    cpu = network()
+    fit(cpu, 1)
+    assert_same(model, cpu)
+    fit(model, 1), fit(cpu, 1)
+    assert_same(model, cpu)
+
+
+def test_training_that_was_interrupted(gpu, tmp_path):
+    """It is taken up by another model, on the GPU, and ends as that of the CPU which nobody interrupted."""
+
+    class Stop(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    model, cpu = network().to(gpu), network()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, callbacks=[BackupAndRestore(tmp_path), Stop()])
+    again = network().to(gpu)
+    again.seed = cpu.seed = model.seed
+    fit(again, callbacks=[BackupAndRestore(tmp_path)])
+    fit(cpu)
+    assert_same(again, cpu)
+
+
+class Fake:
+    """So much of CuPy as a capture needs; `log` has what is asked for."""
+
+    class CUDARuntimeError(Exception):
+        pass
+
+    def __init__(self):
+        self.log = log = []
+        at = SimpleNamespace
+        graph = at(launch=lambda: log.append("launch"))
+
+        def end():
+            log.append("end")
+            if "failed" in log:
+                raise self.CUDARuntimeError("invalidated")
+            return graph
+
+        @contextmanager
+        def stream(non_blocking):
+            log.append("stream")
+            yield
+            log.append("default")
+
+        @contextmanager
+        def using_allocator(malloc):
+            log.append(malloc)
+            yield
+            log.append("pool")
+
+        def new_stream(non_blocking):
+            context = stream(non_blocking)
+            found = MagicMock(begin_capture=lambda: log.append("begin"), end_capture=end)
+            found.__enter__.side_effect = context.__enter__
+            found.__exit__.side_effect = context.__exit__
+            return found
+
+        self.cuda = at(
+            MemoryPool=lambda: at(malloc="own pool"), Stream=new_stream, using_allocator=using_allocator,
+            runtime=at(CUDARuntimeError=self.CUDARuntimeError), Device=lambda: at(attributes={"MultiProcessorCount": 1}),
+        )  # fmt: skip
+
+
+def test_what_a_capture_asks_of_cupy():
+    cupy = Fake()
+    replay = Kernels(cupy).capture(lambda: cupy.log.append(gc.isenabled()))
+    assert cupy.log == ["stream", "own pool", "begin", False, "end", "pool", "default"] and gc.isenabled()
+    del cupy.log[:]
+    replay(), replay()
+    assert cupy.log == ["launch", "launch"]
+
+
+def test_a_capture_that_fails_ends():
+    def step():
+        cupy.log.append("failed")
+        raise NotImplementedError("not now")
+
+    cupy = Fake()
+    with pytest.raises(NotImplementedError, match="not now"):
+        Kernels(cupy).capture(step)
+    assert cupy.log[-1] == "end" and gc.isenabled()
+
+
+# ---------------------------------------------------------------------- operations of a step
+
+
+def test_rows_of_steps(gpu):
+    table, step = random.standard_normal((3, 4, 5)), gpu.array(np.array([4]))
+    np.testing.assert_array_equal(gpu.numpy(gpu.take(gpu.array(table), step)), table[1])
+    gpu.advance(step)
+    np.testing.assert_array_equal(gpu.numpy(gpu.take(gpu.array(table, "float32"), step)), table[2].astype("float32"))
+
+
+def test_gathered_numbers(gpu):
+    data, order = random.standard_normal((9, 3, 2)), random.permutation(9)
+    arrays = gpu.array(data), None, gpu.array(order, "int32"), gpu.array(np.array([5]))
+    np.testing.assert_array_equal(gpu.numpy(gpu.gather(*arrays, 4, "float64")[0]), data[order[4:8]])
+    with pytest.raises(
+        ValueError, match="gather data: expected a contiguous array of float32, received one of float64"
+    ):
+        gpu.gather(*arrays, 4, "float32")
+
+
+def test_counters_advance_together(gpu):
+    counter = gpu.array(np.array([3, 2**40]))
+    gpu.advance(counter)
+    np.testing.assert_array_equal(gpu.numpy(counter), [4, 2**40 + 1])
+
+
+@pytest.mark.parametrize("count", [1, 32, 70])
+def test_collected_parts(gpu, count):
+    parts = [random.standard_normal((size % 5 + 1, size)) for size in range(1, 10 * count, 10)]
+    places = np.cumsum([3, *(part.size + 2 for part in parts)])
+    y = gpu.array(np.full(places[-1], 7.0))
+    gpu.collect([(gpu.array(part), int(place)) for part, place in zip(parts, places, strict=False)], y)
+    expected = np.full(places[-1], 7.0)
+    for part, place in zip(parts, places, strict=False):
+        expected[place : place + part.size] = part.ravel()
+    np.testing.assert_array_equal(gpu.numpy(y), expected)
+
+
+def test_the_loss_of_a_step(gpu):
+    """In its row; the others stay."""
+    scores, labels = random.standard_normal((7, 10)), random.integers(0, 10, (3, 7))
+    weights, step = random.uniform(0, 2, (3, 7)), gpu.array(np.array([5]))
+    kept = gpu.array(np.full((3, 7), 9.0)), gpu.array(np.full((3, 7, 10), 9.0))
+    arrays = gpu.array(scores), gpu.array(labels, "int32"), gpu.array(weights)
+    losses, gradient = gpu.label_cross_entropy(*arrays, 0.1, 0.5, kept, step)
+    alone = gpu.label_cross_entropy(arrays[0], *(gpu.array(gpu.numpy(a)[2]) for a in arrays[1:]), 0.1, 0.5)
+    np.testing.assert_array_equal(gpu.numpy(losses), np.stack([*np.full((2, 7), 9.0), gpu.numpy(alone[0])]))
+    np.testing.assert_array_equal(gpu.numpy(gradient), gpu.numpy(alone[1]))
+    np.testing.assert_array_equal(gpu.numpy(kept[1]), np.stack([*np.full((2, 7, 10), 9.0), scores]))
+
+
+def test_averages_that_follow_a_batch(gpu):
+    x, mean, variance = random.standard_normal((6, 5, 4)), random.standard_normal(4), random.uniform(1, 2, 4)
+    moving = gpu.array(mean), gpu.array(variance)
+    gpu.batch_norm(gpu.array(x), gpu.array(np.ones(4)), gpu.array(np.zeros(4)), 1e-3, moving, 0.9)
+    for got, before, found in zip(moving, (mean, variance), (x.mean((0, 1)), x.var((0, 1))), strict=True):
+        np.testing.assert_allclose(gpu.numpy(got), 0.9 * before + 0.1 * found, rtol=1e-12)

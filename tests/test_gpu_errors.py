@@ -1,0 +1,133 @@
+"""What is said where a GPU is asked for and something is missing, and `python -m minicnn.cuda`, on stand-ins for CuPy."""
+
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import cuda
+from minicnn.cuda import __main__ as checking
+from minicnn.ops.gpu import GpuOps
+
+
+class CUDARuntimeError(RuntimeError): ...
+
+
+def cupy(devices=1, error="", driver=13000, needed=13020):
+    """What `import cupy` gives where the driver says so."""
+
+    def count():
+        if error:
+            raise CUDARuntimeError(error)
+        return devices
+
+    found = ModuleType("cupy")
+    runtime = SimpleNamespace(
+        getDeviceCount=count,
+        CUDARuntimeError=CUDARuntimeError,
+        driverGetVersion=lambda: driver,
+        runtimeGetVersion=lambda: needed,
+        getDeviceProperties=lambda number: {"name": b"a stand-in"},
+    )
+    device = SimpleNamespace(id=0, compute_capability="90", mem_info=(2e9, 3e9), attributes={"MultiProcessorCount": 4})
+    found.cuda = SimpleNamespace(runtime=runtime, Device=lambda: device)
+    found.__version__ = "14.2.0"
+    return found
+
+
+OLD = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
+NO_DEVICE = "cudaErrorNoDevice: no CUDA-capable device is detected"
+
+
+@pytest.mark.parametrize(
+    "module, sentence",
+    [
+        (None, r'needs CuPy, which cannot be imported \(.*\); install the extra with: pip install "minicnn\[gpu\]" .*'),
+        (cupy(error=OLD, driver=0), r"needs NVIDIA's driver, and none is loaded; install it from nvidia.com/drivers.*"),
+        (cupy(error=OLD, driver=12080), r"driver is too old for this CuPy: it knows CUDA 12.8.*13.2; update.*cupy-cuda12x"),
+        (cupy(error=NO_DEVICE), r"needs an NVIDIA GPU, and the driver finds none.*CUDA_VISIBLE_DEVICES.*"),
+        (cupy(devices=0), r"needs an NVIDIA GPU, and the driver finds none.*CUDA_VISIBLE_DEVICES.*"),
+        (cupy(error="cudaErrorSystemNotReady: not\nyet"), r"cannot be used: cudaErrorSystemNotReady: not yet"),
+    ],
+    ids=["no CuPy", "no driver", "an old driver", "no device", "none visible", "something else"],
+)  # fmt: skip
+def test_what_is_missing_is_said_in_one_sentence(monkeypatch, capsys, module, sentence):
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr(checking, "get_ops", lambda name: GpuOps())
+    with pytest.raises(RuntimeError, match=rf"^the GPU {sentence}$") as said:
+        GpuOps()
+    assert "\n" not in str(said.value)
+    assert checking.main() == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err == f"{said.value}\n"
+
+
+def test_a_cupy_that_is_broken_says_so_on_one_line(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text("raise ImportError('====\\nFailed to import CuPy.\\n\\nlibcuda.so.1\\n====')")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        RuntimeError, match=r"^the GPU needs CuPy, .*\(==== Failed to import CuPy. libcuda.so.1 ====\); "
+    ):
+        GpuOps()
+
+
+def test_the_check_is_a_program():
+    program = "import sys, runpy; sys.modules['cupy'] = None; runpy.run_module('minicnn.cuda', None, '__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("the GPU needs CuPy") and done.stderr.count("\n") == 1
+
+
+# ---------------------------------------------------------------------- on the emulator
+
+
+@pytest.fixture
+def device(emulated, monkeypatch):
+    """The emulator as the device of the check; returns the options of what NVRTC was given."""
+    given = []
+    monkeypatch.setattr(emulated.xp, "cuda", cupy().cuda, raising=False)
+    monkeypatch.setattr(emulated.xp, "__version__", "14.2.0", raising=False)
+
+    def module(code, options, backend):
+        given.append((code, options, backend))
+        return SimpleNamespace(compile=lambda: None)
+
+    monkeypatch.setattr(emulated.xp, "RawModule", module, raising=False)
+    choose = minicnn.get_ops
+    for place in ("minicnn.models.get_ops", "minicnn.cuda.__main__.get_ops"):
+        monkeypatch.setattr(place, lambda name: emulated if name == "gpu" else choose(name))
+    return SimpleNamespace(ops=emulated, given=given)
+
+
+def test_a_device_that_is_right(device, capsys):
+    assert checking.main() == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == "" and lines[-1] == "the GPU can be used" and all(line.startswith("ok ") for line in lines[:-1])
+    assert [code for code, _, _ in device.given] == [cuda.source(file) for file in cuda.FILES]
+    names = [line.split(":")[0].split(None, 1)[1] for line in lines[:-1]]
+    assert names[:5] == ["CuPy", "driver", "device", "memory", "compute capability"]
+    assert names[-2:] == ["graph", "training"] and "convolution, TF32" in names and "dense, float32" in names
+    assert "for CUDA 13.2" in lines[0] and "up to 13.0" in lines[1] and lines[4].split(": ")[1].startswith("9.0")
+    assert "layer by layer" not in lines[-2] and "18 steps as on the CPU, largest error" in lines[-2]
+
+
+def test_the_first_thing_that_fails_is_named(device, monkeypatch, capsys):
+    monkeypatch.setattr(device.ops, "max_pool2d", lambda *_: 1 / 0)
+    monkeypatch.setattr(device.ops, "dropout", lambda x, *_: (x, None))
+    monkeypatch.setattr(device.ops, "rescale", lambda x, *_: np.full_like(x, np.nan))
+    monkeypatch.setattr(device.ops.kernels, "capture", lambda step: lambda: None)
+    monkeypatch.setattr(device.ops.xp.cuda.Device(), "compute_capability", "75")
+    assert checking.main() == 1
+    out, err = capsys.readouterr()
+    failed = [line for line in out.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 6 and "FAILED  compute capability: 7.5 is too old: the kernels need 8.0" in failed[0]
+    assert "FAILED  pooling, float32: ZeroDivisionError: division by zero" in failed[1]
+    assert "differs from the definition by nan" in failed[2] and "random numbers" in failed[3]
+    assert "has not computed what was captured" in failed[4] and "training" in failed[5]
+    assert err.startswith("the GPU cannot be used as it is; the first thing that failed is compute capability: 7.5")
+    assert err.count("\n") == 1
