@@ -11,6 +11,7 @@ A tape is made for one number of images. The first step with a batch of another 
 import threading
 from collections.abc import Sequence
 from functools import partial
+from math import gcd
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .ops import instructions
 from .ops.cpu import CpuOps
-from .ops.cpu_convolution import Geometry, choose
+from .ops.cpu_convolution import Geometry, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
 from .optimizers import Operation, Optimizer
@@ -34,8 +35,10 @@ from .threads import forks
 if TYPE_CHECKING:
     from .models import Sequential
 
+NO_LOSS = np.zeros(1)
 SETTINGS_OF_OPERATION = 8  # at most, of an optimizer's
 STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
+STAGED = 1 << 16  # bytes of inputs at most, which are copied: to have the tape find them takes longer
 ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so more workers can share it
 
 
@@ -213,10 +216,16 @@ class Densely(Linearity):
         return x.reshaped(int(np.prod(x.shape[:-1])), x.shape[-1])
 
 
+def alike(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
+    """x and y, of one shape, in the bands in which x was made: as many items, for a layer that treats each number alike."""
+    y.bands = x.bands
+    return in_bands(x, x.bands), in_bands(y, x.bands)
+
+
 class Rectify(Node):
     def forward(self, x: Buffer) -> Buffer:
         self.y = self.buffer(len(x), x.shape)
-        instructions.relu(self.tape, x, self.y)
+        instructions.relu(self.tape, *alike(x, self.y))
         return self.y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -240,11 +249,20 @@ class MaxPool(Node):
         self.y_shape = y_shape
         kind = instructions.winner_type(size, self.tape.dtype)
         self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
+        bands = self.bands(x, y_shape)
         positive = self.after is not None and self.training
         if positive:
             self.after.masked = True  # type: ignore[union-attr]
-        instructions.max_pool(self.tape, x, y.reshaped(*y_shape), self.winner, size, strides, pads, positive)
+        winner = None if self.winner is None else in_bands(self.winner, bands)
+        images = in_bands(x, bands), in_bands(y.reshaped(*y_shape), bands), winner
+        instructions.max_pool(self.tape, *images, size, strides, pads, positive)
         return y
+
+    def bands(self, x: Buffer, y_shape: tuple[int, ...]) -> int:
+        """How many parts of an image can be done apart, as those that have just been made."""
+        size, strides, pads = self.window()
+        apart = size == strides and pads == NO_PADS and y_shape[1] * size[0] == x.shape[1]
+        return gcd(x.bands, y_shape[1]) if apart else 1
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
@@ -259,7 +277,9 @@ class AveragePool(MaxPool):
         self.x, y = x, self.buffer(len(x), self.layer.output_shape)
         self.y_shape = (len(x), (x.shape[1] + sum(pads[0]) - size[0]) // strides[0] + 1,
                         (x.shape[2] + sum(pads[1]) - size[1]) // strides[1] + 1, x.shape[3])  # fmt: skip
-        instructions.avg_pool(self.tape, x, y.reshaped(*self.y_shape), size, strides, pads)
+        bands = self.bands(x, self.y_shape)
+        images = in_bands(x, bands), in_bands(y.reshaped(*self.y_shape), bands)
+        instructions.avg_pool(self.tape, *images, size, strides, pads)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -488,7 +508,8 @@ class NormalizeFixed(Node):
         layer: Any = self.layer
         C, y = x.shape[-1], self.tape.buffer(x.shape)
         self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
-        instructions.scale_rows(self.tape, x, layer.moving_mean.data, self.scale, self.shift, y)
+        x_bands, y_bands = alike(x, y)
+        instructions.scale_rows(self.tape, x_bands, layer.moving_mean.data, self.scale, self.shift, y_bands)
         return y
 
     def refresh(self) -> None:
@@ -586,7 +607,12 @@ class Run:
             self.tape.split()
         x = self.tape.buffer((images, *model._layers[0].input_shape[1:]))
         size = int(np.prod(x.shape[1:]))
-        self.tape.add(arrays.gather, images, source=Steps(self.sources), first=Times(1), x=Each(x), image=size)
+        self.staged = not self.training and x.nbytes <= STAGED
+        if self.staged:
+            self.tape.keep(x)
+        else:
+            self.tape.add(arrays.gather, images, source=Steps(self.sources), first=Times(1), x=Each(x), image=size)
+        self.x = x
         for node in self.nodes:
             x = node.forward(x)
         self.scores = x
@@ -614,6 +640,8 @@ class Run:
         self.listed = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
         self.rows, self.shape = np.arange(images), tuple(model._layers[0].input_shape[1:])
         self.parameters = model.parameters
+        if self.staged:
+            self.inputs, self.outputs = self.tape.array(self.x), self.tape.array(self.scores)
         self.prepared = -1  # `Parameter.writes` when it was done
 
     def _nodes(self, ops: CpuOps) -> list[Node]:
@@ -722,6 +750,29 @@ class Run:
 
         In training these may be the images of up to `most` steps. Returns the loss of each step.
         """
+        if self.staged:
+            self.inputs[...] = x if rows is None else x[rows]
+            self.steps = 1
+        else:
+            x = self._point(x, rows)  # kept until the run is over
+        if self.kind != "predict":
+            self.y, self.sample_weight = y, sample_weight
+            if self.native_loss:
+                self._set_targets(y, sample_weight)
+        if self.training:
+            self._train()
+        else:
+            self._ask()
+        if self.kind == "predict":
+            return NO_LOSS
+        steps = self.steps
+        losses = (self.losses[:steps] * self.weights[:steps]).sum(axis=1) if self.native_loss else np.array([self.loss])
+        if self.penalties:
+            losses = losses + [sum(float(found[step].sum()) for found in self.penalties) for step in range(steps)]
+        return losses
+
+    def _point(self, x: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+        """Has the tape gather the images `rows` of x, or all; returns what it will read them from."""
         if x.dtype != np.uint8 and x.dtype != self.tape.dtype or not x.flags.c_contiguous:
             x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
         if rows is None:
@@ -732,20 +783,7 @@ class Run:
         starts = self.rows_now.ctypes.data + self.rows_now.itemsize * self.images * np.arange(steps)
         self.sources[:steps, 0], self.sources[:steps, 1] = x.ctypes.data, starts
         self.sources[:steps, 2] = x.dtype == np.uint8
-        if self.kind != "predict":
-            self.y, self.sample_weight = y, sample_weight
-            if self.native_loss:
-                self._set_targets(y, sample_weight)
-        if self.training:
-            self._train()
-        else:
-            self._ask()
-        if self.kind == "predict":
-            return np.zeros(1)
-        losses = (self.losses[:steps] * self.weights[:steps]).sum(axis=1) if self.native_loss else np.array([self.loss])
-        if self.penalties:
-            losses = losses + [sum(float(found[step].sum()) for found in self.penalties) for step in range(steps)]
-        return losses
+        return x
 
     def _train(self) -> None:
         """Runs the tape; steps that were not finished, because a layer raised or the user pressed Ctrl-C, do not count."""
@@ -772,7 +810,7 @@ class Run:
 
     def _ask(self) -> None:
         """Runs the tape, its first section only where parameters may have changed."""
-        if self.prepared != Parameter.writes or any(parameter.shared for parameter in self.parameters):
+        if self.prepared != Parameter.writes or any([parameter.shared for parameter in self.parameters]):
             for node in self.nodes:
                 node.refresh()
             self.prepared = -1
@@ -798,7 +836,7 @@ class Run:
         """The scores, or the prediction, of the last call; overwritten by the next."""
         if self.training:
             return self.kept[: self.steps].reshape(-1, *self.scores.shape[1:])
-        return self.tape.array(self.scores)
+        return self.outputs if self.staged else self.tape.array(self.scores)
 
 
 # Settings of layers that are written on a tape.
@@ -816,17 +854,20 @@ def _rows_of(rows: Any, samples: int) -> np.ndarray:
     return np.ascontiguousarray(rows, np.int64)
 
 
-def _settings(model: "Sequential") -> list[tuple[Any, str]]:
-    """(object, attribute) of all that a tape depends on and that may be changed at any time."""
-    found: list[tuple[Any, str]] = [(model.optimizer, "parts"), (model.loss, "from_logits")]
-    found = [(owner, name) for owner, name in found if hasattr(owner, name)]
+def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
+    """(object, attribute) of all that a tape depends on, in training or not, and that may be changed at any time."""
+    found: list[tuple[Any, str]] = []
     for layer in model._layers:
-        found.append((layer, "trainable"))
         if node_class(layer, True) is not Node or isinstance(layer, ReLU):  # a layer that is called may have any others
             found += [(layer, name) for name in SETTINGS if hasattr(layer, name)]
+    if not training:
+        return found
+    judges = (model.optimizer, "parts"), (model.loss, "from_logits")
+    found += [(owner, name) for owner, name in judges if hasattr(owner, name)]
     punished = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
     found += [(regularizer, factor) for regularizer in punished for factor in ("l1", "l2")]
-    return found + [(parameter, name) for parameter in model.parameters for name in ("trainable", "regularizer")]
+    found += [(parameter, name) for parameter in model.parameters for name in ("trainable", "regularizer")]
+    return found + [(layer, "trainable") for layer in model._layers]
 
 
 class Engine:
@@ -836,8 +877,8 @@ class Engine:
         self.forks = -1
         self.runs: dict[tuple[str, int], Run] = {}
         self.state: tuple[Any, ...] = ()
-        self.glance: list[Any] = []
-        self.settings: list[tuple[Any, str]] = []
+        self.glances: list[list[Any]] = [[], []]  # what `_glance` found, not in training and in training
+        self.settings: list[list[tuple[Any, ...]]] = []  # objects and their attributes, as well
 
     @property
     def lock(self) -> Any:
@@ -851,11 +892,13 @@ class Engine:
 
     def latest(self, model: "Sequential", images: int, kind: str) -> Run | None:
         """What `run` returned, if nothing can have changed since then: a cheaper question than what has."""
-        return self.runs.get((kind, images)) if self.glance == self._glance(model) else None
+        training = kind != "predict"
+        return self.runs.get((kind, images)) if self.glances[training] == self._glance(model, training) else None
 
     def own_writes(self) -> None:
         """Says that what has been written to parameters since `latest` or `run` was the run's own doing."""
-        self.glance[0] = Parameter.writes
+        for glance in self.glances:
+            glance[0] = Parameter.writes
 
     def run(self, model: "Sequential", images: int, kind: str) -> Run:
         """The run for batches of so many images; made anew if the model has changed."""
@@ -869,18 +912,22 @@ class Engine:
 
             with Helper(model, kind, images):
                 self.runs[kind, images] = Run(model, images, kind)
-        self.settings = _settings(model)
-        self.glance = self._glance(model)
+        self.settings = [[*zip(*_settings(model, training), strict=True)] for training in (False, True)]
+        self.glances = [self._glance(model, training) for training in (False, True)]
         return self.runs[kind, images]
 
-    def _glance(self, model: "Sequential") -> list[Any]:
+    def _glance(self, model: "Sequential", training: bool) -> list[Any]:
         """What changes with any change of parameters, and all else that a model does not notice itself."""
         ops: Any = model.ops
-        own = [Parameter.writes, model._flat is None, model.optimizer, model.loss, model.run_eagerly, ops, ops.name]
+        found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name]
         if isinstance(ops, CpuOps):
-            own += [ops.precision, ops.poison]
-        moments = [] if model.optimizer is None else [id(moment) for moment in model.optimizer.state.values()]
-        return own + moments + [getattr(owner, name) for owner, name in self.settings]
+            found += [ops.precision, ops.poison]
+        if training:
+            found += [model.optimizer, model.loss]
+            found += [] if model.optimizer is None else map(id, model.optimizer.state.values())
+        if self.settings and self.settings[training]:
+            found += map(getattr, *self.settings[training])
+        return found
 
     @staticmethod
     def _state(model: "Sequential") -> tuple[Any, ...]:
@@ -889,7 +936,7 @@ class Engine:
         return (
             id(model._flat[0]), id(model.optimizer), *map(id, _moments(model)), id(model.loss), model.ops.precision, model.ops.poison,  # type: ignore[attr-defined]
             *(id(parameter.data) for parameter in model.parameters), *map(id, model._layers),
-            *(getattr(owner, name) for owner, name in _settings(model)),
+            *(getattr(owner, name) for owner, name in _settings(model, True)),
         )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from .kernels import walk
 from .kernels.jit import Kernel
 from .memory import ALIGNMENT, POOL, aligned
-from .threads import boxes, forks, get_threads, hand_over, spinning
+from .threads import boxes, call_helper, forks, get_threads, spinning
 
 GROUPS = 16  # parts of a batch: as many workers can share it, and so many partial gradients are added up
 
@@ -59,6 +59,7 @@ class Buffer:
         self.address = 0  # of the first byte; of a worker's own memory, the offset there
         self.local = kind in ("scratch", "cleared")  # a place in every worker's own memory
         self.each = self.size // self.shape[0] if self.shape and self.shape[0] else 0
+        self.bands = 1  # that each of its images was made in
 
     def reshaped(self, *shape: int) -> "Buffer":
         """The same memory, seen in another shape."""
@@ -320,7 +321,8 @@ class Tape:
         """Does all sections, or those from number `first` to before `last`; `unbroken` ones so many times."""
         if not self.programs:
             self.finish()
-        self.started = [p.state[0] for p in self.programs if isinstance(p, Program)]
+        ending = self.programs[-1] if self.programs else None
+        self.started = ending.state[0] if isinstance(ending, Program) else 0
         for program in self.programs[first:last]:
             if isinstance(program, Program):
                 program(steps)
@@ -343,7 +345,7 @@ class Tape:
     def complete(self) -> bool:
         """Whether the last program has been done in this run, although it was interrupted."""
         last = self.programs[-1]
-        return isinstance(last, Program) and last.over and int(last.state[0]) != self.started[-1]
+        return isinstance(last, Program) and last.over and last.state[0] != self.started
 
 
 def _room(size: int) -> int:
@@ -358,6 +360,7 @@ class Words:
     """
 
     free: defaultdict[int, list[tuple[np.ndarray, int]]] = defaultdict(list)
+    all: list[np.ndarray] = []  # also those that an interrupted `__del__` has lost
 
     def __init__(self, words: int) -> None:
         self.size = 1 << (words - 1).bit_length()
@@ -365,6 +368,7 @@ class Words:
             self.array, self.number = self.free[self.size].pop()
         except IndexError:
             self.array, self.number = aligned(8 * self.size).view(np.int64), 0
+            self.all.append(self.array)
 
     def __del__(self) -> None:
         self.free[self.size].append((self.array, self.number))
@@ -390,31 +394,33 @@ class Program:
         self.phases = len(phases)
         self.most_tasks = max((tasks for _, tasks in table), default=0)
         self.words = Words(4 * walk.LINE + 2 * len(table))
-        self.state, self.head = np.split(self.words.array, [2 * walk.LINE])
-        self.head[2 * walk.LINE : 2 * walk.LINE + 2 * len(table)] = np.array(table, np.int64).reshape(-1)
+        self.state, self.head = (part.data for part in np.split(self.words.array, [2 * walk.LINE]))
+        for place, number in enumerate(number for row in table for number in row):
+            self.head[2 * walk.LINE + place] = number
         self.forks = forks()
         self._end()
-        self.times = np.zeros(len(phases) + 1, np.int64)
+        self.times = np.zeros(len(phases) + 1, np.int64).data
         self.tables = [np.array(rows, np.int64) for rows in (strands, cuts, instructions)]
-        self.address = int(self.head.ctypes.data)
+        start = int(self.words.array.ctypes.data)
+        self.address = start + 16 * walk.LINE
         addresses = {
-            walk.STATE: self.state.ctypes.data, walk.TIMES: self.times.ctypes.data, walk.PHASES: self.phases,
+            walk.STATE: start, walk.TIMES: np.asarray(self.times).ctypes.data, walk.PHASES: self.phases,
             walk.PHASE_TABLE: self.address + 16 * walk.LINE, walk.WALK: walk.walker(tape.dtype).address,
         }  # fmt: skip
-        addresses |= zip(
-            (walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS), (t.ctypes.data for t in self.tables), strict=True
-        )
+        places = (walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS, walk.BOXES, walk.BEHIND_BOXES)
+        addresses |= zip(places, [*(int(table.ctypes.data) for table in self.tables), *boxes()], strict=True)
         for name, address in addresses.items():
             self.head[name] = address
         self.walk, self.lead = walk.walker(tape.dtype).call, walk.entry(walk.lead).call
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
         self.measured = False
-        self.trials: dict[int, list[int]] = {}  # cycles of runs by one worker and by all
+        self.trials: defaultdict[int, list[int]] = defaultdict(list)  # cycles of runs, by the number of helpers
+        self.fastest, self.ended = 1 << 62, 0.0  # cycles of a run, and when the last one was over, in seconds
 
     def _end(self) -> None:
         """Leaves the words as they are after a run."""
-        self.state[:] = 0
+        self.words.array[: 2 * walk.LINE] = 0
         self.state[0] = walk.OVER << walk.PHASE
 
     def add_worker(self) -> None:
@@ -426,15 +432,22 @@ class Program:
             if buffer.kind == "cleared":
                 own[buffer.address : buffer.address + buffer.size] = 0
         rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
-        self.workers.append((own, np.array(rows, np.int64)))
-        self.spent.append(np.zeros(len(self.listed), np.int64))
-        self.list_workers()
+        self.spent = [*self.spent[: len(self.workers)], np.zeros(len(self.listed), np.int64)]
+        worker = own, np.array(rows, np.int64)
+        self._list([*self.workers, worker])
+        self.workers.append(worker)  # at last, since an interrupt may fall in between
 
-    def list_workers(self) -> None:
+    def _list(self, workers: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Has the head say where the arguments of each worker are, and its cycles, if these are `measured`."""
-        pairs = zip(self.workers, self.spent, strict=True)
+        pairs = zip(workers, self.spent, strict=False)
         self.addresses = np.array([(w[1].ctypes.data, s.ctypes.data * self.measured) for w, s in pairs], np.int64)
+        self.tables.append(self.addresses)
         self.head[walk.WORKERS] = self.addresses.ctypes.data
+
+    def measure(self) -> None:
+        """From now on, `spent` has the cycles of each worker in each instruction."""
+        self.measured = True
+        self._list(self.workers)
 
     def _fields(self, instruction: Instruction, own: int) -> list[int]:
         rows = [_arity(instruction)]
@@ -498,32 +511,39 @@ class Program:
         self.state[0] = walk.begin(number)
         try:
             for worker in range(helpers, helpers - called, -1):
-                hand_over(partial(self._help, worker, number))
+                call_helper(partial(self._help, worker, number))
         finally:
             posted = self._lead(helpers - called)
-        if helpers:
-            self._judge(helpers, posted)
+        took = self.times[self.phases] - self.times[0]
+        self.fastest = min(self.fastest, took)
+        if took < TINY and posted == helpers and not called and len(self.trials[posted]) < TRIALS:
+            self.trials[posted].append(took)
+        self.ended = time.perf_counter()
 
     @property
     def over(self) -> bool:
-        return walk.is_over(int(self.state[0]))
+        return walk.is_over(self.state[0])
 
     def _helpers(self) -> tuple[int, int]:
         """How many helpers a run gets, and how many of them are called, because too few spin.
 
-        A long run gets all that find a task. A short one gets none if it has been quicker without, and none is called for
-        it unless runs follow each other so soon that the next will find it spinning.
+        A long run gets all that find a task. For a short one none is called unless runs follow each other so soon that the
+        next will find it spinning, and a tiny one gets none at all if it has been quicker without.
         """
         helpers = min(get_threads(), self.most_tasks) - 1
-        if helpers == 0 or self.alone == helpers:
+        if helpers == 0:
             return 0, 0
-        if self.fastest < SHORT and time.perf_counter() - self.ended > SOON:
-            return helpers, 0
+        if self.fastest < SHORT:
+            if self.fastest < TINY:
+                together, alone = self.trials[helpers], self.trials[0]
+                if len(alone) < len(together) or (len(together) == TRIALS and min(alone) < min(together)):
+                    return 0, 0
+            if time.perf_counter() - self.ended > SOON:
+                return helpers, 0
         return helpers, max(0, helpers - spinning())
 
     def _lead(self, helpers: int) -> int:
-        first, last = boxes()
-        return self.lead(self.address, self.words.number, first, last, helpers)
+        return self.lead(self.address, self.words.number, helpers)
 
     def _help(self, worker: int, number: int) -> None:
         arguments, spent = (int(address) for address in self.addresses[worker])
@@ -531,7 +551,8 @@ class Program:
 
 
 TRIALS = 8  # runs from which is judged whether helpers help
-SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is always shared
+TINY = 100_000  # cycles: what takes longer is shared with helpers that spin
+SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is shared with all helpers
 SOON = 2e-4  # seconds between runs within which helpers are kept awake
 
 

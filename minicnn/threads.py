@@ -30,9 +30,9 @@ class _Helpers:
         self.forks = -1
         self.threads = CORES
         self.words = aligned(8 * walk.LINE * (1 + SPINNERS)).view(np.int64).reshape(-1, walk.LINE)
-        self.patience, self.boxes = self.words[0], self.words[1:]
+        self.orders, self.boxes = self.words[0], self.words[1:]  # how many cycles to spin, and whether a job waits
         self.ready = self.boxes[:, 0]
-        self.patience[0] = PATIENCE
+        self.orders[:2] = PATIENCE, 0
         self.first, self.last = self.boxes.ctypes.data, self.boxes.ctypes.data + self.boxes.nbytes
         self.forget()
         atexit.register(self.rest)
@@ -63,15 +63,16 @@ class _Helpers:
         self.jobs.put(job)
 
     def serve(self, jobs: SimpleQueue[Job], attend: Callable[..., int], box: int) -> None:
-        patience = self.patience.ctypes.data
+        orders = self.orders.ctypes.data
         while True:
             jobs.get()()
             if box:
-                attend(box, patience)
+                self.orders[1] = not jobs.empty()
+                attend(box, orders)
 
     def rest(self) -> None:
         """At the end of the program: nobody spins while what it looks at is taken down."""
-        self.patience[0] = 0
+        self.orders[0] = 0
         until = time.perf_counter() + 1
         while self.ready.any() and time.perf_counter() < until:
             time.sleep(1e-5)
@@ -93,6 +94,12 @@ def get_threads() -> int:
 
 def hand_over(job: Job) -> None:
     """Has a helper call `job` when one is free. Nobody waits for it, and nothing may depend on it."""
+    _helpers.orders[1] = 1
+    _helpers.hand_over(job)
+
+
+def call_helper(job: Job) -> None:
+    """The same for a helper that sleeps; those that spin go on waiting for a run."""
     _helpers.hand_over(job)
 
 

@@ -254,6 +254,64 @@ def test_bits_do_not_depend_on_threads(threads, name):
         np.testing.assert_array_equal(predictions, found[0][1])
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("images", [1, 3])
+def test_the_parts_of_few_images_are_shared(threads, name, images):
+    """By any number of threads with the same bits, those of the layers one by one; and as in a large batch."""
+    x, _ = NETWORKS[name].data(35)
+    model = NETWORKS[name].model()
+    model.predict(x[:9])
+    expected, found = model.predict(x, 35)[:images], []
+    for number in [1, *THREADS]:
+        threads(number)
+        found.append(copy.deepcopy(model).predict(x[:images]))
+    model.run_eagerly = True
+    for prediction in found:
+        np.testing.assert_array_equal(prediction, model.predict(x[:images]))
+        assert_close(prediction, expected, 1e-4)
+
+
+LARGE = [  # images, filters and layers of which one image is cut
+    (28, 1, [(32, 5, 1, "same"), (32, 5, 1, "same")]),
+    (26, 3, [(20, 3, 1, "valid"), (40, 3, 2, "same"), (24, 5, 2, "same")]),
+    (33, 16, [(16, 3, 1, "same"), (24, 4, 3, "valid"), (24, 2, 1, "valid")]),
+]
+
+
+@pytest.mark.parametrize("size, channels, convolutions", LARGE)
+@pytest.mark.parametrize("images", [1, 2, 4])
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bands_of_few_images(size, channels, convolutions, images, precision, dtype):
+    """With layers in between that take each number, or each window, by itself; in float64 as the definition."""
+    minicnn.set_random_seed(1)
+    model = Sequential([layers.Input((size, size, channels))])
+    for filters, kernel, strides, padding in convolutions:
+        model.add(layers.Conv2D(filters, kernel, strides=strides, padding=padding))
+        model.add(layers.BatchNormalization())
+        model.add(layers.ReLU())
+    for pool in (layers.MaxPooling2D, layers.AveragePooling2D):
+        model.add(layers.Conv2D(16, 3, padding="same", activation="relu"))
+        model.add(pool(2))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(CLASSES))
+    model = model.astype(dtype)
+    x = np.random.default_rng(0).standard_normal((images, size, size, channels)).astype(dtype)
+    before = CPU.precision
+    minicnn.set_precision(precision)
+    CPU.poison = True
+    try:
+        for _ in range(2):
+            found = model.predict(x)
+    finally:
+        CPU.poison = False
+        minicnn.set_precision(before)
+    judge = copy.deepcopy(model).to("reference").astype("float64")
+    assert_close(found, judge.predict(x), 1e-4 if dtype == "float32" else 1e-11)
+    kernels = {i.kernel.name for s in model._engine.runs["predict", images].tape._all_strands() for i in s.instructions}
+    assert "convolve_bands" in kernels and ("winograd_rows" in kernels) == (precision == "fast")
+
+
 # ---------------------------------------------------------------------- what is changed between steps
 
 

@@ -4,7 +4,9 @@ The kernels here are functions of Python, which native code calls: they write do
 """
 
 import ctypes
+import gc
 import threading
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn import tape as tapes
-from minicnn.kernels import arrays, optimizers
+from minicnn.kernels import arrays, optimizers, walk
 from minicnn.kernels.walk import ARITIES
+from minicnn.memory import aligned
 from minicnn.ops import instructions
 from minicnn.tape import FRESH, Constant, Each, Fitted, Part, Steps, Tape, Times, cut, pieces
 
@@ -422,7 +425,7 @@ def test_runs_are_counted_round_and_round(threads):
     threads(3)
     done, tape = [], Tape("float32")
     tape.add(Spy("a", "first", "", lambda count, first: done.append(first)), 12, first=Times(1))
-    tape.finish().programs[0].number = 0x7FFFFF - 2
+    tape.finish().programs[0].words.number = 0x7FFFFF - 2
     for _ in range(5):
         done.clear()
         tape.run()
@@ -487,7 +490,10 @@ def test_a_helper_of_a_shorter_run_leaves_a_longer_one_alone(threads, helpers):
 def helpers(monkeypatch):
     """The jobs that are handed to helpers, which nobody does."""
     jobs = []
-    monkeypatch.setattr(tapes, "hand_over", jobs.append)
+    monkeypatch.setattr(tapes, "SHORT", 0)
+    monkeypatch.setattr(tapes, "call_helper", jobs.append)
+    monkeypatch.setattr(tapes, "spinning", lambda: 0)
+    monkeypatch.setattr(tapes, "boxes", lambda: (0, 0))
     return jobs
 
 
@@ -528,6 +534,62 @@ def test_a_helper_of_an_earlier_run_leaves_a_later_one_alone(threads, helpers):
     tape.run()
     assert sorted(first for first, _ in done) == list(range(12)) and late == []
     assert {ident for _, ident in done} == {threading.get_ident()}
+
+
+@pytest.fixture
+def box(monkeypatch):
+    """A box that programs know of, and how many cycles a helper looks at it."""
+    words = aligned(16 * walk.LINE).view(np.int64)
+    words[:] = 0
+    start = words.ctypes.data
+    monkeypatch.setattr(tapes, "boxes", lambda: (start, start + 8 * walk.LINE))
+    monkeypatch.setattr(tapes, "spinning", lambda: 3)
+    return words[: walk.LINE], words[walk.LINE :]
+
+
+def test_a_helper_that_spins_does_run_after_run(threads, box):
+    threads(2)
+    box, patience = box
+    patience[0] = 1 << 62
+    helper = threading.Thread(target=walk.entry(walk.attend).call, args=(box.ctypes.data, patience.ctypes.data))
+    helper.start()
+    try:
+        for _ in range(3):
+            tape = Tape("float32")
+            found = meeting(2, tape, 9)
+            for _ in range(3):
+                while box[0] != walk.READY:
+                    pass
+                tape.run()
+                assert len(found) == 2
+    finally:
+        patience[0] = 0
+        helper.join(20)
+    assert not helper.is_alive() and box[0] == walk.ASLEEP
+
+
+def test_a_run_that_is_found_in_the_box_too_late_is_left(threads, box):
+    """Also when its program is gone, and its words are another's."""
+    threads(2)
+    box, _ = box
+    box[0] = walk.READY  # but nobody is there
+    done, late = [], []
+    for number in range(5):
+        tape = Tape("float32")
+        tape.add(Spy("a", "", "", lambda count, number=number: (done.append(number), *(job() for job in late))), 2)
+        tape.run()
+        assert box[0] == walk.POSTED
+        program = tape.programs[0]
+        assert number in done and done.count(number) == 2 and box[1] == program.address
+        address, *arguments = (int(box[k]) for k in (5, 1, 2, 3, 4))
+        assert address == walk.walker("float32").address
+        late.append(partial(walk.walker("float32").call, *arguments))
+        box[0] = walk.READY
+        del tape, program
+        gc.collect()
+        for job in late:
+            job()
+    assert len(done) == 10 and len({job.args[0] for job in late}) < 5
 
 
 def meeting(number, tape, items, *places):

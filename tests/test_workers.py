@@ -31,6 +31,14 @@ def interrupts():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def always(monkeypatch):
+    """Helpers are called for every run, also a short one, and none spins."""
+    monkeypatch.setattr(tapes, "SHORT", 0)
+    monkeypatch.setattr(tapes, "spinning", lambda: 0)
+    monkeypatch.setattr(tapes, "boxes", lambda: (0, 0))
+
+
 def plain():
     """A network whose steps change nothing but weights, moments and their number."""
     minicnn.set_random_seed(3)
@@ -126,11 +134,11 @@ def test_any_number_of_threads_from_step_to_step(threads):
         assert_same(model, eager)
 
 
-def test_training_without_a_free_helper(threads, monkeypatch):
+def test_training_without_a_free_helper(threads, monkeypatch, always):
     """They are busy elsewhere, or have not come yet; nobody waits for them."""
     threads(5)
     jobs = []
-    monkeypatch.setattr(tapes, "hand_over", jobs.append)
+    monkeypatch.setattr(tapes, "call_helper", jobs.append)
     model, x, y = plain()
     model, eager = twins(model)
     for _ in range(2):
@@ -202,8 +210,8 @@ def test_a_forked_process_has_helpers_of_its_own(threads):
         def job():
             come.append(together.wait(5))
 
-        tapes.hand_over(job)
-        tapes.hand_over(job)
+        tapes.call_helper(job)
+        tapes.call_helper(job)
         job()
         return len(come)
 
@@ -273,7 +281,7 @@ def test_fit_goes_on_after_an_interrupt_between_steps(threads):
 @interrupting
 @pytest.mark.parametrize("helped", [False, True])
 @pytest.mark.parametrize("before", [1, 2])
-def test_an_interrupt_while_helpers_are_called(threads, monkeypatch, before, helped):
+def test_an_interrupt_while_helpers_are_called(threads, monkeypatch, always, before, helped):
     """The step it falls into has been done or not, and the next is one step."""
     threads(3)
     model, x, y = plain()
@@ -281,7 +289,7 @@ def test_an_interrupt_while_helpers_are_called(threads, monkeypatch, before, hel
     for each in (model, eager):
         each.train_step(x, y)
     model.predict(x)
-    really, calls = tapes.hand_over, []
+    really, calls = tapes.call_helper, []
 
     def hand_over(job):
         calls.append(job)
@@ -292,7 +300,7 @@ def test_an_interrupt_while_helpers_are_called(threads, monkeypatch, before, hel
         else:
             really(job)
 
-    monkeypatch.setattr(tapes, "hand_over", hand_over)
+    monkeypatch.setattr(tapes, "call_helper", hand_over)
     with pytest.raises(KeyboardInterrupt):
         model.train_step(-x, y)
     monkeypatch.undo()

@@ -205,6 +205,37 @@ def convolve(
 
 
 @part
+def take_lines(zero, image, lines, line, first, wanted, target, target_line):
+    """Copies `wanted` lines from number `first` of an image on, whose lines take so many bytes; those beyond it are zero."""
+    for i in range(first, first + wanted):
+        if 0 <= i < lines:
+            copy(image + i * line, target, line)
+        else:
+            clear(target, line)
+        target += target_line
+
+
+@kernel("y", "padded")
+def convolve_bands(
+    zero, count, x, weights, bias, y, padded, plan, panels, first, bands, step, reach, H, W, C, top, left, padded_width,
+    y_band,
+):  # fmt: skip
+    """Forward for bands of lines of y, so many an image, from number `first` of the batch on; `y_band` is the bytes of one.
+
+    A band reaches `reach` lines of x, `step` lines after the band before; `padded` is scratch for them, or 0.
+    """
+    size = size_of(zero)
+    line, padded_line = size * W * C, size * padded_width * C
+    for n in range(count):
+        image, begin = x + (first + n) // bands * H * line, (first + n) % bands * step - top
+        source = image + begin * line
+        if padded:
+            take_lines(zero, image, H, line, begin, reach, padded + left * size * C, padded_line)
+            source = padded
+        run_plan(plan, panels, source, weights, bias, y + n * y_band)
+
+
+@part
 def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total):
     """Copies dy of one image into a padded one, with zeros where y, the result of a ReLU, is zero; adds all to total (F,).
 

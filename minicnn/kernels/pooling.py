@@ -20,6 +20,13 @@ def larger(pixel, tap, best, number, rest, zero):
     return select(kept, best, value), select(kept, number, fill(tap, zero))
 
 
+@inlined
+def largest(pixel, best, rest, zero):
+    """The same without which it is."""
+    value = load(pixel, rest, zero)
+    return select(value <= best, best, value)
+
+
 @kernel("y", "winner")
 def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, OW, wide, positive):
     """y and, unless `winner` is 0, the number a·KW + b of the winning pixel of each window, as a byte or as a `wide` number.
@@ -40,6 +47,18 @@ def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, 
                     rest = C - c
                     pixel = corner + a0 * line + b0 * size * C + size * c
                     best = load(pixel, rest, zero)
+                    if winner == 0:
+                        if two_by_two:
+                            best = largest(pixel + size * C, best, rest, zero)
+                            best = largest(pixel + line, best, rest, zero)
+                            best = largest(pixel + line + size * C, best, rest, zero)
+                        for a in range(a0, a0 if two_by_two else a1):
+                            pixel = corner + a * line + b0 * size * C + size * c
+                            for _ in range(b0, b1):
+                                best = largest(pixel, best, rest, zero)
+                                pixel += size * C
+                        store(best, y + size * (place + c), rest)
+                        continue
                     number = fill(a0 * KW + b0, zero)
                     if two_by_two:
                         best, number = larger(pixel + size * C, 1, best, number, rest, zero)
@@ -53,8 +72,6 @@ def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, 
                     if positive:
                         number = select(best <= nothing, nobody, number)
                     store(best, y + size * (place + c), rest)
-                    if winner == 0:
-                        continue
                     if wide:
                         store(number, winner + size * (place + c), rest)
                     else:

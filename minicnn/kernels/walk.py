@@ -143,7 +143,9 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, s
 
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
-STATE, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, HEAD = range(11)
+(
+    STATE, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES, HEAD,
+) = range(13)  # fmt: skip
 
 
 @part
@@ -243,11 +245,15 @@ def walker(dtype: str) -> Entry:
     return entry({"float32": walk_float32, "float64": walk_float64}[dtype])
 
 
-ASLEEP, READY, WRITTEN, POSTED = range(4)  # what the first word of a box says; then come the arguments of `walk`, and itself
+# What the first word of a box says. The next four are the arguments of `walk`, and one is its address.
+ASLEEP, READY, WRITTEN, POSTED = range(4)
 
 
-def attend(box, patience):
-    """A helper looks at its box, does what is posted, and goes when for so many cycles (at an address) nothing was."""
+def attend(box, orders):
+    """A helper looks at its box and does what is posted; it goes when for some time nothing was, or when it has to.
+
+    `orders` is the address of the number of cycles, and of 1 where helpers have something else to do.
+    """
     write(box, READY)
     start, waited = clock(), 0
     while True:
@@ -256,7 +262,7 @@ def attend(box, patience):
             call(number_of(box, 5), number_of(box, 1), number_of(box, 2), number_of(box, 3), number_of(box, 4))
             write(box, READY)
             start, waited = clock(), 0
-        elif word == READY and clock() - start >= read(patience):
+        elif word == READY and (clock() - start >= read(orders) or read(orders + 8)):
             if exchange(box, READY, ASLEEP):
                 return 0
         else:
@@ -264,14 +270,14 @@ def attend(box, patience):
             pause(waited)
 
 
-def lead(program, run, boxes, last, helpers):
+def lead(program, run, helpers):
     """Posts a run to so many helpers that are READY, if there are, and does it; returns how many it was posted to.
 
     Of the workers the program has the addresses of their arguments, and of what `walk` calls `spent`.
     """
     function, workers = number_of(program, WALK), number_of(program, WORKERS)
     posted = 0
-    for box in range(boxes, last, 8 * LINE):
+    for box in range(number_of(program, BOXES), number_of(program, BEHIND_BOXES), 8 * LINE):
         if posted == helpers:
             break
         if read(box) == READY and exchange(box, READY, WRITTEN):

@@ -30,7 +30,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .arrays import transpose
-from .convolution import pad, prepare_gradient
+from .convolution import pad, prepare_gradient, take_lines
 from .jit import kernel, native, part
 from .product import plan, run_plan
 from .simd import (
@@ -58,6 +58,7 @@ SKEW = 16  # numbers between the planes, which must not lie a power of two apart
 STREAM = 100  # multiply-adds that reading a number of U costs, where no cache holds it
 LARGE = 1 << 19  # numbers in U, beyond which it is read once per batch and not once per few images
 ROWS = 256  # patches whose products are added up at a time, where all of a batch are
+FEW = 4  # images, which workers share row by row of patches
 PATCHES = 32  # computed together: enough rows for the tile, and few enough for the second-level cache
 
 
@@ -83,7 +84,7 @@ def choose(
     """m of the fastest F(m×m, r×r) for an output of height and width `image`, or 0 where the direct kernels are faster.
 
     Counted in multiply-adds, of which a transformation takes about T - 1 for each of its numbers; a U that no cache
-    holds is read once per batch of so many images.
+    holds is read once per batch of so many images. The rows of patches of a single one are shared by two workers.
     """
     type_, parts = np.dtype(dtype), strides[0] ** 2
     r, C, F = -(-size[0] // strides[0]), in_vectors(channels, type_), in_vectors(filters, type_)
@@ -99,6 +100,9 @@ def choose(
         costs[m] = patches * planes * (each + (m + r - 2) * (parts * C + F))
         if planes * spread * filters > LARGE:
             costs[m] += STREAM * planes * spread * filters / images
+        if images == 1:
+            rows = -(-image[0] // m)
+            costs[m] *= (rows + rows % 2) / rows
     return min(costs, key=lambda m: costs[m])
 
 
@@ -377,6 +381,45 @@ def winograd(
         x += images * H * line
         y += images * OH * y_line
         count -= images
+
+
+@kernel("y", "padded", "V", "M", "results")
+def winograd_rows(
+    zero, count, x, U, bias, y, padded, V, M, results, plans, functions, first, H, W, C, F, S, top, left, padded_width,
+    OH, OW, m, T, down, across, room, skew, relu,
+):  # fmt: skip
+    """Forward for rows of patches, `down` an image, from number `first` of the batch on; x and y are all images.
+
+    `padded` and `results` are one row of patches, 0 where none reaches beyond x or y; `plans` lists plans by rows.
+    """
+    size = size_of(zero)
+    row, result_row = size * S * S * C, size * F
+    plane, result_plane = row * across * room + size * skew, result_row * across * room + size * skew
+    line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
+    y_line, result_line = size * OW * F, size * across * m * F
+    for n in range(count):
+        image, begin = x + (first + n) // down * H * line, (first + n) % down * m * S - top
+        source, source_line, place = image + begin * line, line, V + n * across * row
+        if padded:
+            take_lines(zero, image, H, line, begin, T * S, padded + left * pixel, padded_line)
+            source, source_line = padded, padded_line
+        image_to_planes(int_at(functions), source, source_line, pixel, S, m, 1, across, C, place, row, plane, T)
+    run_plan(int_at(plans + 16 * count), int_at(plans + 16 * count + 8), V, U, 0, M)
+    for n in range(count):
+        begin, place = (first + n) % down * m, M + n * across * result_row
+        target = y + ((first + n) // down * OH + begin) * y_line
+        if results:
+            from_planes(
+                int_at(functions + 8), place, result_row, result_plane, T, m, 1, across, F, bias, relu, results,
+                result_line, size * F,
+            )  # fmt: skip
+            for i in range(min(m, OH - begin)):
+                copy(results + i * result_line, target + i * y_line, y_line)
+        else:
+            from_planes(
+                int_at(functions + 8), place, result_row, result_plane, T, m, 1, across, F, bias, relu, target, y_line,
+                size * F,
+            )  # fmt: skip
 
 
 @kernel("dU", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z")

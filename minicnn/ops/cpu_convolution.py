@@ -5,7 +5,8 @@ precision allows it, else the direct kernels, which serve every geometry and num
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -20,8 +21,26 @@ from .reference import Array, Pads, Pair
 LINE = 24  # pixels in a line that are enough for whole tiles
 PARTIAL = 1 << 22  # the most numbers in all partial gradients of a kernel together
 POINTS = 4096  # pixels of a batch that a dense layer goes through at once
+BANDS = 16  # of all images of a batch together, where these are few
+WORTH = 1 << 14  # multiply-adds of a band at least, or bytes
+PRODUCT = 6  # patches in a product at least
 SUMMED = 256  # channel pairs whose planes are added up at once
 NO_PADS: Pads = ((0, 0), (0, 0))
+
+
+def bands_of(images: int, lines: int, work: int) -> int:
+    """Into how many bands of equally many lines an image is cut; `work` is its multiply-adds, or bytes that are gone through."""
+    most = min(BANDS // images, work // WORTH) if 0 < images <= winograd.FEW else 1
+    return max((bands for bands in range(1, min(most, lines) + 1) if lines % bands == 0), default=1)
+
+
+def in_bands(images: Place, bands: int) -> Any:
+    """Images (N, H, W, C) as N · bands lower ones."""
+    if bands == 1:
+        return images
+    N, H, W, C = images.shape
+    shape = N * bands, H // bands, W, C
+    return images.reshape(shape) if isinstance(images, np.ndarray) else images.reshaped(*shape)
 
 
 class Geometry(NamedTuple):
@@ -54,6 +73,11 @@ class Geometry(NamedTuple):
         sizes = zip(self.padded, self.kernel, self.dilation, self.strides, strict=True)
         OH, OW = ((length - (k - 1) * d - 1) // s + 1 for length, k, d, s in sizes)
         return OH, OW
+
+    def bands(self, images: int) -> int:
+        """The parts of its output that an image is cut into, of equally many lines: more than one where images are few."""
+        work = prod(self.outputs) * prod(self.kernel) * self.channels * self.filters
+        return bands_of(images, self.outputs[0], work)
 
     @classmethod
     def outputs_of(cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Pair:
@@ -183,16 +207,30 @@ class Direct:
         return tape.cleared(*g.padded, g.channels) if g.padded != g.image else 0
 
     def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
-        g = self.geometry
+        g, bands = self.geometry, self.geometry.bands(len(x))
+        if isinstance(y, Buffer):
+            y.bands = bands
+        lines = g.outputs[0] // bands
         plan = convolution.forward_plan(
-            self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation,
+            self.dtype, g.padded, g.channels, g.kernel, g.filters, (lines, g.outputs[1]), g.strides, g.dilation,
             start=0 if bias is None else 1, relu=int(relu),
         )  # fmt: skip
-        tape.add(
-            convolution.convolve, len(x),
-            x=Each(x), weights=self.kernel, bias=0 if bias is None else bias, y=Each(y), padded=self._padded(tape),
-            plan=Constant(plan), panels=len(plan), y_image=g.outputs[0] * g.outputs[1] * g.filters * y.dtype.itemsize,
+        common = {
+            "weights": self.kernel, "bias": 0 if bias is None else bias, "plan": Constant(plan), "panels": len(plan),
             **self._sizes(),
+        }  # fmt: skip
+        y_band = lines * g.outputs[1] * g.filters * y.dtype.itemsize
+        if bands == 1:
+            tape.add(
+                convolution.convolve, len(x), x=Each(x), y=Each(y), padded=self._padded(tape), y_image=y_band, **common
+            )
+            return
+        del common["padded_height"]
+        reach = (lines - 1) * g.strides[0] + (g.kernel[0] - 1) * g.dilation[0] + 1
+        tape.add(
+            convolution.convolve_bands, bands * len(x), x=x, y=Each(in_bands(y, bands)), first=Times(1), bands=bands,
+            step=lines * g.strides[0], reach=reach, y_band=y_band,
+            padded=tape.cleared(reach, g.padded[1], g.channels) if g.padded != g.image else 0, **common,
         )  # fmt: skip
 
     def backward(
@@ -334,6 +372,9 @@ class Winograd:
 
     def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
         g = self.geometry
+        if 0 < len(x) <= winograd.FEW:
+            self._forward_in_rows(tape, x, bias, relu, y)
+            return
         room = self._room(tape, len(x))
         tape.add(
             winograd.winograd, len(x), None, room,
@@ -342,6 +383,27 @@ class Winograd:
             V=self._planes(tape, room, self.channels), M=self._planes(tape, room, g.filters),
             results=0 if self.whole else tape.scratch(self.down * self.m, self.across * self.m, g.filters),
             plans=self._plans(room, 0), functions=self.functions("patch", "output"), relu=int(relu), **self._sizes(room),
+        )  # fmt: skip
+
+    def _forward_in_rows(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        """For few images: a worker takes some rows of patches."""
+        g, rows = self.geometry, len(x) * self.down
+        together = -(-PRODUCT // self.across)
+        cuts = cut(rows, max(min(2, rows), -(-rows // together)))
+        room = max(b - a for a, b in pairwise(cuts))
+        if isinstance(y, Buffer):
+            y.bands = bands_of(len(x), g.outputs[0], y.each)
+        sizes = self._sizes(room)
+        del sizes["padded_bytes"]
+        tables = partial(winograd_tables, self.dtype, self.m, self.r, self.across, room)
+        V, M = (tape.scratch(self.T**2, room * self.across * n + winograd.SKEW) for n in (self.channels, g.filters))
+        tape.add(
+            winograd.winograd_rows, rows, cuts, 0,
+            x=x, U=self.U, bias=np.zeros(g.filters, self.dtype) if bias is None else bias, y=y, V=V, M=M,
+            padded=0 if self.inside else tape.cleared(self.T * self.stride, self.padded[1], g.channels),
+            results=0 if self.whole else tape.scratch(self.m, self.across * self.m, g.filters),
+            plans=Fitted(lambda counts: tables(tuple(counts), self.channels, g.filters)[0]),
+            functions=self.functions("patch", "output"), first=Times(1), relu=int(relu), **sizes,
         )  # fmt: skip
 
     def backward(
