@@ -103,14 +103,13 @@ def assess(labels: np.ndarray, probabilities: np.ndarray) -> None:
         f"kept out of training: the bar of 91 % is {'' if accuracy >= 0.91 else 'NOT '}passed"
     )
     print(f"calibration error {metrics.expected_calibration_error(labels, probabilities):.2%}")
-    print(
-        "by digit: "
-        + "  ".join(f"{digit} {share:.1%}" for digit, share in enumerate(right / np.maximum(1, matrix.sum(axis=1))))
-    )
+    shares = right / np.maximum(1, matrix.sum(axis=1))
+    print("by digit, %: " + "  ".join(f"{digit} {100 * share:.1f}" for digit, share in enumerate(shares[:5])))
+    print("             " + "  ".join(f"{digit} {100 * share:.1f}" for digit, share in enumerate(shares[5:], 5)))
     errors = matrix - np.diag(right)
-    worst = [divmod(int(pair), 10) for pair in np.argsort(errors, axis=None, kind="stable")[::-1][:5]]
-    found = [f"{true} taken for {taken} ({errors[true, taken]}×)" for true, taken in worst if errors[true, taken]]
-    print("worst confusions: " + (", ".join(found) or "none"))
+    worst = [divmod(int(pair), 10) for pair in np.argsort(errors, axis=None, kind="stable")[::-1][:3]]
+    found = [f"{true} for {taken} ({errors[true, taken]}×)" for true, taken in worst if errors[true, taken]]
+    print("most taken for another: " + (", ".join(found) or "none"))
 
 
 def cross_validate(folds: int, train: Train, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

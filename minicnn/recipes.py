@@ -94,10 +94,11 @@ def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
 # ---------------------------------------------------------------------- the networks
 
 
-def convolution(filters: int, kernel_size: int, strides: int = 1, padding: str = "valid") -> list[Layer]:
-    """Convolution, batch norm and ReLU; batch norm has a bias of its own."""
+def convolution(filters: int, kernel_size: int, padding: str = "valid", pool: bool = False) -> list[Layer]:
+    """Convolution, perhaps the largest of 2×2 pixels, batch norm and ReLU; batch norm has a bias of its own."""
     return [
-        Conv2D(filters, kernel_size, strides, padding, use_bias=False),
+        Conv2D(filters, kernel_size, padding=padding, use_bias=False),
+        *([MaxPooling2D()] if pool else []),
         BatchNormalization(momentum=0.9),
         ReLU(),
     ]
@@ -122,11 +123,9 @@ def _fast() -> list[Layer]:
 def _default() -> list[Layer]:
     return [
         RandomAffine(rotation=0.03, translation=0.08, zoom=0.1),  # up to 11°, two pixels, a tenth
-        *convolution(32, 5),
-        MaxPooling2D(),
+        *convolution(32, 5, pool=True),
         *convolution(64, 3),
-        *convolution(64, 3),
-        MaxPooling2D(),
+        *convolution(64, 3, pool=True),
         Dropout(0.1),
         *_head(128),
     ]

@@ -79,8 +79,8 @@ def test_a_run_from_csv_to_submission(folder, run):
         "95 % confidence",
         "calibration error",
         "bar of 91 %",
-        "by digit: 0",
-        "worst confusions",
+        "by digit, %: 0",
+        "most taken for another",
     ):
         assert part in output
     assert str(folder / "submission.csv") in output
