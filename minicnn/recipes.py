@@ -122,7 +122,7 @@ def _fast() -> list[Layer]:
 
 def _default() -> list[Layer]:
     return [
-        RandomAffine(rotation=0.03, translation=0.08, zoom=0.1),  # up to 11°, two pixels, a tenth
+        RandomAffine(translation=0.08),  # up to two pixels each way
         *convolution(32, 5, pool=True),
         *convolution(64, 3),
         *convolution(64, 3, pool=True),
