@@ -91,6 +91,12 @@ def _cross_entropy(name):
     return call
 
 
+def _batch_norm_followed(ops, new):
+    averages = new(19) + 0, new(19) + 0  # they are changed in place
+    y, _ = ops.batch_norm_followed(new(5, 6, 7, 19), new(19), new(19), 1e-3, *averages, 0.9)
+    return [y, *averages]
+
+
 def _batch_norm(ops, new):
     *found, saved = ops.batch_norm(new(5, 30, 30, 19), new(19), new(19), 1e-3)
     return [*found, *ops.batch_norm_backward(new(5, 30, 30, 19), saved)]
@@ -199,6 +205,7 @@ CALLS = {
     "gaussian_noise": lambda ops, new: [ops.gaussian_noise(new(700, 201), 0.3, KEY)],
     "random_bits": lambda ops, new: [ops.random_bits(KEY, 1001)],
     "batch_norm": _batch_norm,
+    "batch_norm_followed": _batch_norm_followed,
     "normalize": _normalize,
     "padding": _padding,
     "columns": _columns,

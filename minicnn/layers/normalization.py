@@ -66,13 +66,10 @@ class BatchNormalization(Layer):
         gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.value
         beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.value
         self.used_batch = training and self.trainable  # as in Keras, a frozen layer keeps its statistics
-        if self.used_batch and hasattr(self.ops, "kernels") and x.dtype == like.dtype and x.size:
-            moving: Any = (like, self.moving_variance.data), self.momentum  # which the same kernels move
-            y, _, _, self.saved = self.ops.batch_norm(x, gamma, beta, self.epsilon, *moving)
+        if self.used_batch:
+            averages = self.moving_mean.data, self.moving_variance.data
+            y, self.saved = self.ops.batch_norm_followed(x, gamma, beta, self.epsilon, *averages, self.momentum)
             Parameter.writes += 1
-        elif self.used_batch:
-            y, mean, variance, self.saved = self.ops.batch_norm(x, gamma, beta, self.epsilon)
-            self.follow(mean, variance)
         else:
             y, self.saved = self.ops.normalize(
                 x, gamma, beta, self.moving_mean.value, self.moving_variance.value, self.epsilon

@@ -439,18 +439,22 @@ class ElementwiseOps(OptimizerOps):
 
     # ------------------------------------------------------------------ batch normalisation
 
-    def batch_norm(
-        self,
-        x: Array,
-        gamma: Array,
-        beta: Array,
-        epsilon: float,
-        moving: tuple[Array | None, Array | None] = (None, None),
-        momentum: float = 0.0,
-    ) -> tuple[Array, Array, Array, Saved]:
-        """Moving averages of mean and variance, if they are given, follow them: a = momentum · a + (1 - momentum) · found."""
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:
         if x.size == 0:
             return super().batch_norm(x, gamma, beta, epsilon)
+        return self._batch_norm(x, gamma, beta, epsilon, (None, None), 0.0)
+
+    def batch_norm_followed(
+        self, x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, variance: Array, momentum: float
+    ) -> tuple[Array, Saved]:
+        if x.size == 0 or mean.dtype != x.dtype:
+            return super().batch_norm_followed(x, gamma, beta, epsilon, mean, variance, momentum)
+        y, _, _, saved = self._batch_norm(x, gamma, beta, epsilon, (mean, variance), momentum)
+        return y, saved
+
+    def _batch_norm(
+        self, x: Array, gamma: Array, beta: Array, epsilon: float, moving: tuple[Array | None, ...], momentum: float
+    ) -> tuple[Array, Array, Array, Saved]:
         x, gamma, beta = self.alike(x, gamma, beta)
         for average in moving:
             if average is not None:

@@ -468,6 +468,15 @@ class Ops:
         normalized = (x - mean) * inverse
         return gamma * normalized + beta, mean, variance, (normalized, inverse, gamma)
 
+    def batch_norm_followed(
+        self, x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, variance: Array, momentum: float
+    ) -> tuple[Array, Saved]:
+        """`batch_norm`; the moving averages `mean` and `variance`, in place, follow those of the batch."""
+        y, *found, saved = self.batch_norm(x, gamma, beta, epsilon)
+        for moving, value in zip((mean, variance), found, strict=True):
+            self.moving_average(self.xp.asarray(value, moving.dtype), moving, momentum, 0.0)
+        return y, saved
+
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
         normalized, inverse, gamma = saved
         axes = tuple(range(dy.ndim - 1))

@@ -76,7 +76,44 @@ def largest(layers):
 
 def test_every_layer_is_in_one_of_the_models():
     used = {type(layer).__name__ for make in (everything, small, largest) for layer in make(layers)}
-    assert used | {"Layer", "InputLayer", "Parameter"} == set(layers.__all__)
+    drawn = {type(layer).__name__ for layer in augmentations(layers)}
+    ours = {"RandomAffine", "RandomGaussianNoise"}
+    assert used | drawn | ours | {"Layer", "InputLayer", "Parameter"} == set(layers.__all__)
+
+
+def augmentations(layers):
+    """What Keras does not do to nothing, even where nothing is to be done."""
+    return [
+        layers.RandomShear(0.2, 0.1, fill_mode="constant"),
+        layers.RandomElasticTransform((0.0, 0.5), scale=0.5),
+        layers.RandomErasing((0.1, 0.2), (0.1, 0.3), 0.5, value_range=(0, 1)),
+        layers.RandomGaussianBlur((0.0, 0.5), 3, (0.0, 0.5)),
+    ]
+
+
+NOT_COMPARED = (
+    "name",
+    "seed",
+    "dtype",
+    "x_factor",
+    "y_factor",
+)  # of a shear Keras notes both ends, which it refuses itself
+
+
+def test_augmentations_are_those_of_keras_on_disk(keras, tmp_path):
+    ours = minicnn.Sequential([layers.Input((8, 8, 2)), *augmentations(layers)])
+    ours.save(tmp_path / "ours.keras")
+    theirs = keras.Sequential([keras.layers.Input((8, 8, 2)), *augmentations(keras.layers)])
+    theirs.save(tmp_path / "theirs.keras")
+    for one, other in (
+        (keras.saving.load_model(tmp_path / "ours.keras"), theirs),
+        (minicnn.load_model(tmp_path / "theirs.keras"), ours),
+    ):
+        for a, b in zip(one.layers, other.layers, strict=True):
+            mine = {name: value for name, value in a.get_config().items() if name not in NOT_COMPARED}
+            assert {name: np.ravel(b.get_config()[name]).tolist() for name in mine} == {
+                name: np.ravel(value).tolist() for name, value in mine.items()
+            }
 
 
 def same(a, b, tolerance=1e-5):
