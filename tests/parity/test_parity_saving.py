@@ -85,9 +85,9 @@ def augmentations(layers):
     """What Keras does not do to nothing, even where nothing is to be done."""
     return [
         layers.RandomShear(0.2, 0.1, fill_mode="constant"),
-        layers.RandomElasticTransform((0.0, 0.5), scale=0.5),
+        layers.RandomElasticTransform((0.0, 0.5), scale=(0.0, 0.5)),
         layers.RandomErasing((0.1, 0.2), (0.1, 0.3), 0.5, value_range=(0, 1)),
-        layers.RandomGaussianBlur((0.0, 0.5), 3, (0.0, 0.5)),
+        layers.RandomGaussianBlur((0.0, 0.5), (3, 5), (0.0, 0.5)),
     ]
 
 
