@@ -43,6 +43,25 @@ def test_pooling_and_its_gradient(ops, pool, make, rows, columns, N, C):
     assert y.dtype == dx.dtype == x.dtype
 
 
+@pytest.mark.parametrize("pool", ["max_pool2d", "avg_pool2d"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_every_small_window(ops, pool, size, stride):
+    """Where the last window ends beside the last pixel, and where it reaches beyond it."""
+    random = np.random.default_rng(0)
+    for length in range(1, 7):
+        for pad in {(0, 0), naive.same_pads(length, size, stride)}:
+            if length + sum(pad) < size:
+                continue
+            geometry = (size, size), (stride, stride), (pad, pad)
+            x = random.standard_normal((2, length, length, 3)).astype("float32")
+            dy = random.standard_normal((2, *naive.outputs((length, length), *geometry), 3)).astype("float32")
+            expected, expected_dx = getattr(naive, pool)(x, dy, *geometry)
+            y, saved = run(ops, pool, x, *geometry)
+            assert_close(ops.numpy(y), expected)
+            assert_close(ops.numpy(run(ops, pool + "_backward", dy, saved)), expected_dx)
+
+
 @given(image=st.tuples(st.integers(1, 6), st.integers(1, 6)), make=makers(), N=batches, C=channels)
 @pytest.mark.parametrize("pool", ["max_pool2d", "avg_pool2d"])
 def test_global_pooling_and_its_gradient(ops, pool, image, make, N, C):

@@ -35,7 +35,7 @@ def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, 
     """
     size, lanes = size_of(zero), width_of(zero)
     line, nobody, nothing = size * W * C, fill(-1 if wide else NOBODY, zero), fill(zero, zero)
-    two_by_two = KH == 2 and KW == 2 and top == 0 and left == 0 and OH * SH <= H and OW * SW <= W
+    two_by_two = KH == 2 and KW == 2 and top == 0 and left == 0 and (OH - 1) * SH + 2 <= H and (OW - 1) * SW + 2 <= W
     for n in range(count):
         for i in range(OH):
             a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
