@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from .arrays import transpose
-from .jit import kernel
+from .jit import kernel, part
 from .product import plan, run_plan
 from .simd import copy, fill, int_at, load, select, size_of, store, width_of
 
@@ -17,15 +17,19 @@ DEPTH = 512  # the most terms summed at once: so many rows of a block of the ker
 SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
 ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of the forward pass
+REPEATED = 24  # rows of x from which on packing a block of the kernel is worth it
 BLOCK = 64  # input channels computed together in the backward pass
 
 
 @lru_cache(maxsize=256)
 def forward_plan(
-    dtype: str, rows: int, columns: int, room: int, depth: int, F: int, start: int, relu: int
+    dtype: str, rows: int, columns: int, room: int, depth: int, F: int, start: int, relu: int, packed: bool
 ) -> np.ndarray:
     """The copy of x (rows, room + SKEW) and a block of the kernel (depth, ·F) multiplied, into a block of y (·, F)."""
-    return plan(dtype, rows, columns, a_row=room + SKEW, c_row=F, K=depth, a_k=1, b_k=F, start=start, relu=relu)
+    return plan(
+        dtype, rows, columns, a_row=room + SKEW, c_row=F, K=depth, a_k=1, b_k=F, start=start, relu=relu,
+        packed=depth if packed else 0,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -40,14 +44,31 @@ def kernel_gradient_plan(dtype: str, N: int, F: int, rows: int) -> np.ndarray:
     return plan(dtype, rows, F, a_row=1, c_row=F, K=N, a_k=rows, b_k=F + SKEW)
 
 
-@kernel("y", "x_copy")
+@part
+def pack(zero, source, rows, columns, stride, target, vectors):
+    """Copies a block of a matrix, whose rows lie `stride` bytes apart, as a packed operand: see `product.plan`."""
+    size, lanes = size_of(zero), width_of(zero)
+    side = vectors * lanes
+    for row in range(rows):
+        line, place = source + row * stride, target
+        for column in range(0, columns, side):
+            together = min(side, columns - column)
+            for c in range(0, together, lanes):
+                left = together - c
+                store(load(line + size * (column + c), left, zero), place + size * (row * together + c), left)
+            place += size * rows * together
+
+
+@kernel("y", "x_copy", "weights_copy")
 def dense(
-    zero, count, block, x, weights, bias, y, x_copy, plans, N, C, F, height, width, depth, skew, together, part
+    zero, count, block, x, weights, bias, y, x_copy, weights_copy, plans, N, C, F, height, width, depth, skew, together,
+    part, vectors,
 ):  # fmt: skip
     """Blocks of y (N, F), of `height` rows, `width` columns and sums of `depth` terms, from number `block` on.
 
     With `together` a block is all terms of some rows and columns, else one slice of them, which goes into a y of its own:
-    these lie `part` bytes apart. `plans` lists addresses and panels of plans: for full and last row blocks, full and last
+    these lie `part` bytes apart. A block of the kernel is packed, so many vectors side by side, unless `weights_copy` is
+    0. `plans` lists addresses and panels of plans: for full and last row blocks, full and last
     column blocks, and the first, the middle and the last slice.
     """
     size = size_of(zero)
@@ -58,10 +79,11 @@ def dense(
         if not together:
             first, last, place = number % slices, number % slices + 1, number // slices
         row, column = place % down * height, place // down * width
-        rows, kind = height, 0
+        rows, columns, kind = height, width, 0
         if row + rows > N:
             rows, kind = N - row, 6
         if column + width > F:
+            columns = F - column
             kind += 3
         target = y + size * (row * F + column)
         if not together:
@@ -76,6 +98,9 @@ def dense(
                 copy(x + size * ((row + r) * C + k * depth), x_copy + size * r * (depth + skew), size * terms)
             entry = plans + 16 * (kind + step)
             start = weights + size * (k * depth * F + column)
+            if weights_copy:
+                pack(zero, start, terms, columns, size * F, weights_copy, vectors)
+                start = weights_copy
             run_plan(int_at(entry), int_at(entry + 8), x_copy, start, bias + size * column, target)
 
 

@@ -18,6 +18,7 @@ HEAD = 5  # columns of a plan before the geometry: function, and the offsets in 
 
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # rows of a tile: few, since each is compiled
+PACKED = 2  # vectors of a row that lie side by side in a packed operand: as many as most tiles have
 BUSY = 8  # sums in a tile that keep the multiply-add units going: fewer take as long
 
 
@@ -55,21 +56,31 @@ def channel_blocks(channels: int, width: int, vectors: int) -> Iterator[tuple[in
 
 @lru_cache(maxsize=1024)
 def plan(
-    dtype: str, rows: int, channels: int, a_offset: int = 0, b_offset: int = 0, c_offset: int = 0, **geometry: int
+    dtype: str,
+    rows: int,
+    channels: int,
+    a_offset: int = 0,
+    b_offset: int = 0,
+    c_offset: int = 0,
+    packed: int = 0,
+    **geometry: int,
 ) -> np.ndarray:
     """The panels of a product with so many rows (in each of the I lines) and output channels; offsets in elements.
 
     `geometry` gives those of `simd.FIELDS` that are not 0; counts left out are 1. The channels of b and c are
-    contiguous.
-    """
+    contiguous, or b is `packed`, with so many rows: PACKED vectors of each row are side by side, the next PACKED follow
+    behind all rows of these.
+    """  # fmt: skip
     type_ = np.dtype(dtype)
     size, width = type_.itemsize, simd.lanes(type_)
     table = []
-    most_rows, vectors = simd.tile_shape(rows, channels, type_)
+    vectors = PACKED if packed else simd.tile_shape(rows, channels, type_)[1]
     for used, channel, last in channel_blocks(channels, width, vectors):
         last_vector = simd.last_width(last, type_)
-        for tile_rows, first, tiles in row_spans(rows, used, most_rows * vectors // used):
+        for tile_rows, first, tiles in row_spans(rows, used, simd.tile_rows(used)):
             fields = {"I": 1, "P": 1, "Q": 1, "K": 1} | geometry
+            if packed:
+                fields["b_k"] = min(channels - channel, vectors * width)
             fields |= {
                 "J": tiles,
                 "a_j": tile_rows * fields["a_row"],
@@ -79,7 +90,7 @@ def plan(
             function = simd.panel(tile_rows, used, last_vector, last != last_vector, dtype)
             offsets = (
                 a_offset + first * fields["a_row"],
-                b_offset + channel,
+                b_offset + channel * max(1, packed),
                 channel,
                 c_offset + first * fields["c_row"] + channel,
             )

@@ -40,6 +40,7 @@ names in `FIELDS`.
 import operator
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -100,17 +101,24 @@ def lanes(dtype: np.dtype[Any]) -> int:
     return vector_registers()[0] // dtype.itemsize
 
 
+def tile_rows(vectors: int) -> int:
+    """The most rows of a tile with so many vectors in each, of any number type.
+
+    Three quarters of the registers hold sums; the rest has the vectors of b and one broadcast.
+    """
+    registers = vector_registers()[1]
+    return min(registers * 3 // 4, registers - vectors - 1) // vectors
+
+
 def tile_shape(rows: int, channels: int, dtype: np.dtype[Any]) -> tuple[int, int]:
     """(R, V): the largest tile for a product of so many rows and channels whose sums stay in registers.
 
-    Three quarters of the registers hold sums; the rest holds the vectors of b and the broadcast. Two vectors per row
-    halve the broadcasts; where rows are few (a 3×3 kernel on one channel has three), four vectors keep enough sums
-    going.
+    Two vectors per row halve the broadcasts; where rows are few (a 3×3 kernel on one channel has three), four vectors
+    keep enough sums going.
     """
-    most = vector_registers()[1] * 3 // 4
-    vectors = 4 if 4 * rows <= most and channels >= 4 * lanes(dtype) else 2
+    vectors = 4 if rows <= tile_rows(4) and channels >= 4 * lanes(dtype) else 2
     vectors = min(vectors, -(-channels // lanes(dtype)))
-    return most // vectors, vectors
+    return tile_rows(vectors), vectors
 
 
 def last_width(channels: int, dtype: np.dtype[Any]) -> int:
@@ -193,12 +201,61 @@ class Emitter:
 
     def positive(self, x: ir.Value) -> ir.Value:
         """max(x, 0); what is not a number stays so."""
-        return self.builder.select(self.builder.fcmp_ordered("<=", x, self.zero), self.zero, x)
+        return self.above(x, self.zero)
+
+    def above(self, x: ir.Value, floor: ir.Value) -> ir.Value:
+        """max(x, floor); what is not a number stays so."""
+        return self.builder.select(self.builder.fcmp_ordered(">", floor, x), floor, x)
 
     def at(self, address: ir.Value, stride: ir.Value, times: ir.Value | int) -> ir.Value:
         """address + stride · times"""
         steps = times if isinstance(times, ir.Value) else i64(times)
         return self.builder.add(address, self.builder.mul(stride, steps))
+
+    def grid(
+        self, address: ir.Value, row: ir.Value, rows: int, column: ir.Value, columns: int
+    ) -> Iterator[list[ir.Value]]:
+        """The addresses of so many rows, one after the other, each of so many columns; `row` and `column` are strides."""
+        offsets = [self.builder.mul(column, i64(k)) for k in range(columns)]
+        for _ in range(rows):
+            yield [self.builder.add(address, offset) for offset in offsets]
+            address = kept(self.builder, self.builder.add(address, row))
+
+
+def kept(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """The same address, which LLVM keeps in a register: it does not know where an empty piece of assembly has it from.
+
+    A processor adds a multiple of a second register to an address for nothing. LLVM would rather have a register for
+    each of many addresses, has too few, and computes them all anew.
+    """
+    nothing = ir.InlineAsm(ir.FunctionType(i64, [i64]), "", "=r,0")
+    return builder.call(nothing, [address])
+
+
+REACH = 8  # rows that are addressed from one pointer
+
+
+@contextmanager
+def _counted(
+    builder: ir.IRBuilder, count: ir.Value, starts: list[ir.Value], steps: list[ir.Value]
+) -> Iterator[list[ir.Value]]:
+    """A loop of `count` rounds over addresses, which move by `steps` from round to round."""
+    before = builder.block
+    body, end = builder.append_basic_block("round"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", count, i64(0)), body, end)
+    builder.position_at_end(body)
+    left = builder.phi(i64)
+    left.add_incoming(count, before)
+    addresses = [builder.phi(i64) for _ in starts]
+    for address, start in zip(addresses, starts, strict=True):
+        address.add_incoming(start, before)
+    yield addresses
+    for address, step in zip(addresses, steps, strict=True):
+        address.add_incoming(kept(builder, builder.add(address, step)), builder.block)
+    fewer = builder.sub(left, i64(1))
+    left.add_incoming(fewer, builder.block)
+    builder.cbranch(builder.icmp_signed(">", fewer, i64(0)), body, end)
+    builder.position_at_end(end)
 
 
 def _tile(
@@ -244,18 +301,18 @@ def _tile(
 
     a_p, a_q, a_k, b_p, b_q, b_k = map(stride, ("a_p", "a_q", "a_k", "b_p", "b_q", "b_k"))
     a_offset = [builder.mul(a_row, i64(r)) for r in range(rows)]
-    with cgutils.for_range(builder, field("P")) as outer:
-        a_outer, b_outer = at(a, a_p, outer.index), at(b, b_p, outer.index)
-        with cgutils.for_range(builder, field("Q")) as middle:
-            a_middle, b_middle = at(a_outer, a_q, middle.index), at(b_outer, b_q, middle.index)
-            with cgutils.for_range(builder, field("K")) as inner:
-                a_inner, b_inner = at(a_middle, a_k, inner.index), at(b_middle, b_k, inner.index)
-                b_vectors = [emitter.load(place, lanes) for _, emitter, place, lanes in vectors(b_inner)]
-                for offset, row in zip(a_offset, sums, strict=True):
-                    number = emit.load_number(builder.add(a_inner, offset))
-                    for emitter, b_vector, place in zip(emitters, b_vectors, row, strict=True):
-                        product = emitter.multiply_add(emitter.broadcast(number), b_vector, builder.load(place))
-                        builder.store(product, place)
+    with (
+        _counted(builder, field("P"), [a, b], [a_p, b_p]) as outer,
+        _counted(builder, field("Q"), outer, [a_q, b_q]) as (a_middle, b_middle),
+    ):
+        starts = [b_middle, *(builder.add(a_middle, offset) for offset in a_offset[::REACH])]
+        with _counted(builder, field("K"), starts, [b_k, *[a_k] * len(starts[1:])]) as (b_inner, *a_inner):
+            b_vectors = [emitter.load(place, lanes) for _, emitter, place, lanes in vectors(b_inner)]
+            for r, row in enumerate(sums):
+                number = emit.load_number(builder.add(a_inner[r // REACH], a_offset[r % REACH]))
+                for emitter, b_vector, place in zip(emitters, b_vectors, row, strict=True):
+                    product = emitter.multiply_add(emitter.broadcast(number), b_vector, builder.load(place))
+                    builder.store(product, place)
 
     with builder.if_then(builder.icmp_signed("==", field("relu"), i64(1))):
         for row in sums:
@@ -280,7 +337,9 @@ def tile(typing, number, rows, vectors, last, masked, geometry, a, b, bias, c):
 
         def field(name: str) -> ir.Value:
             address = builder.add(geometry, i64(8 * FIELD[name]))
-            return builder.load(builder.inttoptr(address, i64.as_pointer()))
+            number = builder.load(builder.inttoptr(address, i64.as_pointer()))
+            number.set_metadata("invariant.load", builder.module.add_metadata([]))
+            return number
 
         dtype = number.literal_value
         emitters = [Emitter(builder, dtype)] * (count - 1) + [Emitter(builder, dtype, width)]
@@ -325,12 +384,15 @@ def panel(rows: int, vectors: int, last: int, masked: bool, dtype: str) -> int:
     )
 
     def grid(geometry, a, b, bias, c):
-        for i in range(int_at(geometry + i_count)):
-            for j in range(int_at(geometry + j_count)):
-                a_tile = a + size * (i * int_at(geometry + a_i) + j * int_at(geometry + a_j))
-                c_tile = c + size * (i * int_at(geometry + c_i) + j * int_at(geometry + c_j))
-                b_tile = b + size * i * int_at(geometry + b_i)
-                tile(dtype, rows, vectors, last, masked, geometry, a_tile, b_tile, bias, c_tile)
+        for _ in range(int_at(geometry + i_count)):
+            a_tile, c_tile = a, c
+            for _ in range(int_at(geometry + j_count)):
+                tile(dtype, rows, vectors, last, masked, geometry, a_tile, b, bias, c_tile)
+                a_tile += size * int_at(geometry + a_j)
+                c_tile += size * int_at(geometry + c_j)
+            a += size * int_at(geometry + a_i)
+            b += size * int_at(geometry + b_i)
+            c += size * int_at(geometry + c_i)
 
     return native(types.void(*[types.intp] * 5), grid, f"panel_{dtype}_{rows}x{vectors}_{last}" + "_masked" * masked)
 

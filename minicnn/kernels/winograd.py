@@ -165,22 +165,20 @@ def transform(typing, dtype, kind, m, r, width, masked, channels, source, s_i, s
         emit = Emitter(builder, dtype.literal_value, width_)
         mask = emit.mask(channels) if masked_ else None
 
-        def at(base: Any, stride_i: Any, stride_j: Any, i: int, j: int) -> Any:
-            return emit.at(emit.at(base, stride_i, i), stride_j, j)
-
         height, across = L.shape
         columns = [
-            multiply(emit, L, [emit.load(at(source, s_i, s_j, i, j), mask) for i in range(across)])
-            for j in range(across)
+            multiply(emit, L, [emit.load(address, mask) for address in column])
+            for column in emit.grid(source, s_j, across, s_i, across)
         ]  # of L d
-        start = emit.load(bias, mask) if kind_ == "output" else None
-        for i in range(height):
-            for j, value in enumerate(multiply(emit, L, [column[i] for column in columns])):  # (L d) Lᵀ
-                address = at(target, t_i, t_j, i, j)
+        if kind_ == "output":
+            start, wanted = emit.load(bias, mask), builder.icmp_signed("!=", relu, i64(0))
+            floor = builder.select(wanted, emit.zero, emit.constant(-np.inf))
+        for i, row in enumerate(emit.grid(target, t_i, height, t_j, height)):
+            for value, address in zip(
+                multiply(emit, L, [column[i] for column in columns]), row, strict=True
+            ):  # (L d) Lᵀ
                 if kind_ == "output":
-                    value = builder.fadd(value, start)
-                    wanted = builder.icmp_signed("!=", relu, i64(0))
-                    value = builder.select(wanted, emit.positive(value), value)
+                    value = emit.above(builder.fadd(value, start), floor)
                 elif kind_ == "patch gradient":
                     value = builder.fadd(value, emit.load(address, mask))
                 emit.store(value, address, mask)

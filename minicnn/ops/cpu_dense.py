@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..kernels import arrays, dense
+from ..kernels import arrays, dense, product
 from ..kernels.product import table
 from ..tape import GROUPS, Buffer, Constant, Each, Place, Tape, Times, cut
 from .reference import Array
@@ -24,8 +24,9 @@ def add_up(tape: Tape, parts: Buffer, total: Place) -> None:
 
 @lru_cache(maxsize=256)
 def forward_table(
-    dtype: str, N: int, C: int, F: int, height: int, width: int, depth: int, together: bool, start: int, relu: int
-) -> np.ndarray:
+    dtype: str, N: int, C: int, F: int, height: int, width: int, depth: int, together: bool, start: int, relu: int,
+    packed: bool,
+) -> np.ndarray:  # fmt: skip
     """The plans of full and last row blocks, full and last column blocks, and of the first, a middle and the last slice."""
     plans: list[np.ndarray | None] = []
     last = (-(-C // depth) - 1) * depth
@@ -35,7 +36,9 @@ def forward_table(
                 needed = rows and columns and k <= last
                 terms, begin = min(depth, C - k), 2 if together and k else start
                 ends = relu if k == last else 0
-                plans.append(dense.forward_plan(dtype, rows, columns, depth, terms, F, begin, ends) if needed else None)
+                plans.append(
+                    dense.forward_plan(dtype, rows, columns, depth, terms, F, begin, ends, packed) if needed else None
+                )
     return table(plans)
 
 
@@ -67,13 +70,15 @@ class Dense:
         together = blocks >= GROUPS or slices == 1
         parts = y if together else tape.whole(slices, N, F)
         start, last = (int(bias is not None), int(relu)) if together else (0, 0)
-        plans = forward_table(self.dtype, N, C, F, height, width, depth, together, start, last)
+        packed = height >= dense.REPEATED
+        plans = forward_table(self.dtype, N, C, F, height, width, depth, together, start, last, packed)
         tasks = blocks if together else blocks * slices
         tape.add(
             dense.dense, tasks, cut(tasks, 256), block=Times(1),
             x=x, weights=kernel, bias=0 if bias is None else bias, y=parts, x_copy=tape.scratch(height, depth + dense.SKEW),
-            plans=Constant(plans), N=N, C=C, F=F, height=height, width=width, depth=depth, skew=dense.SKEW,
-            together=int(together), part=parts.nbytes // len(parts),
+            weights_copy=tape.scratch(depth, width) if packed else 0, vectors=product.PACKED, plans=Constant(plans),
+            N=N, C=C, F=F, height=height, width=width, depth=depth, skew=dense.SKEW, together=int(together),
+            part=parts.nbytes // len(parts),
         )  # fmt: skip
         if not together:
             tape.add(
