@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 NO_LOSS = np.zeros(1)
 SETTINGS_OF_OPERATION = 8  # at most, of an optimizer's
 STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
+TERMS = 25  # of a sum, which takes no longer than to write the number to memory and to read it
+KEPT = 1 << 21  # bytes, which stay in a cache
 STAGED = 1 << 16  # bytes of inputs at most, which are copied: to have the tape find them takes longer
 ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so more workers can share it
 
@@ -85,13 +87,10 @@ class Node:
         return None
 
     def finish(self) -> None:
-        """Adds up what `backward` has left in parts."""
+        """Adds what comes when no layer can fail any more: sums of what `backward` has left in parts, moving averages."""
 
     def before_step(self, number: int) -> None:
         """What Python does before the tape runs, for each of the steps it runs for: draws keys."""
-
-    def after_step(self, number: int) -> None:
-        """And afterwards, for each of them: moves averages."""
 
 
 class Scores(Node):
@@ -169,6 +168,7 @@ class Convolve(Linearity):
         geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
         self.algorithm = choose(geometry, images, tape.dtype, ops.precision)
         self.relu = layer.fused_relu
+        self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
 
     def prepare(self, input_gradient: bool) -> None:
         self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
@@ -179,6 +179,9 @@ class Convolve(Linearity):
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
         self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
         return self.y
+
+    def again(self) -> Buffer | None:
+        return self.forward(self.x) if self.cheap and self.y.nbytes > KEPT else None
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
@@ -476,9 +479,7 @@ class Normalize(Node):
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
         C = x.shape[-1]
-        self.x, self.means, self.variances = x, *np.zeros((2, STEPS, C), self.tape.dtype)
-        found = Moments.of(C, self.tape.dtype)
-        self.found = found._replace(mean=Steps(self.means), variance=Steps(self.variances))
+        self.x, self.found = x, Moments.of(C, self.tape.dtype)
         gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
         self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
         instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
@@ -497,8 +498,11 @@ class Normalize(Node):
         instructions.batch_norm_backward(self.tape, dy, self.x, dx, self.found, dgamma, dbeta)
         return dx
 
-    def after_step(self, number: int) -> None:
-        self.layer.follow(self.means[number], self.variances[number])  # type: ignore[attr-defined]
+    def finish(self) -> None:
+        layer: Any = self.layer
+        averages = (self.found.mean, layer.moving_mean.data), (self.found.variance, layer.moving_variance.data)
+        for found, moving in averages:
+            instructions.optimize(self.tape, "moving_average", (found, moving), np.array([layer.momentum, 0.0]))
 
 
 class NormalizeFixed(Node):
@@ -635,7 +639,6 @@ class Run:
             self._optimizer()
         self.tape.finish()
         self.hooks = [node for node in self.nodes if type(node).before_step is not Node.before_step]
-        self.endings = [node for node in self.nodes if type(node).after_step is not Node.after_step]
         self.most = STEPS if self.training and self.tape.unbroken else 1  # steps at once
         self.listed = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
         self.rows, self.shape = np.arange(images), tuple(model._layers[0].input_shape[1:])
@@ -804,9 +807,6 @@ class Run:
             if native and not self.tape.complete:
                 optimizer.iterations -= self.steps
             raise
-        for number in range(self.steps):
-            for node in self.endings:
-                node.after_step(number)
 
     def _ask(self) -> None:
         """Runs the tape, its first section only where parameters may have changed."""
@@ -841,7 +841,7 @@ class Run:
 
 # Settings of layers that are written on a tape.
 SETTINGS = (
-    *("rate", "stddev", "epsilon", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
+    *("rate", "stddev", "epsilon", "momentum", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
     *("max_value", "negative_slope", "threshold"),
 )
 

@@ -186,6 +186,11 @@ NETWORKS = {
         ],
         lambda: Adam(0.001),
     ),
+    "cheap sums": Network(
+        (10, 9, 1),
+        lambda: top(L.Conv2D(5, 5, padding="same", activation="relu"), L.Conv2D(4, 3), L.Conv2D(3, 2)),
+        lambda: Adam(0.01),
+    ),
     "strides, batch normalisation and dropout": Network(
         (9, 10, 2),
         lambda: top(

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from networks import CLASSES, CPU, NETWORKS, Network, Scale, assert_same, twins
 
 import minicnn
-from minicnn import Sequential, callbacks, layers, training
+from minicnn import Sequential, callbacks, engine, layers, training
 from minicnn.engine import STEPS, Run
+from minicnn.kernels.convolution import convolve
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.schedules import LearningRateSchedule
@@ -128,6 +129,21 @@ def test_steps_with_all_patches_of_a_batch_at_once(poison, whole_batch, name, dt
     np.testing.assert_array_equal(model.predict(x, 7), eager.predict(x, 7))
     strands = [strand for run in model._engine.runs.values() for strand in run.tape._all_strands()]
     assert "images_to_planes" in {instruction.kernel.name for s in strands for instruction in s.instructions}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_cheap_is_computed_again(poison, monkeypatch, dtype):
+    """Instead of being kept for the gradients, where it is more than `KEPT` bytes."""
+    for kept, times in ((1 << 30, 1), (0, 2)):
+        monkeypatch.setattr(engine, "KEPT", kept)
+        model, eager = twins(NETWORKS["cheap sums"].model(dtype))
+        x, y = NETWORKS["cheap sums"].data(19, dtype)
+        assert_same_step(model, eager, x, y)
+        (run,) = model._engine.runs.values()
+        found = [i for strand in run.tape._all_strands() for i in strand.instructions if i.kernel is convolve]
+        kernel = model.layers[0].kernel.data
+        first = [i for i in found if any(argument is kernel for argument in i.arguments)]
+        assert len(first) == times
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -76,13 +76,6 @@ class BatchNormalization(Layer):
             )
         return y
 
-    def follow(self, mean: Array, variance: Array) -> None:
-        """Moves the averages towards the statistics of a batch."""
-        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            found = self.ops.xp.asarray(found, moving.data.dtype)
-            self.ops.moving_average(found, moving.data, self.momentum, 0.0)
-        Parameter.writes += 1
-
     def backward(self, dy: Array) -> Array:
         backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward
         dx, dgamma, dbeta = backward(dy, self.saved)

@@ -244,8 +244,8 @@ def avg_pool_backward(tape: Tape, dy: Place, dx: Place, size: Pair, strides: Pai
 class Moments(NamedTuple):
     """What a batch normalisation finds per channel, each an array (C,)."""
 
-    mean: Array | Steps
-    variance: Array | Steps
+    mean: Array
+    variance: Array
     inverse: Array  # 1 / √(variance + ε)
     scale: Array  # γ · inverse
     dgamma: Array
@@ -268,7 +268,7 @@ def batch_moments(tape: Tape, x: Place, gamma: Array, epsilon: float, found: Mom
     )  # fmt: skip
 
 
-def scale_rows(tape: Tape, x: Place, mean: Array | Steps, scale: Array, shift: Array, y: Place) -> None:
+def scale_rows(tape: Tape, x: Place, mean: Array, scale: Array, shift: Array, y: Place) -> None:
     C = x.shape[-1]
     tape.add(
         normalization.scale_rows,
