@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import Conv2D, get_ops
+from minicnn.kernels import convolution
 from minicnn.layers.convolution import window_pads
 
 
@@ -97,6 +98,31 @@ def test_any_number_of_channels(ops, F, dtype):
     assert_close(ops.numpy(y), np.maximum(expected, 0))
     for got, wanted in zip(gradients, naive.conv2d_backward(x, dy * (expected > 0), kernel, *settings), strict=True):
         assert_close(ops.numpy(got), wanted)
+
+
+@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+@pytest.mark.parametrize("numbers", [1, 1500, 1 << 20])
+@pytest.mark.parametrize(
+    "size, strides, pads, dilation",
+    [((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)), ((5, 4), (1, 1), ((2, 2), (1, 2)), (1, 1)),
+     ((2, 1), (3, 1), ((1, 0), (0, 0)), (1, 1)), ((3, 2), (1, 1), ((0, 1), (2, 0)), (2, 3))],
+)  # fmt: skip
+def test_images_of_one_channel(monkeypatch, relu, numbers, size, strides, pads, dilation):
+    """Whose columns are written for so many numbers of columns and dy at once: for one line, a few, or all."""
+    monkeypatch.setattr(convolution, "BAND", numbers)
+    random, cpu = np.random.default_rng(4), get_ops("cpu")
+    for dtype, F in (("float32", 16), ("float64", 21)):
+        x, kernel, bias = (random.standard_normal(n).astype(dtype) for n in ((19, 10, 11, 1), (*size, 1, F), (F,)))
+        expected = naive.conv2d(x, kernel, bias, strides, pads, dilation)
+        dy = random.standard_normal(expected.shape).astype(dtype)
+        passed = dy * (expected > 0) if relu else dy
+        name = "conv2d_relu" if relu else "conv2d"
+        _, saved = run(cpu, name, x, kernel, bias, strides, pads, dilation)
+        gradients = run(cpu, name + "_backward", dy, kernel, saved)
+        for got, wanted in zip(
+            gradients, naive.conv2d_backward(x, passed, kernel, strides, pads, dilation), strict=True
+        ):
+            assert_close(got, wanted)
 
 
 def test_strides_together_with_dilation(ops):

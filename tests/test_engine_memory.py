@@ -252,7 +252,7 @@ def writing(number, kind):
         tape.add(arrays.rescale, 9, x=Each(x), y=Each(place), image=number + 1, scale=1.0, offset=0.0)
     else:
         rows = np.ones(64, "float32")[8:]  # with numbers before and behind it, so that what is written is 1
-        tape.add(arrays.add_rows, 1, (0, 1), 0, rows=rows, number=1, stride=0, total=place, first=number)
+        tape.add(arrays.add_rows, 1, (0, 1), 0, rows=rows, number=1, stride=0, total=place, first=number, skip=0)
     return tape
 
 

@@ -396,7 +396,7 @@ def test_a_real_kernel(rows, columns, number, dtype):
     total, tape = np.full(columns, np.nan, dtype), Tape(x.dtype)
     tape.add(
         arrays.add_rows, columns, cut(columns, number), 0, rows=x, number=rows, stride=x[0].nbytes, total=total,
-        first=Times(1),
+        first=Times(1), skip=0,
     )  # fmt: skip
     tape.run()
     minicnn.set_threads(before)
@@ -687,7 +687,7 @@ def test_a_function_of_python_between_two_kernels():
     tape.call(call, x, y)
     tape.add(arrays.rescale, 9, x=Each(y), y=Each(out), image=2, scale=1.0, offset=-3.0)
     tape.add(
-        arrays.add_rows, 2, (0, 2), 0, rows=y, number=9, stride=y.each, total=total, first=Times(1)
+        arrays.add_rows, 2, (0, 2), 0, rows=y, number=9, stride=y.each, total=total, first=Times(1), skip=0
     )  # fmt: skip
     for _ in range(2):
         tape.run()

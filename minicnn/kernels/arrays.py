@@ -58,9 +58,10 @@ def move_lines(zero, count, x, y, x_corner, y_corner, cleared, lines, line, x_im
 
 
 @kernel("total")
-def add_rows(zero, count, rows, number, stride, total, first):
-    """total[k] = Σ_n rows[n, k] for the columns from `first` on; rows lie `stride` bytes apart."""
+def add_rows(zero, count, rows, number, stride, total, first, skip):
+    """total[k] = Σ_n rows[n, skip + k] for the columns from `first` on; rows lie `stride` bytes apart."""
     size, lanes = size_of(zero), width_of(zero)
+    rows += size * skip
     for k in range(first, first + count, lanes):
         left = first + count - k
         even, odd = load(rows + size * k, left, zero), fill(zero, zero)

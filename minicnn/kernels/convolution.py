@@ -1,4 +1,4 @@
-"""Convolution through the register tile, image by image, without ever writing the columns of im2col.
+"""Convolution through the register tile, image by image, nearly without writing the columns of im2col.
 
 In NHWC memory a row of the im2col matrix is, for one row of the kernel, a contiguous run of the padded image: KW·C
 numbers beginning at the window's first pixel. So the tile reads its operand a straight from the image, with strides for
@@ -7,6 +7,9 @@ the windows, and the three products of a convolution differ only in their plans:
     forward          y[i,j,f]       = Σ_abc x[i·s + a·d, j·s + b·d, c] · kernel[a,b,c,f]     rows: pixels of a line of y
     kernel gradient  dkernel[a,b,c,f] = Σ_ij x[i·s + a·d, j·s + b·d, c] · dy[i,j,f]          rows: taps and channels (b, c)
     input gradient   dx[i,j,c]      = Σ_abf dy[(i - a·d)/s, (j - b·d)/s, f] · kernel[a,b,c,f]  rows: pixels of a line of dx
+
+On images of one channel a row of the kernel is so short that it fills no tile. There the columns are written after all for
+the kernel gradient, a few lines at a time.
 
 A strided input gradient reaches a pixel only through the taps a with a·d ≡ i (mod s): pixels of equal remainder (a
 phase) form a plain convolution with some of the taps, so there are s·s small plans and no multiplication by a zero that
@@ -24,6 +27,8 @@ from .jit import kernel, part
 from .product import HEAD, plan, run_plan
 from .simd import FIELDS, clear, copy, fill, int_at, load, select, size_of, store, width_of
 
+BAND = 1 << 13  # numbers in the columns and dy of the lines that are done at once: a first-level cache of 32 KiB
+WIDE = 16  # filters from which on columns are worth it
 CACHED = 1 << 16  # numbers that are read again and again: a quarter of a second-level cache of 1 MiB
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -85,6 +90,12 @@ def kernel_gradient_plan(
         for b in range(1 if contiguous else KW)
     ]  # fmt: skip
     return np.concatenate(parts)
+
+
+@lru_cache(maxsize=256)
+def column_plan(dtype: str, room: int, pixels: int, taps: int, filters: int) -> np.ndarray:
+    """Some pixels: a has ones and then the taps' pixels, `room` apart, b is dy, and c, which is added to, dbias and dkernel."""
+    return plan(dtype, 1 + taps, filters, a_row=room, c_row=filters, K=pixels, a_k=1, b_k=filters, start=2)
 
 
 class Phase(NamedTuple):
@@ -292,3 +303,48 @@ def convolve_backward(
             if zeroed:
                 clear(dx + n * H * line, H * line)
             run_plan(input_plan, input_panels, gradient, flipped, 0, dx + n * H * line)
+
+
+@kernel("part", "padded", "columns", "passed")
+def kernel_gradient_by_columns(
+    zero, count, fresh, x, dy, y, padded, columns, passed, part, plans, lines, H, W, top, left, padded_width, OH, OW, F, KH,
+    KW, SH, DH, DW,
+):  # fmt: skip
+    """Into part (1 + KH·KW, F), so far: dbias, and below it dkernel, of images of one channel.
+
+    The columns of im2col are written for `lines` lines of dy at a time, which the first-level cache holds: a line of ones,
+    and then for every tap the pixels that it meets. `y` is 0 without a ReLU, and `passed` scratch for what it lets pass of
+    dy. `plans` has the plan of so many lines and that of the last ones.
+    """
+    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
+    room = lines * OW
+    if fresh:
+        clear(part, size * (1 + KH * KW) * F)
+    for k in range(0, room, lanes):
+        store(fill(1, zero), columns + size * k, room - k)
+    padded_line = size * padded_width
+    for n in range(count):
+        inside = padded + top * padded_line + left * size
+        pad(zero, x + size * n * H * W, H, size * W, inside, padded_line)
+        for begin in range(0, OH, lines):
+            end = min(begin + lines, OH)
+            for a in range(KH):
+                for b in range(KW):
+                    column = columns + size * (1 + a * KW + b) * room
+                    pixel = padded + (begin * SH + a * DH) * padded_line + size * b * DW
+                    for _ in range(begin, end):
+                        for k in range(0, OW, lanes):  # what is more than a line is overwritten by what comes next
+                            store(load(pixel + size * k, lanes, zero), column + size * k, lanes)
+                        column += size * OW
+                        pixel += SH * padded_line
+            place = size * (n * OH + begin) * OW * F
+            gradient = dy + place
+            if y:
+                numbers = (end - begin) * OW * F
+                for k in range(0, numbers, lanes):
+                    value = load(gradient + size * k, numbers - k, zero)
+                    stopped = load(y + place + size * k, numbers - k, zero) <= nothing
+                    store(select(stopped, nothing, value), passed + size * k, numbers - k)
+                gradient = passed
+            entry = plans if end - begin == lines else plans + 16
+            run_plan(int_at(entry), int_at(entry + 8), columns, gradient, 0, part)

@@ -219,23 +219,19 @@ def _transformation(dtype: str, kind: str, m: int, r: int, whole: bool, last: in
 
 
 @lru_cache(maxsize=256)
-def plans(
-    dtype: str, m: int, r: int, patches: int, rows: int, C: int, F: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The T·T products of `rows` patches (of `patches` there is room for): forward, kernel gradient, input gradient."""
-    planes, x_plane, y_plane = (m + r - 1) ** 2, patches * C + SKEW, patches * F + SKEW
+def plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The products of one plane with so many patches: forward, kernel gradient (added to what is there), input gradient."""
     return (
-        plan(dtype, rows, F, I=planes, a_i=x_plane, b_i=C * F, c_i=y_plane, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
-        plan(
-            dtype, C, F, I=planes, a_i=x_plane, b_i=y_plane, c_i=C * F, a_row=1, c_row=F, K=rows, a_k=C, b_k=F, start=2
-        ),
-        plan(dtype, rows, C, I=planes, a_i=y_plane, b_i=F * C, c_i=x_plane, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
+        plan(dtype, rows, F, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
+        plan(dtype, C, F, a_row=1, c_row=F, K=rows, a_k=C, b_k=F, start=2),
+        plan(dtype, rows, C, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
     )
 
 
 @lru_cache(maxsize=256)
 def plane_plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same for one plane with all patches of a batch."""
+    """The same with all patches of a batch; what is there is not added to."""
+    forward, _, input_gradient = plans(dtype, rows, C, F)
     chunks = [
         plan(
             dtype, C, F, a_offset=first * C, b_offset=first * F, a_row=1, c_row=F, K=min(ROWS, rows - first), a_k=C, b_k=F,
@@ -243,11 +239,14 @@ def plane_plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.n
         )
         for first in range(0, rows, ROWS)
     ]  # fmt: skip
-    return (
-        plan(dtype, rows, F, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
-        np.concatenate(chunks),
-        plan(dtype, rows, C, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
-    )
+    return forward, np.concatenate(chunks), input_gradient
+
+
+@part
+def run_planes(entry, planes, a, a_plane, b, b_plane, c, c_plane):
+    """Runs the plan in an entry of a table for plane after plane, which are so many bytes apart."""
+    for k in range(planes):
+        run_plan(int_at(entry), int_at(entry + 8), a + k * a_plane, b + k * b_plane, 0, c + k * c_plane)
 
 
 @part
@@ -364,7 +363,7 @@ def winograd(
                 pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
                 image, image_line = padded, padded_line
             image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
-        run_plan(int_at(plans + 16 * images), int_at(plans + 16 * images + 8), V, U, 0, M)
+        run_planes(plans + 16 * images, T * T, V, plane, U, row * F, M, result_plane)
         for n in range(images):
             target, target_line, place = y + n * OH * y_line, y_line, M + n * patches * result_row
             if results:
@@ -402,7 +401,7 @@ def winograd_rows(
             take_lines(zero, image, H, line, begin, T * S, padded + left * pixel, padded_line)
             source, source_line = padded, padded_line
         image_to_planes(int_at(functions), source, source_line, pixel, S, m, 1, across, C, place, row, plane, T)
-    run_plan(int_at(plans + 16 * count), int_at(plans + 16 * count + 8), V, U, 0, M)
+    run_planes(plans + 16 * count, T * T, V, plane, U, row * F, M, result_plane)
     for n in range(count):
         begin, place = (first + n) % down * m, M + n * across * result_row
         target = y + ((first + n) // down * OH + begin) * y_line
@@ -451,9 +450,14 @@ def winograd_backward(
             to_planes(
                 int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, place, dy_row, dy_plane, T
             )
-        run_plan(int_at(kernel_plans + 16 * images), int_at(kernel_plans + 16 * images + 8), V, Z, 0, dU)
+        for k in range(
+            T * T
+        ):  # both products while a plane is in the cache; the second writes over what the first has read
+            x_plane, gradient_plane, pairs = V + k * plane, Z + k * dy_plane, k * row * F
+            run_planes(kernel_plans + 16 * images, 1, x_plane, 0, gradient_plane, 0, dU + pairs, 0)
+            if dx:
+                run_planes(input_plans + 16 * images, 1, gradient_plane, 0, Ut + pairs, 0, x_plane, 0)
         if dx:
-            run_plan(int_at(input_plans + 16 * images), int_at(input_plans + 16 * images + 8), Z, Ut, 0, V)
             for n in range(images):
                 image, image_line = dx + n * H * line, line
                 if padded:

@@ -238,6 +238,10 @@ class Direct:
         dbias: Array | None,
     ) -> Callable[[], None]:  # fmt: skip
         g = self.geometry
+        if self.by_columns:
+            finish_columns = self._kernel_gradient_by_columns(tape, dy, y, x, dkernel, dbias)
+            if dx is None:
+                return finish_columns
         (dy_top, dy_bottom), (dy_left, dy_right) = self.dy_pads if dx is not None else NO_PADS
         dy_height, dy_width = dy_top + g.outputs[0] + dy_bottom, dy_left + g.outputs[1] + dy_right
         kernel_plan = convolution.kernel_gradient_plan(
@@ -258,7 +262,8 @@ class Direct:
             convolution.convolve_backward, len(x), cuts,
             fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), padded=self._padded(tape),
             padded_dy=tape.cleared(dy_height, dy_width, g.filters) if copied else 0,
-            dkernel=Part(dkernels), dbias=Part(dbiases), kernel_plan=Constant(kernel_plan), kernel_panels=len(kernel_plan),
+            dkernel=Part(dkernels), dbias=Part(dbiases), kernel_plan=Constant(kernel_plan),
+            kernel_panels=0 if self.by_columns else len(kernel_plan),
             OH=g.outputs[0], OW=g.outputs[1], F=g.filters, dy_top=dy_top, dy_left=dy_left, dy_width=dy_width,
             taps=g.kernel[0] * g.kernel[1], **input_gradient, **self._sizes(),
         )  # fmt: skip
@@ -268,18 +273,47 @@ class Direct:
             if dbias is not None:
                 add_up(tape, dbiases, dbias)
 
+        return finish_columns if self.by_columns else finish
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether the columns of im2col are written for the kernel gradient."""
+        g = self.geometry
+        return g.channels == 1 and g.strides[1] == 1 and g.kernel[0] > 1 and g.filters >= convolution.WIDE
+
+    def _kernel_gradient_by_columns(
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, dkernel: Array, dbias: Array | None
+    ) -> Callable[[], None]:
+        g, (OH, OW), (KH, KW), F = self.geometry, self.geometry.outputs, self.geometry.kernel, self.geometry.filters
+        taps = KH * KW
+        lines = max(1, min(OH, convolution.BAND // (OW * (1 + taps + F))))
+        room = lines * OW
+        plans = [convolution.column_plan(self.dtype, room, n * OW, taps, F) for n in (lines, OH % lines) if n]
+        parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 1 + taps, F)
+        tape.add(
+            convolution.kernel_gradient_by_columns, len(x), fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y),
+            padded=tape.cleared(prod(g.padded) + LANES), columns=tape.scratch((1 + taps) * room + LANES),
+            passed=0 if y is None else tape.scratch(room, F), part=Part(parts), plans=Constant(table(plans)), lines=lines,
+            H=g.image[0], W=g.image[1], top=g.pads[0][0], left=g.pads[1][0], padded_width=g.padded[1], OH=OH, OW=OW, F=F,
+            KH=KH, KW=KW, SH=g.strides[0], DH=g.dilation[0], DW=g.dilation[1],
+        )  # fmt: skip
+
+        def finish() -> None:
+            add_up(tape, parts, dkernel, skip=F)
+            if dbias is not None:
+                add_up(tape, parts, dbias)
+
         return finish
 
 
 @lru_cache(maxsize=256)
 def winograd_tables(
-    dtype: str, m: int, r: int, patches: int, room: int, counts: tuple[int, ...], C: int, F: int
+    dtype: str, patches: int, room: int, counts: tuple[int, ...], C: int, F: int
 ) -> tuple[np.ndarray, ...]:
     """The plans (forward, kernel gradient, input gradient) for 0 … `room` images of so many patches, where needed."""
     needed = {piece for count in counts for piece in pieces(count, room)}
     plans = [
-        winograd.plans(dtype, m, r, room * patches, images * patches, C, F) if images in needed else (None,) * 3
-        for images in range(room + 1)
+        winograd.plans(dtype, images * patches, C, F) if images in needed else (None,) * 3 for images in range(room + 1)
     ]
     return tuple(table(kind) for kind in zip(*plans, strict=True))
 
@@ -354,7 +388,7 @@ class Winograd:
 
     def _plans(self, room: int, kind: int) -> Fitted:
         filters, patches = self.geometry.filters, self.down * self.across
-        sizes = self.dtype, self.m, self.r, patches, room
+        sizes = self.dtype, patches, room
         return Fitted(lambda counts: winograd_tables(*sizes, tuple(counts), self.channels, filters)[kind])
 
     def _sizes(self, room: int) -> dict[str, int]:
@@ -395,7 +429,7 @@ class Winograd:
             y.bands = bands_of(len(x), g.outputs[0], y.each)
         sizes = self._sizes(room)
         del sizes["padded_bytes"]
-        tables = partial(winograd_tables, self.dtype, self.m, self.r, self.across, room)
+        tables = partial(winograd_tables, self.dtype, self.across, room)
         V, M = (tape.scratch(self.T**2, room * self.across * n + winograd.SKEW) for n in (self.channels, g.filters))
         tape.add(
             winograd.winograd_rows, rows, cuts, 0,

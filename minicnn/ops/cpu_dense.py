@@ -13,12 +13,12 @@ UNIT = 16  # sums are cut at multiples of so many terms
 LANES = 64  # numbers that parts of an array begin at multiples of
 
 
-def add_up(tape: Tape, parts: Buffer, total: Place) -> None:
-    """total = Σ parts, along the first axis of the parts."""
-    numbers = parts.each // parts.dtype.itemsize
+def add_up(tape: Tape, parts: Buffer, total: Place, skip: int = 0) -> None:
+    """total = Σ parts, along the first axis of the parts, of which each begins with `skip` numbers of something else."""
+    numbers = total.nbytes // total.dtype.itemsize
     tape.add(
         arrays.add_rows, numbers, cut(numbers, unit=LANES), 0,
-        rows=parts, number=len(parts), stride=parts.each, total=total, first=Times(1),
+        rows=parts, number=len(parts), stride=parts.each, total=total, first=Times(1), skip=skip,
     )  # fmt: skip
 
 
@@ -106,5 +106,5 @@ class Dense:
         if dbias is not None:
             tape.add(
                 arrays.add_rows, F, cut(F, unit=LANES), 0,
-                rows=spread, number=N, stride=spread.each, total=dbias, first=Times(1),
+                rows=spread, number=N, stride=spread.each, total=dbias, first=Times(1), skip=0,
             )  # fmt: skip

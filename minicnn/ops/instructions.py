@@ -61,7 +61,7 @@ def prelu_backward(tape: Tape, dy: Place, x: Place, alpha: Array, dx: Place, dal
     if parts is None or dalpha is None:
         return
     tape.add(
-        arrays.add_rows, C, cut(C, unit=UNIT), 0, rows=parts, number=len(parts), stride=parts.each, total=dalpha, first=Times(1)
+        arrays.add_rows, C, cut(C, unit=UNIT), 0, rows=parts, number=len(parts), stride=parts.each, total=dalpha, first=Times(1), skip=0
     )  # fmt: skip
 
 
