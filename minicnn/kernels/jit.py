@@ -19,6 +19,7 @@ import numba
 from numba import types
 from numba.core import caching, config
 from numba.core.ccallback import CFunc
+from numba.core.runtime import rtsys
 
 SOURCES = Path(__file__).parent
 
@@ -69,7 +70,10 @@ class _Cache(caching.FunctionCache):
     _impl_class = _Implementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        found = super().load_overload(sig, target_context)
+        """Like Numba's, but without importing first all that could be compiled: that takes longer than all loading."""
+        rtsys.initialize(target_context)  # which has functions that machine code calls
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)
         if found is None and watch.missed is not None:
             watch.missed()
         return found
