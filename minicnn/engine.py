@@ -238,6 +238,7 @@ class Rectify(Node):
 
 
 class MaxPool(Node):
+    relu = False  # whether a ReLU follows
     after: Linearity | None = None  # what x comes from, if it ends with a ReLU: its zeros need not be looked up again
 
     def window(self) -> tuple[Any, Any, Any]:
@@ -253,9 +254,9 @@ class MaxPool(Node):
         kind = instructions.winner_type(size, self.tape.dtype)
         self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
         bands = self.bands(x, y_shape)
-        positive = self.after is not None and self.training
-        if positive:
-            self.after.masked = True  # type: ignore[union-attr]
+        positive = self.relu
+        if self.after is not None and self.training:
+            positive = self.after.masked = True
         winner = None if self.winner is None else in_bands(self.winner, bands)
         images = in_bands(x, bands), in_bands(y.reshaped(*y_shape), bands), winner
         instructions.max_pool(self.tape, *images, size, strides, pads, positive)
@@ -476,6 +477,8 @@ class Noisy(Node):
 class Normalize(Node):
     """Batch normalisation with the statistics of the batch."""
 
+    relu = False  # whether a ReLU follows
+
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
         C = x.shape[-1]
@@ -487,7 +490,7 @@ class Normalize(Node):
 
     def again(self) -> Buffer:
         y = self.tape.buffer(self.x.shape)
-        instructions.scale_rows(self.tape, self.x, self.found.mean, self.found.scale, self.beta, y)
+        instructions.scale_rows(self.tape, self.x, self.found.mean, self.found.scale, self.beta, y, self.relu)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -495,7 +498,8 @@ class Normalize(Node):
         dx = self.tape.buffer(dy.shape)
         dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
         dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
-        instructions.batch_norm_backward(self.tape, dy, self.x, dx, self.found, dgamma, dbeta)
+        shift = self.beta if self.relu else None
+        instructions.batch_norm_backward(self.tape, dy, self.x, dx, self.found, dgamma, dbeta, shift)
         return dx
 
     def finish(self) -> None:
@@ -508,12 +512,15 @@ class Normalize(Node):
 class NormalizeFixed(Node):
     """Batch normalisation with the moving averages: outside training."""
 
+    relu = False
+
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
         C, y = x.shape[-1], self.tape.buffer(x.shape)
         self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
         x_bands, y_bands = alike(x, y)
-        instructions.scale_rows(self.tape, x_bands, layer.moving_mean.data, self.scale, self.shift, y_bands)
+        mean = layer.moving_mean.data
+        instructions.scale_rows(self.tape, x_bands, mean, self.scale, self.shift, y_bands, self.relu)
         return y
 
     def refresh(self) -> None:
@@ -568,6 +575,9 @@ ASKING: dict[type[Layer], type[Node]] = {
     all_layers.RandomGaussianBlur: Same,
     all_layers.BatchNormalization: NormalizeFixed,
 }
+
+
+RECTIFYING = Convolve, Densely, MaxPool, Normalize, NormalizeFixed  # nodes that can do a ReLU that follows, as well
 
 
 def node_class(layer: Layer, training: bool) -> type[Node]:
@@ -665,8 +675,8 @@ class Run:
             if scores and isinstance(layer, ActivatedLayer) and kind is Node:
                 kind = Scores
             before = nodes[-1] if nodes else None
-            if kind is Rectify and isinstance(before, Linearity) and not before.relu:
-                before.relu = True
+            if kind is Rectify and type(before) in RECTIFYING and not before.relu:  # type: ignore[union-attr]
+                before.relu = True  # type: ignore[union-attr]
                 continue
             if type(layer) is Linear:
                 continue

@@ -191,6 +191,24 @@ NETWORKS = {
         lambda: top(L.Conv2D(5, 5, padding="same", activation="relu"), L.Conv2D(4, 3), L.Conv2D(3, 2)),
         lambda: Adam(0.01),
     ),
+    "ReLU after pooling and normalisation": Network(
+        (13, 11, 1),
+        lambda: top(
+            L.Conv2D(6, 3),
+            L.MaxPooling2D(),
+            L.ReLU(),
+            L.Conv2D(5, 2, use_bias=False),
+            L.BatchNormalization(momentum=0.9),
+            L.ReLU(),
+            L.Conv2D(7, 2, activation="relu"),
+            L.MaxPooling2D(2, 1, padding="same"),
+            L.ReLU(),
+            L.BatchNormalization(center=False),
+            L.ReLU(),
+            L.ReLU(),
+        ),
+        lambda: Adam(0.01),
+    ),
     "strides, batch normalisation and dropout": Network(
         (9, 10, 2),
         lambda: top(

@@ -187,8 +187,8 @@ def test_a_changed_factor_or_regularizer_is_noticed():
 def test_gradients_of_whole_models(name):
     network = NETWORKS[name]
     model = network.model("float64")
-    _, y = network.data(4)
-    assert check_model(model, smooth_input((4, *network.image)), y) < 1e-6
+    _, y = network.data(2)
+    assert check_model(model, smooth_input((2, *network.image)), y) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["penalties", "penalties of one's own", "noise, dropped channels and learned slopes"])

@@ -4,7 +4,7 @@ What is summed over the batch is summed per group of images first, and the group
 """
 
 from .jit import kernel
-from .simd import clear, fill, load, number_at, put, real, size_of, square_root, store, width_of
+from .simd import clear, fill, load, number_at, put, real, select, size_of, square_root, store, width_of
 
 BLOCK = 256  # rows measured together
 
@@ -73,31 +73,40 @@ def combine_moments(zero, count, parts, number, gamma, mean, variance, inverse, 
 
 
 @kernel("y")
-def scale_rows(zero, count, x, mean, scale, shift, y, rows, C):
-    """y = (x - mean) · scale + shift"""
-    size, lanes = size_of(zero), width_of(zero)
+def scale_rows(zero, count, x, mean, scale, shift, y, rows, C, relu):
+    """y = (x - mean) · scale + shift, and no less than 0 with `relu`."""
+    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     for c in range(0, C, lanes):
         left = C - c
         middle, factor = load(mean + size * c, left, zero), load(scale + size * c, left, zero)
         start = load(shift + size * c, left, zero)
         for r in range(count * rows):
             place = size * (r * C + c)
-            store((load(x + place, left, zero) - middle) * factor + start, y + place, left)
+            value = (load(x + place, left, zero) - middle) * factor + start
+            if relu:
+                value = select(value <= nothing, nothing, value)
+            store(value, y + place, left)
 
 
 @kernel("part")
-def gradient_sums(zero, count, fresh, dy, x, mean, part, rows, C):
-    """Into part (2, C): Σ dy and Σ dy · (x - mean), so far."""
-    size, lanes = size_of(zero), width_of(zero)
+def gradient_sums(zero, count, fresh, dy, x, mean, scale, shift, part, rows, C):
+    """Into part (2, C): Σ dy and Σ dy · (x - mean), so far; of what a ReLU lets pass, if `shift` is not 0: see `scale_rows`."""
+    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     if fresh:
         clear(part, size * 2 * C)
     for c in range(0, C, lanes):
-        left, middle = C - c, load(mean + size * c, C - c, zero)
+        left = C - c
+        middle, factor, start = load(mean + size * c, left, zero), nothing, nothing
+        if shift:
+            factor, start = load(scale + size * c, left, zero), load(shift + size * c, left, zero)
         sum0, sum1 = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
         for r in range(count * rows):
             gradient = load(dy + size * (r * C + c), left, zero)
+            deviation = load(x + size * (r * C + c), left, zero) - middle
+            if shift:
+                gradient = select(deviation * factor + start <= nothing, nothing, gradient)
             sum0 += gradient
-            sum1 += gradient * (load(x + size * (r * C + c), left, zero) - middle)
+            sum1 += gradient * deviation
         store(sum0, part + size * c, left)
         store(sum1, part + size * (C + c), left)
 
@@ -122,14 +131,19 @@ def combine_sums(zero, count, parts, number, inverse, dgamma, dbeta, along_one, 
 
 
 @kernel("dx")
-def input_gradient(zero, count, dy, x, mean, scale, along_one, along_x, dx, rows, C):
-    """dx = scale · (dy - along_one - (x - mean) · along_x)"""
-    size, lanes = size_of(zero), width_of(zero)
+def input_gradient(zero, count, dy, x, mean, scale, shift, along_one, along_x, dx, rows, C):
+    """dx = scale · (dy - along_one - (x - mean) · along_x), with dy as in `gradient_sums`."""
+    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     for c in range(0, C, lanes):
         left = C - c
         middle, factor = load(mean + size * c, left, zero), load(scale + size * c, left, zero)
         one, along = load(along_one + size * c, left, zero), load(along_x + size * c, left, zero)
+        start = nothing
+        if shift:
+            start = load(shift + size * c, left, zero)
         for r in range(count * rows):
             place = size * (r * C + c)
-            deviation = load(x + place, left, zero) - middle
-            store(factor * (load(dy + place, left, zero) - one - deviation * along), dx + place, left)
+            gradient, deviation = load(dy + place, left, zero), load(x + place, left, zero) - middle
+            if shift:
+                gradient = select(deviation * factor + start <= nothing, nothing, gradient)
+            store(factor * (gradient - one - deviation * along), dx + place, left)

@@ -27,15 +27,86 @@ def largest(pixel, best, rest, zero):
     return select(value <= best, best, value)
 
 
+@inlined
+def pool_four(pixel, right, below, y, winner, rest, positive, zero):
+    """One vector of y from the four pixels of a 2×2 window, and the number of the winner as a byte."""
+    nothing = fill(zero, zero)
+    best = load(pixel, rest, zero)
+    if winner:
+        number = nothing
+        best, number = larger(pixel + right, 1, best, number, rest, zero)
+        best, number = larger(pixel + below, 2, best, number, rest, zero)
+        best, number = larger(pixel + below + right, 3, best, number, rest, zero)
+        if positive:
+            number = select(best <= nothing, fill(NOBODY, zero), number)
+        store_bytes(number, winner, rest)
+    else:
+        best = largest(pixel + right, best, rest, zero)
+        best = largest(pixel + below, best, rest, zero)
+        best = largest(pixel + below + right, best, rest, zero)
+    if positive:
+        best = select(best <= nothing, nothing, best)
+    store(best, y, rest)
+
+
+@inlined
+def share_four(dy, winner, pixel, right, below, rest, zero):
+    """The other way round: one vector of dy goes to the winners among four pixels."""
+    nothing, gradient, number = fill(zero, zero), load(dy, rest, zero), load_bytes(winner, rest, zero)
+    store(select(number == nothing, gradient, nothing), pixel, rest)
+    store(select(number == fill(1, zero), gradient, nothing), pixel + right, rest)
+    store(select(number == fill(2, zero), gradient, nothing), pixel + below, rest)
+    store(select(number == fill(3, zero), gradient, nothing), pixel + below + right, rest)
+
+
+@kernel("y", "winner")
+def max_pool_four(zero, count, x, y, winner, H, W, C, SH, SW, OH, OW, positive):
+    """`max_pool` for windows of 2×2 pixels, none of which reaches beyond the image."""
+    size, lanes = size_of(zero), width_of(zero)
+    right, below, whole = size * C, size * W * C, C - C % lanes
+    for n in range(count):
+        for i in range(OH):
+            corner = x + (n * H + i * SH) * below
+            for _ in range(OW):
+                for c in range(0, whole, lanes):
+                    pool_four(corner + size * c, right, below, y, winner, lanes, positive, zero)
+                    y += size * lanes
+                    winner += lanes if winner else 0
+                if whole < C:
+                    pool_four(corner + size * whole, right, below, y, winner, C - whole, positive, zero)
+                    y += size * (C - whole)
+                    winner += C - whole if winner else 0
+                corner += SW * right
+
+
+@kernel("dx")
+def max_pool_four_backward(zero, count, dy, winner, dx, H, W, C, SH, SW, OH, OW):
+    """Where the windows do not overlap."""
+    size, lanes = size_of(zero), width_of(zero)
+    right, below, whole = size * C, size * W * C, C - C % lanes
+    if not (SH == 2 and SW == 2 and OH * 2 == H and OW * 2 == W):
+        clear(dx, count * H * below)
+    for n in range(count):
+        for i in range(OH):
+            corner = dx + (n * H + i * SH) * below
+            for _ in range(OW):
+                for c in range(0, whole, lanes):
+                    share_four(dy, winner, corner + size * c, right, below, lanes, zero)
+                    dy, winner = dy + size * lanes, winner + lanes
+                if whole < C:
+                    share_four(dy, winner, corner + size * whole, right, below, C - whole, zero)
+                    dy, winner = dy + size * (C - whole), winner + C - whole
+                corner += SW * right
+
+
 @kernel("y", "winner")
 def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, OW, wide, positive):
     """y and, unless `winner` is 0, the number a·KW + b of the winning pixel of each window, as a byte or as a `wide` number.
 
-    With `positive`, x is the result of a ReLU, and where it is 0 there is no winner.
+    With `positive` y is no less than 0, and where it is 0 there is no winner: a ReLU comes before, or after.
     """
     size, lanes = size_of(zero), width_of(zero)
     line, nobody, nothing = size * W * C, fill(-1 if wide else NOBODY, zero), fill(zero, zero)
-    two_by_two = KH == 2 and KW == 2 and top == 0 and left == 0 and (OH - 1) * SH + 2 <= H and (OW - 1) * SW + 2 <= W
     for n in range(count):
         for i in range(OH):
             a0, a1 = clip(i * SH - top, i * SH - top + KH, H)
@@ -45,36 +116,23 @@ def max_pool(zero, count, x, y, winner, H, W, C, KH, KW, SH, SW, top, left, OH, 
                 place = ((n * OH + i) * OW + j) * C
                 for c in range(0, C, lanes):
                     rest = C - c
-                    pixel = corner + a0 * line + b0 * size * C + size * c
-                    best = load(pixel, rest, zero)
-                    if winner == 0:
-                        if two_by_two:
-                            best = largest(pixel + size * C, best, rest, zero)
-                            best = largest(pixel + line, best, rest, zero)
-                            best = largest(pixel + line + size * C, best, rest, zero)
-                        for a in range(a0, a0 if two_by_two else a1):
-                            pixel = corner + a * line + b0 * size * C + size * c
-                            for _ in range(b0, b1):
-                                best = largest(pixel, best, rest, zero)
-                                pixel += size * C
-                        store(best, y + size * (place + c), rest)
-                        continue
+                    best = load(corner + a0 * line + b0 * size * C + size * c, rest, zero)
                     number = fill(a0 * KW + b0, zero)
-                    if two_by_two:
-                        best, number = larger(pixel + size * C, 1, best, number, rest, zero)
-                        best, number = larger(pixel + line, 2, best, number, rest, zero)
-                        best, number = larger(pixel + line + size * C, 3, best, number, rest, zero)
-                    for a in range(a0, a0 if two_by_two else a1):
+                    for a in range(a0, a1):
                         pixel = corner + a * line + b0 * size * C + size * c
                         for b in range(b0, b1):
-                            best, number = larger(pixel, a * KW + b, best, number, rest, zero)
+                            if winner:
+                                best, number = larger(pixel, a * KW + b, best, number, rest, zero)
+                            else:
+                                best = largest(pixel, best, rest, zero)
                             pixel += size * C
                     if positive:
                         number = select(best <= nothing, nobody, number)
+                        best = select(best <= nothing, nothing, best)
                     store(best, y + size * (place + c), rest)
                     if wide:
                         store(number, winner + size * (place + c), rest)
-                    else:
+                    elif winner:
                         store_bytes(number, winner + place + c, rest)
 
 
@@ -84,7 +142,6 @@ def max_pool_backward(zero, count, dy, winner, dx, H, W, C, KH, KW, SH, SW, top,
     size, lanes = size_of(zero), width_of(zero)
     line, nothing = size * W * C, fill(zero, zero)
     apart = SH >= KH and SW >= KW
-    two_by_two = apart and KH == 2 and KW == 2 and top == 0 and left == 0 and OH * SH <= H and OW * SW <= W
     if not (SH == KH and SW == KW and top == 0 and left == 0 and OH * KH == H and OW * KW == W):
         clear(dx, count * H * line)
     for n in range(count):
@@ -101,13 +158,6 @@ def max_pool_backward(zero, count, dy, winner, dx, H, W, C, KH, KW, SH, SW, top,
                         number = load(winner + size * (place + c), rest, zero)
                     else:
                         number = load_bytes(winner + place + c, rest, zero)
-                    if two_by_two:
-                        pixel = corner + size * c
-                        store(select(number == fill(0, zero), gradient, nothing), pixel, rest)
-                        store(select(number == fill(1, zero), gradient, nothing), pixel + size * C, rest)
-                        store(select(number == fill(2, zero), gradient, nothing), pixel + line, rest)
-                        store(select(number == fill(3, zero), gradient, nothing), pixel + line + size * C, rest)
-                        continue
                     for a in range(a0, a1):
                         pixel = corner + a * line + b0 * size * C + size * c
                         for b in range(b0, b1):

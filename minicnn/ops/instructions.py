@@ -214,18 +214,33 @@ def winner_type(size: Pair, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def max_pool(
     tape: Tape, x: Place, y: Place, winner: Place | None, size: Pair, strides: Pair, pads: Pads, positive: bool = False
 ) -> None:
-    """`winner` is None where no gradient is wanted; `positive`: x is the result of a ReLU whose gradient is to stop here."""
+    """`winner` is None where no gradient is wanted; `positive`: a ReLU comes before or after, whose gradient stops here."""
+    sizes = _window(x.shape, y.shape, size, strides, pads)
+    kernel = pooling.max_pool_four if _four_inside(**sizes) else pooling.max_pool
+    sizes["wide"] = int(winner is not None and winner.dtype != np.uint8)
     tape.add(
-        pooling.max_pool, len(x), x=Each(x), y=Each(y), winner=0 if winner is None else Each(winner),
-        wide=int(winner is not None and winner.dtype != np.uint8), positive=int(positive), **_window(x.shape, y.shape, size, strides, pads),
+        kernel, len(x), x=Each(x), y=Each(y), winner=0 if winner is None else Each(winner), positive=int(positive),
+        **{name: sizes[name] for name in kernel.names if name in sizes},
     )  # fmt: skip
 
 
 def max_pool_backward(tape: Tape, dy: Place, winner: Place, dx: Place, size: Pair, strides: Pair, pads: Pads) -> None:
+    sizes = _window(dx.shape, dy.shape, size, strides, pads)
+    four = _four_inside(**sizes) and min(strides) >= 2
+    kernel = pooling.max_pool_four_backward if four else pooling.max_pool_backward
+    sizes["wide"] = int(winner.dtype != np.uint8)
     tape.add(
-        pooling.max_pool_backward, len(dx), dy=Each(dy), winner=Each(winner), dx=Each(dx),
-        wide=int(winner.dtype != np.uint8), **_window(dx.shape, dy.shape, size, strides, pads),
+        kernel, len(dx), dy=Each(dy), winner=Each(winner), dx=Each(dx),
+        **{name: sizes[name] for name in kernel.names if name in sizes},
     )  # fmt: skip
+
+
+def _four_inside(
+    H: int, W: int, KH: int, KW: int, SH: int, SW: int, top: int, left: int, OH: int, OW: int, **others: int
+) -> bool:
+    """Whether all windows are of 2×2 pixels and none reaches beyond the image."""
+    inside = (OH - 1) * SH + 2 <= H and (OW - 1) * SW + 2 <= W
+    return KH == KW == 2 and top == left == 0 and inside
 
 
 def avg_pool(tape: Tape, x: Place, y: Place, size: Pair, strides: Pair, pads: Pads) -> None:
@@ -268,40 +283,34 @@ def batch_moments(tape: Tape, x: Place, gamma: Array, epsilon: float, found: Mom
     )  # fmt: skip
 
 
-def scale_rows(tape: Tape, x: Place, mean: Array, scale: Array, shift: Array, y: Place) -> None:
+def scale_rows(tape: Tape, x: Place, mean: Array, scale: Array, shift: Array, y: Place, relu: bool = False) -> None:
     C = x.shape[-1]
     tape.add(
-        normalization.scale_rows,
-        len(x),
-        x=Each(x),
-        mean=mean,
-        scale=scale,
-        shift=shift,
-        y=Each(y),
-        rows=each(x) // C,
-        C=C,
-    )
+        normalization.scale_rows, len(x), x=Each(x), mean=mean, scale=scale, shift=shift, y=Each(y), rows=each(x) // C, C=C,
+        relu=int(relu),
+    )  # fmt: skip
 
 
 def batch_norm_backward(
-    tape: Tape, dy: Place, x: Place, dx: Place, found: Moments, dgamma: Array, dbeta: Array
+    tape: Tape, dy: Place, x: Place, dx: Place, found: Moments, dgamma: Array, dbeta: Array, shift: Array | None = None
 ) -> None:
+    """`shift` is β where a ReLU followed, of whose result dy is the gradient."""
     C = x.shape[-1]
     rows = each(x) // C
     parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 2 * C)
-    tape.add(
-        normalization.gradient_sums, len(x), fresh=FRESH, dy=Each(dy), x=Each(x), mean=found.mean, part=Part(parts),
-        rows=rows, C=C,
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "dy": Each(dy), "x": Each(x), "mean": found.mean, "scale": found.scale, "shift": 0 if shift is None else shift,
+        "rows": rows, "C": C,
+    }  # fmt: skip
+    tape.add(normalization.gradient_sums, len(x), fresh=FRESH, part=Part(parts), **common)
     tape.add(
         normalization.combine_sums, C, (0, C), 0, parts=parts, number=len(parts), inverse=found.inverse,
         dgamma=dgamma, dbeta=dbeta, along_one=found.along_one, along_x=found.along_x, first=Times(1), C=C,
         rows=len(x) * rows,
     )  # fmt: skip
     tape.add(
-        normalization.input_gradient, len(x), dy=Each(dy), x=Each(x), mean=found.mean, scale=found.scale,
-        along_one=found.along_one, along_x=found.along_x, dx=Each(dx), rows=rows, C=C,
-    )  # fmt: skip
+        normalization.input_gradient, len(x), along_one=found.along_one, along_x=found.along_x, dx=Each(dx), **common
+    )
 
 
 # ---------------------------------------------------------------------- penalties
