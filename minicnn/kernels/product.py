@@ -70,7 +70,7 @@ def plan(
     `geometry` gives those of `simd.FIELDS` that are not 0; counts left out are 1. The channels of b and c are
     contiguous, or b is `packed`, with so many rows: PACKED vectors of each row are side by side, the next PACKED follow
     behind all rows of these.
-    """  # fmt: skip
+    """
     type_ = np.dtype(dtype)
     size, width = type_.itemsize, simd.lanes(type_)
     table = []

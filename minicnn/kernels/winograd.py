@@ -174,9 +174,8 @@ def transform(typing, dtype, kind, m, r, width, masked, channels, source, s_i, s
             start, wanted = emit.load(bias, mask), builder.icmp_signed("!=", relu, i64(0))
             floor = builder.select(wanted, emit.zero, emit.constant(-np.inf))
         for i, row in enumerate(emit.grid(target, t_i, height, t_j, height)):
-            for value, address in zip(
-                multiply(emit, L, [column[i] for column in columns]), row, strict=True
-            ):  # (L d) Lᵀ
+            values = multiply(emit, L, [column[i] for column in columns])  # of (L d) Lᵀ
+            for value, address in zip(values, row, strict=True):
                 if kind_ == "output":
                     value = emit.above(builder.fadd(value, start), floor)
                 elif kind_ == "patch gradient":
@@ -450,9 +449,8 @@ def winograd_backward(
             to_planes(
                 int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, place, dy_row, dy_plane, T
             )
-        for k in range(
-            T * T
-        ):  # both products while a plane is in the cache; the second writes over what the first has read
+        # both products while a plane is in the cache; the second writes over what the first has read
+        for k in range(T * T):
             x_plane, gradient_plane, pairs = V + k * plane, Z + k * dy_plane, k * row * F
             run_planes(kernel_plans + 16 * images, 1, x_plane, 0, gradient_plane, 0, dU + pairs, 0)
             if dx:
