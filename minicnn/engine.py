@@ -478,6 +478,7 @@ class Normalize(Node):
     """Batch normalisation with the statistics of the batch."""
 
     relu = False  # whether a ReLU follows
+    before: Node | None = None  # what x comes from
 
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
@@ -486,12 +487,17 @@ class Normalize(Node):
         gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
         self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
         instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
+        self.tape.barrier()  # so that x is computed again where it is used
         return self.again()
 
     def again(self) -> Buffer:
         y = self.tape.buffer(self.x.shape)
-        instructions.scale_rows(self.tape, self.x, self.found.mean, self.found.scale, self.beta, y, self.relu)
+        instructions.scale_rows(self.tape, self.x_again(), self.found.mean, self.found.scale, self.beta, y, self.relu)
         return y
+
+    def x_again(self) -> Buffer:
+        self.x = (self.before and self.before.again()) or self.x
+        return self.x
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         layer: Any = self.layer
@@ -499,7 +505,9 @@ class Normalize(Node):
         dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
         dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
         shift = self.beta if self.relu else None
-        instructions.batch_norm_backward(self.tape, dy, self.x, dx, self.found, dgamma, dbeta, shift)
+        instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
+        self.tape.barrier()
+        instructions.input_gradient(self.tape, dy, self.x_again(), dx, self.found, shift)
         return dx
 
     def finish(self) -> None:
@@ -683,6 +691,8 @@ class Run:
             node = kind(layer, self.tape, ops, self.training, self.images)
             if type(node) is MaxPool and isinstance(before, Convolve) and before.relu:
                 node.after = before
+            if type(node) is Normalize and type(before) is Convolve:
+                node.before = before
             nodes.append(node)
         return nodes
 

@@ -118,8 +118,12 @@ class Fresh(NamedTuple):
     """As an argument: 1 in the first block of a group, 0 afterwards."""
 
 
-FRESH = Fresh()
-Argument = Place | Steps | Each | Part | Times | Constant | Fitted | Fresh | int | float
+class Last(NamedTuple):
+    """As an argument: 1 in the last block of a group, 0 before."""
+
+
+FRESH, LAST = Fresh(), Last()
+Argument = Place | Steps | Each | Part | Times | Constant | Fitted | Fresh | Last | int | float
 
 
 class Access(NamedTuple):
@@ -456,40 +460,42 @@ class Program:
         return rows + [0] * (1 + walk.FIELDS * rows[0] - len(rows))
 
     def _field(self, argument: Argument, own: int) -> tuple[int, ...]:
-        """Value, and what is added to it per group, per item, in a group's first block, and per step."""
+        """Value, and what is added to it per group, per item, in a group's first and last block, and per step."""
         match argument:
             case Fresh():
-                return 0, 0, 0, 1, 0
+                return 0, 0, 0, 1, 0, 0
+            case Last():
+                return 0, 0, 0, 0, 1, 0
             case Times(factor):
-                return 0, 0, factor, 0, 0
+                return 0, 0, factor, 0, 0, 0
             case Steps(array):
-                return array.ctypes.data, 0, 0, 0, array[:1].nbytes
+                return array.ctypes.data, 0, 0, 0, 0, array[:1].nbytes
             case Each(Steps(array)):
-                return array.ctypes.data, 0, array[0, :1].nbytes, 0, array[:1].nbytes
+                return array.ctypes.data, 0, array[0, :1].nbytes, 0, 0, array[:1].nbytes
             case Each(Buffer() | np.ndarray() as place):
                 if isinstance(place, np.ndarray):
-                    return place.ctypes.data, 0, place[:1].nbytes, 0, 0
+                    return place.ctypes.data, 0, place[:1].nbytes, 0, 0, 0
                 if place.storage.local:
-                    return own + place.storage.address, 0, 0, 0, 0
-                return self._address(place), 0, place.each, 0, 0
+                    return own + place.storage.address, 0, 0, 0, 0, 0
+                return self._address(place), 0, place.each, 0, 0, 0
             case Constant(array):
-                return array.ctypes.data, 0, 0, 0, 0
+                return array.ctypes.data, 0, 0, 0, 0, 0
             case Part(place):
                 if isinstance(place, np.ndarray):
-                    return place.ctypes.data, place[:1].nbytes, 0, 0, 0
-                return self._address(place), place.each, 0, 0, 0
+                    return place.ctypes.data, place[:1].nbytes, 0, 0, 0, 0
+                return self._address(place), place.each, 0, 0, 0, 0
             case np.ndarray():
-                return argument.ctypes.data, 0, 0, 0, 0
+                return argument.ctypes.data, 0, 0, 0, 0, 0
             case Buffer():
                 if argument.storage.local:
-                    return own + argument.storage.address, 0, 0, 0, 0
-                return self._address(argument), 0, 0, 0, 0
+                    return own + argument.storage.address, 0, 0, 0, 0, 0
+                return self._address(argument), 0, 0, 0, 0, 0
             case float():
-                return int(np.float64(argument).view(np.int64)), 0, 0, 0, 0
+                return int(np.float64(argument).view(np.int64)), 0, 0, 0, 0, 0
             case Fitted():
                 raise TypeError("a fitted array is made by Tape.finish")
             case _:
-                return int(argument), 0, 0, 0, 0  # type: ignore[arg-type]
+                return int(argument), 0, 0, 0, 0, 0  # type: ignore[arg-type]
 
     def _address(self, buffer: Buffer) -> int:
         return int(self.tape.memory.ctypes.data) + buffer.storage.address

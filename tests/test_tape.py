@@ -20,7 +20,7 @@ from minicnn.kernels import arrays, optimizers, walk
 from minicnn.kernels.walk import ARITIES
 from minicnn.memory import aligned
 from minicnn.ops import instructions
-from minicnn.tape import FRESH, Constant, Each, Fitted, Part, Steps, Tape, Times, cut, pieces
+from minicnn.tape import FRESH, LAST, Constant, Each, Fitted, Part, Steps, Tape, Times, cut, pieces
 
 FAILURES = []
 
@@ -301,7 +301,7 @@ def test_every_item_is_done_once(items, groups, at_once, number):
         fitted = []
         spies = [
             Spy(
-                str(k), "k first x part y sum fresh fitted", "x part y sum",
+                str(k), "k first x part y sum fresh last fitted", "x part y sum",
                 lambda count, *arguments: log.append((count, *arguments)),
             )
             for k in range(len(at_once))
@@ -309,7 +309,8 @@ def test_every_item_is_done_once(items, groups, at_once, number):
         for k, block in enumerate(at_once):
             tape.add(
                 spies[k], items, None, block, k=k, first=Times(10), x=Each(array), part=Part(parts), y=Each(buffer),
-                sum=Part(sums), fresh=FRESH, fitted=Fitted(lambda counts: fitted.append(list(counts)) or np.zeros(1)),
+                sum=Part(sums), fresh=FRESH, last=LAST,
+                fitted=Fitted(lambda counts: fitted.append(list(counts)) or np.zeros(1)),
             )  # fmt: skip
         tape.keep(buffer)
         tape.run()
@@ -324,7 +325,7 @@ def test_every_item_is_done_once(items, groups, at_once, number):
                         (
                             count, k, 10 * first, array.ctypes.data + first * 12, parts.ctypes.data + group * 40,
                             tape.array(buffer).ctypes.data + first * 28, tape.array(sums).ctypes.data + group * 8,
-                            int(first == start),
+                            int(first == start), int(first + count == end),
                         )
                     )  # fmt: skip
                 first += count

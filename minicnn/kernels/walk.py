@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from .jit import native, part
 from .simd import call, i64, int_at
 
-FIELDS = 5  # of an argument: value, and what is added to it per group, per item, in a group's first block, and per step
+FIELDS = 6  # of an argument: value, and what is added to it per group, per item, in a group's first and last block, and per step
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
 RUN, PHASE = 40, 20  # bits below which the number of the run and of the phase stand in the word
 OVER = 0xFFFFF  # the phase when all is done
@@ -111,11 +111,11 @@ def clock(typing):
 
 
 @intrinsic
-def call_kernel(typing, zero, function, arguments, group, first, count, fresh, step):
+def call_kernel(typing, zero, function, arguments, group, first, count, fresh, last, step):
     """Calls a kernel for `count` items from `first` on; `arguments` is the address of the fields of each argument."""
 
     def generate(context, builder, signature, values):
-        zero_value, function, table, group, first, count, fresh, step = values
+        zero_value, function, table, group, first, count, fresh, last, step = values
         number = zero_value.type
         fields = builder.inttoptr(table, i64.as_pointer())
         arity = builder.load(fields)
@@ -130,7 +130,7 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, s
                 value, *strides = (
                     builder.load(builder.gep(fields, [i64(1 + FIELDS * k + column)])) for column in range(FIELDS)
                 )
-                for stride, times in zip(strides, (group, first, fresh, step), strict=True):
+                for stride, times in zip(strides, (group, first, fresh, last, step), strict=True):
                     value = builder.add(value, builder.mul(stride, times))
                 passed.append(value)
             kind = ir.FunctionType(ir.VoidType(), [number] + [i64] * (1 + most))
@@ -139,7 +139,7 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, s
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(zero, *[types.intp] * 7), generate
+    return types.void(zero, *[types.intp] * 8), generate
 
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
@@ -169,7 +169,7 @@ def run_task(zero, program, step, task, strand, arguments, spent):
             start = clock() if spent else 0
             instruction = number_of(program, INSTRUCTIONS) + 16 * i
             fields = arguments + 8 * number_of(instruction, 1)
-            call_kernel(zero, number_of(instruction, 0), fields, task, first, count, fresh, step)
+            call_kernel(zero, number_of(instruction, 0), fields, task, first, count, fresh, int(blocks == 1), step)
             if spent:
                 write(spent + 8 * i, number_of(spent, i) + clock() - start)
         first += count

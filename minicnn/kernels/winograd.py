@@ -311,23 +311,13 @@ def kernel_to_planes(zero, count, kernel, planes, function, channels, first, r, 
     call(function, kernel + place, r * step, step, planes + place, T * step, step, count, 0, 0)
 
 
-@kernel("dkernel", "total")
-def planes_to_kernel(
-    zero, count, parts, number, stride, total, dkernel, function, channels, first, r, T, room
-):  # fmt: skip
-    """dkernel = Gᵀ (Σ_p dU_p) G for `count` of the channel pairs; `total` is scratch for the planes of `room` of them."""
-    size, lanes = size_of(zero), width_of(zero)
+@kernel("dkernel")
+def planes_to_kernel(zero, count, planes, dkernel, function, channels, first, r, T):
+    """dkernel = Gᵀ dU G for `count` of the channel pairs (so many in all), from number `first` on."""
+    size = size_of(zero)
     step = size * channels
-    for begin in range(first, first + count, room):
-        pairs = min(room, first + count - begin)
-        for plane in range(T * T):
-            for k in range(0, pairs, lanes):
-                place, left = parts + plane * step + size * (begin + k), pairs - k
-                even, odd = load(place, left, zero), fill(zero, zero)
-                for p in range(1, number):
-                    even, odd = odd, even + load(place + p * stride, left, zero)
-                store(even + odd, total + size * (room * plane + k), left)
-        call(function, total, T * size * room, size * room, dkernel + size * begin, r * step, step, pairs, 0, 0)
+    place = size * first
+    call(function, planes + place, T * step, step, dkernel + place, r * step, step, count, 0, 0)
 
 
 @part
@@ -418,16 +408,21 @@ def winograd_rows(
             )  # fmt: skip
 
 
-@kernel("dU", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z")
+@kernel("dkernel", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z", "dU")
 def winograd_backward(
-    zero, count, fresh, x, dy, y, Ut, dU, dbias, dx, padded, padded_dy, padded_dx, V, Z, kernel_plans, input_plans,
-    functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, T, down, across, room, skew,
+    zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, padded, padded_dy, padded_dx, V, Z, dU, kernel_plans,
+    input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room, skew,
 ):  # fmt: skip
-    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well."""
+    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well.
+
+    dU is the sum of a group's patches so far, planes that are `skew` numbers apart; from the last come those of dkernel.
+    """
     size, patches = size_of(zero), down * across
     row, dy_row = size * S * S * C, size * F
+    pairs = row * F
+    dU_plane = pairs + size * skew
     if fresh:
-        clear(dU, row * T * T * F)
+        clear(dU, T * T * dU_plane)
         clear(dbias, size * F)
     plane, dy_plane = row * patches * room + size * skew, dy_row * patches * room + size * skew
     line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
@@ -451,10 +446,10 @@ def winograd_backward(
             )
         # both products while a plane is in the cache; the second writes over what the first has read
         for k in range(T * T):
-            x_plane, gradient_plane, pairs = V + k * plane, Z + k * dy_plane, k * row * F
-            run_planes(kernel_plans + 16 * images, 1, x_plane, 0, gradient_plane, 0, dU + pairs, 0)
+            x_plane, gradient_plane = V + k * plane, Z + k * dy_plane
+            run_planes(kernel_plans + 16 * images, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
             if dx:
-                run_planes(input_plans + 16 * images, 1, gradient_plane, 0, Ut + pairs, 0, x_plane, 0)
+                run_planes(input_plans + 16 * images, 1, gradient_plane, 0, Ut + k * pairs, 0, x_plane, 0)
         if dx:
             for n in range(images):
                 image, image_line = dx + n * H * line, line
@@ -476,6 +471,8 @@ def winograd_backward(
         x += images * H * line
         dy += images * OH * dy_line
         count -= images
+    if last:
+        call(int_at(functions + 24), dU, T * dU_plane, dU_plane, dkernel, r * pairs, pairs, S * S * C * F, 0, 0)
 
 
 # ---------------------------------------------------------------------- all patches of a batch at once

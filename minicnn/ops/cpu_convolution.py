@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels import convolution, product, winograd
 from ..kernels.product import table
-from ..tape import FRESH, Buffer, Constant, Each, Fitted, Part, Place, Tape, Times, cut, pieces
+from ..tape import FRESH, LAST, Buffer, Constant, Each, Fitted, Part, Place, Tape, Times, cut, pieces
 from .cpu_dense import LANES, Dense, add_up
 from .reference import Array, Pads, Pair
 
@@ -24,7 +24,6 @@ POINTS = 4096  # pixels of a batch that a dense layer goes through at once
 BANDS = 16  # of all images of a batch together, where these are few
 WORTH = 1 << 14  # multiply-adds of a band at least, or bytes
 PRODUCT = 6  # patches in a product at least
-SUMMED = 256  # channel pairs whose planes are added up at once
 NO_PADS: Pads = ((0, 0), (0, 0))
 
 
@@ -444,55 +443,42 @@ class Winograd:
         self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
         dbias: Array | None,
     ) -> Callable[[], None]:  # fmt: skip
-        g, T = self.geometry, self.T
+        g, T, taps = self.geometry, self.T, self.r * self.r
         room = self._room(tape, len(x))
         parts = len(cut(len(x), tape.groups)) - 1
-        pairs = self.channels * g.filters
-        dU = tape.whole(parts, T * T, pairs)
+        dkernels = tape.whole(parts, taps, self.channels, g.filters)
         dbiases = tape.whole(parts, g.filters)
         tape.add(
             winograd.winograd_backward, len(x), None, room,
-            fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), Ut=0 if dx is None else self.Ut,
-            dU=Part(dU), dbias=Part(dbiases), dx=0 if dx is None else Each(dx),
+            fresh=FRESH, last=LAST, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), Ut=0 if dx is None else self.Ut,
+            dkernel=Part(dkernels), dbias=Part(dbiases), dx=0 if dx is None else Each(dx),
             padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
             padded_dy=0 if self.whole and y is None else tape.cleared(self.down * self.m, self.across * self.m, g.filters),
             padded_dx=0 if self.inside else tape.scratch(*self.padded, g.channels),
             V=self._planes(tape, room, self.channels), Z=self._planes(tape, room, g.filters),
-            kernel_plans=self._plans(room, 1), input_plans=self._plans(room, 2),
-            functions=self.functions("patch", "output gradient", "patch gradient"), **self._sizes(room),
+            dU=tape.cleared(T * T, self.channels * g.filters + winograd.SKEW),
+            kernel_plans=self._plans(room, 1), input_plans=self._plans(room, 2), r=self.r,
+            functions=self.functions("patch", "output gradient", "patch gradient", "kernel gradient"), **self._sizes(room),
         )  # fmt: skip
 
-        return self._finish(tape, dU, dbiases, dkernel, dbias)
-
-    def _finish(
-        self, tape: Tape, dU: Buffer, dbiases: Buffer, dkernel: Array, dbias: Array | None
-    ) -> Callable[[], None]:
-        g, T, pairs = self.geometry, self.T, self.channels * self.geometry.filters
-
         def finish() -> None:
-            spread: Place = dkernel if self.stride == 1 else tape.whole(self.r, self.r, self.channels, g.filters)
-            tape.add(
-                winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
-                parts=dU, number=len(dU), stride=dU.each, total=tape.scratch(T * T, SUMMED), dkernel=spread,
-                function=self._function("kernel gradient"),
-                channels=pairs, first=Times(1), r=self.r, T=T, room=SUMMED,
-            )  # fmt: skip
-            if self.stride > 1:
-                taps = prod(g.kernel)
-                tape.add(
-                    winograd.collect_taps,
-                    taps,
-                    cut(taps),
-                    0,
-                    spread=spread,
-                    kernel=dkernel,
-                    first=Times(1),
-                    **self._taps(),
-                )
+            spread = self._to_collect(tape, dkernel)
+            add_up(tape, dkernels, spread)
+            self._collect(tape, spread, dkernel)
             if dbias is not None:
                 add_up(tape, dbiases, dbias)
 
         return finish
+
+    def _to_collect(self, tape: Tape, dkernel: Array) -> Place:
+        """Where the gradient goes of the kernel as one for stride 1."""
+        return dkernel if self.stride == 1 else tape.whole(self.r, self.r, self.channels, self.geometry.filters)
+
+    def _collect(self, tape: Tape, spread: Place, dkernel: Array) -> None:
+        if self.stride > 1:
+            taps = prod(self.geometry.kernel)
+            sizes = self._taps()
+            tape.add(winograd.collect_taps, taps, cut(taps), 0, spread=spread, kernel=dkernel, first=Times(1), **sizes)
 
 
 class WinogradBatch(Winograd):
@@ -577,4 +563,16 @@ class WinogradBatch(Winograd):
                 padded=0 if self.inside else tape.scratch(*self.padded, g.channels), first=Times(1), plane=dV.each,
                 padded_bytes=prod(self.padded) * g.channels * np.dtype(self.dtype).itemsize, **self._image(),
             )  # fmt: skip
-        return self._finish(tape, dU.reshaped(1, self.T * self.T, self.channels * g.filters), dbiases, dkernel, dbias)
+
+        def finish() -> None:
+            spread, pairs = self._to_collect(tape, dkernel), self.channels * g.filters
+            tape.add(
+                winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
+                planes=dU, dkernel=spread, function=self._function("kernel gradient"), channels=pairs, first=Times(1),
+                r=self.r, T=self.T,
+            )  # fmt: skip
+            self._collect(tape, spread, dkernel)
+            if dbias is not None:
+                add_up(tape, dbiases, dbias)
+
+        return finish

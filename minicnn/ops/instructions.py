@@ -291,26 +291,34 @@ def scale_rows(tape: Tape, x: Place, mean: Array, scale: Array, shift: Array, y:
     )  # fmt: skip
 
 
-def batch_norm_backward(
-    tape: Tape, dy: Place, x: Place, dx: Place, found: Moments, dgamma: Array, dbeta: Array, shift: Array | None = None
+def gradient_sums(
+    tape: Tape, dy: Place, x: Place, found: Moments, dgamma: Array, dbeta: Array, shift: Array | None = None
 ) -> None:
-    """`shift` is β where a ReLU followed, of whose result dy is the gradient."""
+    """The gradients of γ and β, and what `input_gradient` takes off.
+
+    `shift` is β where a ReLU followed, of whose result dy is the gradient.
+    """
     C = x.shape[-1]
     rows = each(x) // C
     parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 2 * C)
-    common: dict[str, Any] = {
-        "dy": Each(dy), "x": Each(x), "mean": found.mean, "scale": found.scale, "shift": 0 if shift is None else shift,
-        "rows": rows, "C": C,
-    }  # fmt: skip
-    tape.add(normalization.gradient_sums, len(x), fresh=FRESH, part=Part(parts), **common)
+    tape.add(
+        normalization.gradient_sums, len(x), fresh=FRESH, part=Part(parts), dy=Each(dy), x=Each(x), mean=found.mean,
+        scale=found.scale, shift=0 if shift is None else shift, rows=rows, C=C,
+    )  # fmt: skip
     tape.add(
         normalization.combine_sums, C, (0, C), 0, parts=parts, number=len(parts), inverse=found.inverse,
         dgamma=dgamma, dbeta=dbeta, along_one=found.along_one, along_x=found.along_x, first=Times(1), C=C,
         rows=len(x) * rows,
     )  # fmt: skip
+
+
+def input_gradient(tape: Tape, dy: Place, x: Place, dx: Place, found: Moments, shift: Array | None = None) -> None:
+    C = x.shape[-1]
     tape.add(
-        normalization.input_gradient, len(x), along_one=found.along_one, along_x=found.along_x, dx=Each(dx), **common
-    )
+        normalization.input_gradient, len(x), dy=Each(dy), x=Each(x), mean=found.mean, scale=found.scale,
+        shift=0 if shift is None else shift, along_one=found.along_one, along_x=found.along_x, dx=Each(dx),
+        rows=each(x) // C, C=C,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------- penalties
