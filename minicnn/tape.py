@@ -90,6 +90,12 @@ class Each(NamedTuple):
     place: Place | Steps
 
 
+class Far(NamedTuple):
+    """As an argument: the bytes of an item, if these are not in the worker's own memory, which stays in its cache, else 0."""
+
+    place: Place
+
+
 class Part(NamedTuple):
     """As an argument: the part of the group."""
 
@@ -123,7 +129,7 @@ class Last(NamedTuple):
 
 
 FRESH, LAST = Fresh(), Last()
-Argument = Place | Steps | Each | Part | Times | Constant | Fitted | Fresh | Last | int | float
+Argument = Place | Steps | Each | Far | Part | Times | Constant | Fitted | Fresh | Last | int | float
 
 
 class Access(NamedTuple):
@@ -478,6 +484,9 @@ class Program:
                 if place.storage.local:
                     return own + place.storage.address, 0, 0, 0, 0, 0
                 return self._address(place), 0, place.each, 0, 0, 0
+            case Far(place):
+                local = isinstance(place, Buffer) and place.storage.local
+                return 0 if local else int(place.nbytes // len(place)), 0, 0, 0, 0, 0
             case Constant(array):
                 return array.ctypes.data, 0, 0, 0, 0, 0
             case Part(place):

@@ -679,6 +679,23 @@ def copy(typing, source, target, size):
 
 
 @intrinsic
+def ask_for(typing, address, size):
+    """Has the lines of memory from an address on come into the cache, to be written; the program does not wait for them."""
+
+    def generate(context, builder, signature, arguments):
+        address, size = arguments
+        fetch = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32]), "llvm.prefetch.p0"
+        )
+        with cgutils.for_range_slice(builder, i64(0), size, i64(64)) as (offset, _):
+            pointer = builder.inttoptr(builder.add(address, offset), ir.IntType(8).as_pointer())
+            builder.call(fetch, [pointer, i32(1), i32(2), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+@intrinsic
 def clear(typing, target, size):
     """Sets so many bytes to zero."""
 

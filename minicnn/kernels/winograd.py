@@ -35,6 +35,7 @@ from .jit import kernel, native, part
 from .product import plan, run_plan
 from .simd import (
     Emitter,
+    ask_for,
     call,
     clear,
     copy,
@@ -331,7 +332,7 @@ def image_to_planes(function, image, line, pixel, S, m, down, across, C, planes,
 
 @kernel("y", "padded", "V", "M", "results")
 def winograd(
-    zero, count, x, U, bias, y, padded, V, M, results, plans, functions, H, W, C, F, S, top, left, padded_width,
+    zero, count, x, U, bias, y, y_far, padded, V, M, results, plans, functions, H, W, C, F, S, top, left, padded_width,
     padded_bytes, OH, OW, m, T, down, across, room, skew, relu,
 ):  # fmt: skip
     """Forward; `padded` is 0 where an image consists of whole patches, `results` where the output does.
@@ -352,7 +353,10 @@ def winograd(
                 pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
                 image, image_line = padded, padded_line
             image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
-        run_planes(plans + 16 * images, T * T, V, plane, U, row * F, M, result_plane)
+        share = images * y_far // (T * T)
+        for k in range(T * T):
+            ask_for(y + k * share, share)
+            run_planes(plans + 16 * images, 1, V + k * plane, 0, U + k * row * F, 0, M + k * result_plane, 0)
         for n in range(images):
             target, target_line, place = y + n * OH * y_line, y_line, M + n * patches * result_row
             if results:
@@ -410,7 +414,7 @@ def winograd_rows(
 
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z", "dU")
 def winograd_backward(
-    zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, padded, padded_dy, padded_dx, V, Z, dU, kernel_plans,
+    zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, dx_far, padded, padded_dy, padded_dx, V, Z, dU, kernel_plans,
     input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room, skew,
 ):  # fmt: skip
     """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well.
@@ -445,7 +449,9 @@ def winograd_backward(
                 int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, place, dy_row, dy_plane, T
             )
         # both products while a plane is in the cache; the second writes over what the first has read
+        share = images * dx_far // (T * T)
         for k in range(T * T):
+            ask_for(dx + k * share, share)
             x_plane, gradient_plane = V + k * plane, Z + k * dy_plane
             run_planes(kernel_plans + 16 * images, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
             if dx:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels import convolution, product, winograd
 from ..kernels.product import table
-from ..tape import FRESH, LAST, Buffer, Constant, Each, Fitted, Part, Place, Tape, Times, cut, pieces
+from ..tape import FRESH, LAST, Buffer, Constant, Each, Far, Fitted, Part, Place, Tape, Times, cut, pieces
 from .cpu_dense import LANES, Dense, add_up
 from .reference import Array, Pads, Pair
 
@@ -412,7 +412,7 @@ class Winograd:
         tape.add(
             winograd.winograd, len(x), None, room,
             x=Each(x), U=self.U, bias=np.zeros(g.filters, self.dtype) if bias is None else bias, y=Each(y),
-            padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
+            y_far=Far(y), padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
             V=self._planes(tape, room, self.channels), M=self._planes(tape, room, g.filters),
             results=0 if self.whole else tape.scratch(self.down * self.m, self.across * self.m, g.filters),
             plans=self._plans(room, 0), functions=self.functions("patch", "output"), relu=int(relu), **self._sizes(room),
@@ -452,7 +452,7 @@ class Winograd:
             winograd.winograd_backward, len(x), None, room,
             fresh=FRESH, last=LAST, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y), Ut=0 if dx is None else self.Ut,
             dkernel=Part(dkernels), dbias=Part(dbiases), dx=0 if dx is None else Each(dx),
-            padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
+            dx_far=0 if dx is None else Far(dx), padded=0 if self.inside else tape.cleared(*self.padded, g.channels),
             padded_dy=0 if self.whole and y is None else tape.cleared(self.down * self.m, self.across * self.m, g.filters),
             padded_dx=0 if self.inside else tape.scratch(*self.padded, g.channels),
             V=self._planes(tape, room, self.channels), Z=self._planes(tape, room, g.filters),
