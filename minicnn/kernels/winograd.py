@@ -219,19 +219,22 @@ def _transformation(dtype: str, kind: str, m: int, r: int, whole: bool, last: in
 
 
 @lru_cache(maxsize=256)
-def plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The products of one plane with so many patches: forward, kernel gradient (added to what is there), input gradient."""
+def plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, ...]:
+    """The products of one plane with so many patches: forward, kernel gradient, the same added to what is there, input
+    gradient."""
+    gradient = {"a_row": 1, "c_row": F, "K": rows, "a_k": C, "b_k": F}
     return (
         plan(dtype, rows, F, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
-        plan(dtype, C, F, a_row=1, c_row=F, K=rows, a_k=C, b_k=F, start=2),
+        plan(dtype, C, F, **gradient),
+        plan(dtype, C, F, **gradient, start=2),
         plan(dtype, rows, C, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
     )
 
 
 @lru_cache(maxsize=256)
 def plane_plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same with all patches of a batch; what is there is not added to."""
-    forward, _, input_gradient = plans(dtype, rows, C, F)
+    """Forward, kernel gradient and input gradient with all patches of a batch."""
+    forward, _, _, input_gradient = plans(dtype, rows, C, F)
     chunks = [
         plan(
             dtype, C, F, a_offset=first * C, b_offset=first * F, a_row=1, c_row=F, K=min(ROWS, rows - first), a_k=C, b_k=F,
@@ -414,8 +417,8 @@ def winograd_rows(
 
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z", "dU")
 def winograd_backward(
-    zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, dx_far, padded, padded_dy, padded_dx, V, Z, dU, kernel_plans,
-    input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room, skew,
+    zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, dx_far, padded, padded_dy, padded_dx, V, Z, dU, first_plans,
+    plans, input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room, skew,
 ):  # fmt: skip
     """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well.
 
@@ -426,7 +429,6 @@ def winograd_backward(
     pairs = row * F
     dU_plane = pairs + size * skew
     if fresh:
-        clear(dU, T * T * dU_plane)
         clear(dbias, size * F)
     plane, dy_plane = row * patches * room + size * skew, dy_row * patches * room + size * skew
     line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
@@ -453,7 +455,8 @@ def winograd_backward(
         for k in range(T * T):
             ask_for(dx + k * share, share)
             x_plane, gradient_plane = V + k * plane, Z + k * dy_plane
-            run_planes(kernel_plans + 16 * images, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
+            gradient_plans = (first_plans if fresh else plans) + 16 * images
+            run_planes(gradient_plans, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
             if dx:
                 run_planes(input_plans + 16 * images, 1, gradient_plane, 0, Ut + k * pairs, 0, x_plane, 0)
         if dx:
@@ -477,6 +480,7 @@ def winograd_backward(
         x += images * H * line
         dy += images * OH * dy_line
         count -= images
+        fresh = 0
     if last:
         call(int_at(functions + 24), dU, T * dU_plane, dU_plane, dkernel, r * pairs, pairs, S * S * C * F, 0, 0)
 

@@ -309,10 +309,10 @@ class Direct:
 def winograd_tables(
     dtype: str, patches: int, room: int, counts: tuple[int, ...], C: int, F: int
 ) -> tuple[np.ndarray, ...]:
-    """The plans (forward, kernel gradient, input gradient) for 0 … `room` images of so many patches, where needed."""
+    """The tables of `winograd.plans` for 0 … `room` images of so many patches, where needed."""
     needed = {piece for count in counts for piece in pieces(count, room)}
     plans = [
-        winograd.plans(dtype, images * patches, C, F) if images in needed else (None,) * 3 for images in range(room + 1)
+        winograd.plans(dtype, images * patches, C, F) if images in needed else (None,) * 4 for images in range(room + 1)
     ]
     return tuple(table(kind) for kind in zip(*plans, strict=True))
 
@@ -457,7 +457,7 @@ class Winograd:
             padded_dx=0 if self.inside else tape.scratch(*self.padded, g.channels),
             V=self._planes(tape, room, self.channels), Z=self._planes(tape, room, g.filters),
             dU=tape.cleared(T * T, self.channels * g.filters + winograd.SKEW),
-            kernel_plans=self._plans(room, 1), input_plans=self._plans(room, 2), r=self.r,
+            first_plans=self._plans(room, 1), plans=self._plans(room, 2), input_plans=self._plans(room, 3), r=self.r,
             functions=self.functions("patch", "output gradient", "patch gradient", "kernel gradient"), **self._sizes(room),
         )  # fmt: skip
 
