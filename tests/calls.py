@@ -19,6 +19,8 @@ CONVOLUTIONS = [  # image, channels, filters, kernel, strides, pads, dilation
     ((7, 7), 2, 3, (1, 1), (3, 3), NONE, (1, 1)),
     ((9, 9), 4, 20, (3, 3), (1, 1), NONE, (2, 3)),
     ((8, 9), 16, 33, (5, 4), (1, 1), ((2, 2), (2, 1)), (1, 1)),
+    ((6, 4), 256, 230, (3, 3), (1, 1), ((2, 0), (0, 1)), (2, 1)),  # so large a kernel that all columns are written
+    ((5, 4), 703, 750, (1, 1), (2, 3), NONE, (1, 1)),
 ]
 BLOCKS = [  # likewise, for Winograd's algorithm: it takes two images together, and of an odd batch one is left
     ((14, 21), 16, 32, (3, 3), (1, 1), ONE, (1, 1)),

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import Conv2D, get_ops
-from minicnn.kernels import convolution
+from minicnn.kernels import convolution, winograd
 from minicnn.layers.convolution import window_pads
+from minicnn.ops import cpu_convolution
+from minicnn.ops.cpu_convolution import Direct, Geometry, Im2col, choose
 
 
 @st.composite
@@ -46,6 +48,10 @@ filters = st.sampled_from([1, 5, 16, 33])
 @given(make=makers(), geometry=geometries(), N=batches, C=channels, F=filters, biased=st.booleans())
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
 def test_convolution_and_its_gradients(ops, relu, make, geometry, N, C, F, biased):
+    check(ops, relu, make, geometry, N, C, F, biased)
+
+
+def check(ops, relu, make, geometry, N, C, F, biased):
     image, size, strides, pads, dilation = geometry
     x, kernel, bias = make(N, *image, C), make(*size, C, F), make(F) if biased else None
     expected = naive.conv2d(x, kernel, bias, strides, pads, dilation)
@@ -123,6 +129,25 @@ def test_images_of_one_channel(monkeypatch, relu, numbers, size, strides, pads, 
             gradients, naive.conv2d_backward(x, passed, kernel, strides, pads, dilation), strict=True
         ):
             assert_close(got, wanted)
+
+
+@given(make=makers(), geometry=geometries(), N=batches, C=channels, F=filters, biased=st.booleans())
+@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+def test_the_columns_of_all_images(relu, make, geometry, N, C, F, biased):
+    """As large kernels have them: here every kernel is large."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu_convolution, "UNCACHED", 0)
+        patch.setattr(winograd, "choose", lambda *sizes: 0)
+        check(get_ops("cpu"), relu, make, geometry, N, C, F, biased)
+
+
+def test_large_kernels_take_the_columns_of_all_images():
+    pads = ((1, 1), (1, 1))
+    for C, strides, images, kind in (
+        (256, (2, 2), 8, Im2col), (255, (2, 2), 8, Direct), (256, (2, 2), 4, Direct), (256, (1, 2), 200, Direct)
+    ):  # fmt: skip
+        geometry = Geometry((14, 14), C, (3, 3), 228, strides, pads, (1, 1))
+        assert type(choose(geometry, images, "float32", "exact")) is kind
 
 
 def test_strides_together_with_dilation(ops):

@@ -9,7 +9,8 @@ the windows, and the three products of a convolution differ only in their plans:
     input gradient   dx[i,j,c]      = Σ_abf dy[(i - a·d)/s, (j - b·d)/s, f] · kernel[a,b,c,f]  rows: pixels of a line of dx
 
 On images of one channel a row of the kernel is so short that it fills no tile. There the columns are written after all for
-the kernel gradient, a few lines at a time.
+the kernel gradient, a few lines at a time. And where the kernel is larger than a cache and an image has few windows, the
+columns of all images are written, so that the kernel is read once per batch and not once per image.
 
 A strided input gradient reaches a pixel only through the taps a with a·d ≡ i (mod s): pixels of equal remainder (a
 phase) form a plain convolution with some of the taps, so there are s·s small plans and no multiplication by a zero that
@@ -348,3 +349,64 @@ def kernel_gradient_by_columns(
                 gradient = passed
             entry = plans if end - begin == lines else plans + 16
             run_plan(int_at(entry), int_at(entry + 8), columns, gradient, 0, part)
+
+
+# ---------------------------------------------------------------------- the columns of all images
+
+
+@part
+def inside(before, step, taps, length):
+    """The first tap that lies on the image, and the number after the last: tap t is at t · step - before of its length."""
+    first = (before + step - 1) // step if before > 0 else 0
+    last = (length + before + step - 1) // step
+    return min(first, taps), max(first, min(last, taps))
+
+
+@kernel("columns")
+def im2col(zero, count, x, columns, H, W, C, KH, KW, SH, SW, DH, DW, top, left, OH, OW):
+    """The windows of images as rows (KH, KW, C) of a matrix, one for each pixel of the output; zeros beside the image."""
+    pixel = size_of(zero) * C
+    for _ in range(count):
+        for i in range(OH):
+            above = top - i * SH
+            a, a_end = inside(above, DH, KH, H)
+            for j in range(OW):
+                before = left - j * SW
+                b, b_end = inside(before, DW, KW, W)
+                if (a_end - a) * (b_end - b) < KH * KW:
+                    clear(columns, KH * KW * pixel)
+                for p in range(a, a_end):
+                    source = x + ((p * DH - above) * W + b * DW - before) * pixel
+                    target = columns + (p * KW + b) * pixel
+                    if DW == 1:
+                        copy(source, target, (b_end - b) * pixel)
+                    else:
+                        for q in range(b_end - b):
+                            copy(source + q * DW * pixel, target + q * pixel, pixel)
+                columns += KH * KW * pixel
+        x += H * W * pixel
+
+
+@kernel("dx")
+def col2im(zero, count, columns, dx, H, W, C, KH, KW, SH, SW, DH, DW, top, left, OH, OW):
+    """Its adjoint: each number of a row is added to the pixel that it would have come from."""
+    size, lanes = size_of(zero), width_of(zero)
+    pixel = size * C
+    for _ in range(count):
+        clear(dx, H * W * pixel)
+        for i in range(OH):
+            above = top - i * SH
+            a, a_end = inside(above, DH, KH, H)
+            for j in range(OW):
+                before = left - j * SW
+                b, b_end = inside(before, DW, KW, W)
+                for p in range(a, a_end):
+                    for q in range(b, b_end):
+                        target = dx + ((p * DH - above) * W + q * DW - before) * pixel
+                        source = columns + (p * KW + q) * pixel
+                        for c in range(0, C, lanes):
+                            number, left_over = size * c, C - c
+                            total = load(target + number, left_over, zero) + load(source + number, left_over, zero)
+                            store(total, target + number, left_over)
+                columns += KH * KW * pixel
+        dx += H * W * pixel

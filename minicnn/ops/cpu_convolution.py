@@ -24,6 +24,8 @@ POINTS = 4096  # pixels of a batch that a dense layer goes through at once
 BANDS = 16  # of all images of a batch together, where these are few
 WORTH = 1 << 14  # multiply-adds of a band at least, or bytes
 PRODUCT = 6  # patches in a product at least
+UNCACHED = 1 << 19  # numbers in a kernel that no second-level cache holds
+COLUMNS = 1 << 24  # numbers in the columns of a batch at most
 NO_PADS: Pads = ((0, 0), (0, 0))
 
 
@@ -118,6 +120,9 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
             planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
             large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE
             return (WinogradBatch if large else Winograd)(geometry, m, dtype)
+    taps, windows = prod(geometry.kernel) * geometry.channels, images * prod(geometry.outputs)
+    if taps * geometry.filters >= UNCACHED and windows <= POINTS and taps * windows <= COLUMNS and images > winograd.FEW:
+        return Im2col(geometry, dtype)
     return Direct(geometry, dtype)
 
 
@@ -162,6 +167,54 @@ class Pointwise(OneWindow):
     ) -> Callable[[], None]:  # fmt: skip
         y, dx = (None if place is None else _pixels(place) for place in (y, dx))
         return super().backward(tape, _pixels(dy), y, _pixels(x), kernel, dx, dkernel, dbias)
+
+
+class Im2col:
+    """A dense layer on the windows of all images, where the kernel is too large to be read for each of these."""
+
+    by_image = True
+
+    def __init__(self, geometry: Geometry, dtype: str) -> None:
+        self.geometry = geometry
+        self.dense = Dense(prod(geometry.kernel) * geometry.channels, geometry.filters, dtype)
+
+    def prepare_forward(self, tape: Tape, kernel: Array) -> None:
+        self.kernel = kernel
+
+    def prepare_backward(self, tape: Tape, kernel: Array) -> None:
+        pass
+
+    def _sizes(self) -> dict[str, int]:
+        g = self.geometry
+        return {
+            "H": g.image[0], "W": g.image[1], "C": g.channels, "KH": g.kernel[0], "KW": g.kernel[1], "SH": g.strides[0],
+            "SW": g.strides[1], "DH": g.dilation[0], "DW": g.dilation[1], "top": g.pads[0][0], "left": g.pads[1][0],
+            "OH": g.outputs[0], "OW": g.outputs[1],
+        }  # fmt: skip
+
+    def _empty(self, tape: Tape, images: int) -> Buffer:
+        return tape.buffer((images, *self.geometry.outputs, self.dense.inputs))
+
+    def _columns(self, tape: Tape, x: Place) -> Buffer:
+        columns = self._empty(tape, len(x))
+        tape.add(convolution.im2col, len(x), x=Each(x), columns=Each(columns), **self._sizes())
+        return columns
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        self.dense.forward(tape, _pixels(self._columns(tape, x)), self.kernel, bias, relu, _pixels(y))
+
+    def backward(
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        columns, dcolumns = _pixels(self._columns(tape, x)), None if dx is None else self._empty(tape, len(x))
+        self.dense.backward(
+            tape, _pixels(dy), None if y is None else _pixels(y), columns, kernel,
+            None if dcolumns is None else _pixels(dcolumns), dkernel, dbias,
+        )  # fmt: skip
+        if dx is not None and dcolumns is not None:
+            tape.add(convolution.col2im, len(x), columns=Each(dcolumns), dx=Each(dx), **self._sizes())
+        return lambda: None
 
 
 def _pixels(images: Place) -> Place:
