@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,18 @@ class Last(NamedTuple):
     """As an argument: 1 in the last block of a group, 0 before."""
 
 
+class Given(NamedTuple):
+    """As an argument: a place in one of the arrays that the tape is run on, so many bytes behind its first, and the bytes
+    from group to group and from item to item."""
+
+    number: int
+    offset: int
+    group: int
+    item: int
+
+
 FRESH, LAST = Fresh(), Last()
-Argument = Place | Steps | Each | Far | Part | Times | Constant | Fitted | Fresh | Last | int | float
+Argument = Place | Steps | Each | Far | Part | Times | Constant | Fitted | Fresh | Last | Given | int | float
 
 
 class Access(NamedTuple):
@@ -345,11 +356,40 @@ class Tape:
         return len(self.sections) == 1
 
     def run_once(self) -> None:
-        """Runs, and gives the memory back at once: programs and their tape refer to each other."""
+        """Runs, and gives the memory back at once."""
         try:
             self.run()
         finally:
-            self.programs = []
+            self.end()
+
+    def end(self) -> None:
+        """Gives the memory back: programs and their tape refer to each other."""
+        self.programs = []
+
+    def detach(self, arrays: Sequence[np.ndarray]) -> bool:
+        """Puts places in arrays to be given for those in these; not if any overlap, since it may be others that do then."""
+        spans = sorted((start, start + a.nbytes) for a in arrays for start in [a.ctypes.data] if a.nbytes)
+        if any(end > start for (_, end), (start, _) in pairwise(spans)):
+            return False
+        for strand in self._all_strands():
+            for instruction in strand.instructions:
+                instruction.accesses = []
+                instruction.arguments = [_given(argument, arrays) for argument in instruction.arguments]
+        return True
+
+    def run_on(self, arrays: Sequence[np.ndarray]) -> None:
+        """Runs a detached tape on arrays of the shapes that it was written for."""
+        self.starts = np.array([array.ctypes.data for array in arrays], np.int64)
+        for program in self.programs:
+            assert isinstance(program, Program)
+            program.point()
+        self.run()
+
+    @property
+    def bytes(self) -> int:
+        """Of memory that it holds."""
+        workers = max((len(p.workers) for p in self.programs if isinstance(p, Program)), default=0)
+        return self.memory.nbytes + workers * self.local_bytes
 
     @property
     def complete(self) -> bool:
@@ -361,6 +401,20 @@ class Tape:
 def _room(size: int) -> int:
     """Bytes that a buffer takes, so that the next begins at a cache line; a line is left between any two."""
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + ALIGNMENT
+
+
+def _given(argument: Argument, arrays: Sequence[np.ndarray]) -> Argument:
+    """The argument, or what it is of one of the arrays."""
+    place = argument.place if isinstance(argument, Each | Part) else argument
+    if not isinstance(place, np.ndarray):
+        return argument
+    address, step = place.ctypes.data, place[:1].nbytes
+    for number, array in enumerate(arrays):
+        start = array.ctypes.data
+        if start <= address < start + array.nbytes:
+            kind = type(argument)
+            return Given(number, address - start, step * (kind is Part), step * (kind is Each))
+    return argument
 
 
 class Words:
@@ -421,12 +475,29 @@ class Program:
         addresses |= zip(places, [*(int(table.ctypes.data) for table in self.tables), *boxes()], strict=True)
         for name, address in addresses.items():
             self.head[name] = address
+        self.given = np.array([*self._all_given()], np.int64).reshape(-1, 3).T
         self.walk, self.lead = walk.walker(tape.dtype).call, walk.entry(walk.lead).call
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
         self.measured = False
         self.trials: defaultdict[int, list[int]] = defaultdict(list)  # cycles of runs, by the number of helpers
         self.fastest, self.ended = 1 << 62, 0.0  # cycles of a run, and when the last one was over, in seconds
+
+    def _all_given(self) -> Iterable[tuple[int, int, int]]:
+        """Of each argument that is given the place in a worker's arguments, the array's number, and the bytes behind its first."""
+        place = 0
+        for instruction in self.listed:
+            for number, argument in enumerate(instruction.arguments):
+                if isinstance(argument, Given):
+                    yield place + 1 + walk.FIELDS * number, argument.number, argument.offset
+            place += 1 + walk.FIELDS * _arity(instruction)
+
+    def point(self) -> None:
+        """Has the workers' arguments point into the arrays that the tape is run on now."""
+        places, numbers, offsets = self.given
+        addresses = self.tape.starts[numbers] + offsets
+        for _, arguments in self.workers:
+            arguments[places] = addresses
 
     def _end(self) -> None:
         """Leaves the words as they are after a run."""
@@ -487,6 +558,8 @@ class Program:
             case Far(place):
                 local = isinstance(place, Buffer) and place.storage.local
                 return 0 if local else int(place.nbytes // len(place)), 0, 0, 0, 0, 0
+            case Given(number, offset, group, item):
+                return int(self.tape.starts[number]) + offset, group, item, 0, 0, 0
             case Constant(array):
                 return array.ctypes.data, 0, 0, 0, 0, 0
             case Part(place):

@@ -685,7 +685,9 @@ def ask_for(typing, address, size):
     def generate(context, builder, signature, arguments):
         address, size = arguments
         fetch = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32]), "llvm.prefetch.p0"
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32]),
+            "llvm.prefetch.p0",
         )
         with cgutils.for_range_slice(builder, i64(0), size, i64(64)) as (offset, _):
             pointer = builder.inttoptr(builder.add(address, offset), ir.IntType(8).as_pointer())

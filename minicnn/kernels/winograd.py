@@ -39,16 +39,12 @@ from .simd import (
     call,
     clear,
     copy,
-    fill,
     i64,
     in_vectors,
     int_at,
     lanes,
     last_width,
-    load,
     size_of,
-    store,
-    width_of,
 )  # fmt: skip
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are evaluated, and infinity: small, so exact

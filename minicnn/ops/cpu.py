@@ -4,7 +4,9 @@ What is not overridden is the array code of the definition, which is fast enough
 kernels, from the same source. A model is trained by longer tapes of the same instructions: see `engine.py`.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,44 @@ from .instructions import Moments
 from .reference import Array, Key, Ops, Pads, Pair, Saved, expect
 
 
+class Tapes:
+    """Short tapes that have run, and will again on arrays of the same shapes: to write one takes longer.
+
+    Each is used by one thread at a time, which takes it out.
+    """
+
+    def __init__(self) -> None:
+        self.free: defaultdict[Any, list[Tape]] = defaultdict(list)
+        self.bytes = 0
+
+    def take(self, key: Any) -> Tape | None:
+        tapes = self.free[key]
+        if not tapes:
+            return None
+        tape = tapes.pop()
+        self.bytes -= tape.bytes
+        return tape
+
+    def keep(self, key: Any, tape: Tape) -> None:
+        if tape.bytes > SHORT:
+            tape.end()
+            return
+        if self.bytes + tape.bytes > KEPT:
+            for kept in chain.from_iterable(self.free.values()):
+                kept.end()
+            self.free.clear()
+            self.bytes = 0
+        self.free[key].append(tape)
+        self.bytes += tape.bytes
+
+
 class CpuOps(Ops):
     name = "cpu"
 
     def __init__(self) -> None:
         self.pool = POOL
         self.precision = "fast"
+        self.tapes = Tapes()
         self.poison = False  # whether memory that nobody has written to holds no numbers: for tests
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
@@ -36,6 +70,20 @@ class CpuOps(Ops):
 
     def tape(self, dtype: Any) -> Tape:
         return Tape(dtype, poison=self.poison)
+
+    def run(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Does what `write(tape, *arguments)` puts on a tape, in the number type of the first array."""
+        arrays: list[np.ndarray] = []
+        key = write, *_shapes(arguments, arrays)
+        tape = None if self.poison else self.tapes.take(key)
+        if tape is None:
+            tape = self.tape(arrays[0].dtype)
+            write(tape, *arguments)
+            if self.poison or not tape.detach(arrays):
+                tape.run_once()
+                return
+        tape.run_on(arrays)
+        self.tapes.keep(key, tape)
 
     def alike(self, *arrays: Array) -> list[np.ndarray]:
         """The arrays C-contiguous and of one float type, the smallest that holds them all: what kernels expect."""
@@ -75,32 +123,22 @@ class CpuOps(Ops):
         if min(outputs) < 1:
             raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
         geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation)
-        algorithm = choose(geometry, len(x), x.dtype.name, self.precision)
         y = self.empty((len(x), *outputs, kernel.shape[3]), x.dtype)
-        if len(x) == 0:
-            return y, (algorithm, x, y, relu)
-        tape = self.tape(x.dtype)
-        algorithm.prepare_forward(tape, kernel)
-        algorithm.forward(tape, x, rest[0] if rest else None, relu, y)
-        tape.run_once()
-        return y, (algorithm, x, y, relu)
+        if len(x):
+            self.run(convolution, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
+        return y, (geometry, self.precision, x, y, relu)
 
     def _convolve_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
     ) -> tuple[Array | None, Array, Array]:
-        algorithm, x, y, relu = saved
+        geometry, precision, x, y, relu = saved
         expect("conv2d gradient", dy, y.shape)
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros(kernel.shape[3:], x.dtype)
-        if len(x) == 0:
-            return dx, dkernel, dbias
-        tape = self.tape(x.dtype)
-        if input_gradient:
-            algorithm.prepare_backward(tape, kernel)
-        finish = algorithm.backward(tape, dy, y if relu else None, x, kernel, dx, dkernel, dbias)
-        finish()
-        tape.run_once()
+        if len(x):
+            y = y if relu else None
+            self.run(convolution_backward, dy, y, x, kernel, dx, dkernel, dbias, geometry, precision)
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ dense
@@ -120,11 +158,7 @@ class CpuOps(Ops):
         for bias in rest:
             expect("dense bias", bias, (F,))
         y = self.empty((*x.shape[:-1], F), x.dtype)
-        tape = self.tape(x.dtype)
-        Dense(C, F, x.dtype.name).forward(
-            tape, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F)
-        )
-        tape.run_once()
+        self.run(dense, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F))
         return y, x
 
     def dense_backward(
@@ -146,14 +180,9 @@ class CpuOps(Ops):
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros((F,), x.dtype)
-        if len(x) == 0:
-            return dx, dkernel, dbias
-        tape = self.tape(x.dtype)
-        Dense(C, F, x.dtype.name).backward(
-            tape, dy.reshape(-1, F), None if y is None else y.reshape(-1, F), x.reshape(-1, C), kernel,
-            None if dx is None else dx.reshape(-1, C), dkernel, dbias,
-        )  # fmt: skip
-        tape.run_once()
+        if len(x):
+            rows = [None if array is None else array.reshape(-1, n) for array, n in ((dy, F), (y, F), (x, C), (dx, C))]
+            self.run(dense_backward, *rows, kernel, dkernel, dbias)
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ pooling
@@ -162,9 +191,7 @@ class CpuOps(Ops):
         (x,) = self.alike(x)
         y = self.empty(self._pooled(x, size, strides, pads), x.dtype)
         winner = self.empty(y.shape, instructions.winner_type(size, x.dtype))
-        tape = self.tape(x.dtype)
-        instructions.max_pool(tape, x, y, winner, size, strides, pads)
-        tape.run_once()
+        self.run(instructions.max_pool, x, y, winner, size, strides, pads)
         return y, (winner, x.shape, size, strides, pads)
 
     def max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -174,17 +201,13 @@ class CpuOps(Ops):
         dx = self.empty(x_shape, dy.dtype)
         if winner.dtype != np.uint8:
             winner = winner.astype(dy.dtype)
-        tape = self.tape(dy.dtype)
-        instructions.max_pool_backward(tape, dy, winner, dx, size, strides, pads)
-        tape.run_once()
+        self.run(instructions.max_pool_backward, dy, winner, dx, size, strides, pads)
         return dx
 
     def avg_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
         (x,) = self.alike(x)
         y = self.empty(self._pooled(x, size, strides, pads), x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.avg_pool(tape, x, y, size, strides, pads)
-        tape.run_once()
+        self.run(instructions.avg_pool, x, y, size, strides, pads)
         return y, (y.shape, x.shape, size, strides, pads)
 
     def avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -192,9 +215,7 @@ class CpuOps(Ops):
         expect("avg_pool2d gradient", dy, y_shape)
         (dy,) = self.alike(dy)
         dx = self.empty(x_shape, dy.dtype)
-        tape = self.tape(dy.dtype)
-        instructions.avg_pool_backward(tape, dy, dx, size, strides, pads)
-        tape.run_once()
+        self.run(instructions.avg_pool_backward, dy, dx, size, strides, pads)
         return dx
 
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
@@ -220,9 +241,7 @@ class CpuOps(Ops):
     def rescale(self, x: Array, scale: float, offset: float) -> Array:
         (x,) = self.alike(x)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.rescale(tape, x, y, scale, offset)
-        tape.run_once()
+        self.run(instructions.rescale, x, y, scale, offset)
         return y
 
     def relu(
@@ -233,9 +252,7 @@ class CpuOps(Ops):
             return y, (y, slope)
         (x,) = self.alike(x)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.relu(tape, x, y)
-        tape.run_once()
+        self.run(instructions.relu, x, y)
         return y, (y, None)
 
     def relu_backward(self, dy: Array, saved: Saved) -> Array:
@@ -245,17 +262,13 @@ class CpuOps(Ops):
             return super().relu_backward(dy, slope)
         dy, y = self.alike(dy, y)
         dx = self.empty(dy.shape, dy.dtype)
-        tape = self.tape(dy.dtype)
-        instructions.relu_backward(tape, dy, y, dx)
-        tape.run_once()
+        self.run(instructions.relu_backward, dy, y, dx)
         return dx
 
     def erf(self, x: Array) -> Array:
         x = np.ascontiguousarray(x, np.float64)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.erf(tape, x.reshape(-1), y.reshape(-1))
-        tape.run_once()
+        self.run(instructions.erf, x.reshape(-1), y.reshape(-1))
         return y
 
     def prelu(self, x: Array, alpha: Array) -> tuple[Array, Saved]:
@@ -263,9 +276,7 @@ class CpuOps(Ops):
         if instructions.repeats(alpha.shape, x.shape[1:]) is None:
             return super().prelu(x, alpha)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.prelu(tape, x, alpha, y)
-        tape.run_once()
+        self.run(instructions.prelu, x, alpha, y)
         return y, (x, alpha)
 
     def prelu_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array]:
@@ -275,9 +286,7 @@ class CpuOps(Ops):
             return super().prelu_backward(dy, saved)
         dy = np.ascontiguousarray(dy, x.dtype)
         dx, dalpha = self.empty(x.shape, x.dtype), self.zeros(alpha.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.prelu_backward(tape, dy, x, alpha, dx, dalpha)
-        tape.run_once()
+        self.run(instructions.prelu_backward, dy, x, alpha, dx, dalpha)
         return dx, dalpha
 
     # ------------------------------------------------------------------ softmax cross-entropy
@@ -286,17 +295,13 @@ class CpuOps(Ops):
         logits, targets = self.alike(logits, targets)
         expect("softmax_cross_entropy targets", targets, logits.shape)
         losses, probabilities = np.empty(len(logits), logits.dtype), np.empty_like(logits)
-        tape = self.tape(logits.dtype)
-        instructions.softmax_cross_entropy(tape, logits, targets, losses, probabilities)
-        tape.run_once()
+        self.run(instructions.softmax_cross_entropy, logits, targets, losses, probabilities)
         return losses, (probabilities, targets)
 
     def softmax_cross_entropy_backward(self, dlosses: Array, saved: Saved) -> Array:
         probabilities, targets = saved
         dlosses, gradient = np.ascontiguousarray(dlosses, targets.dtype), np.empty_like(targets)
-        tape = self.tape(targets.dtype)
-        instructions.softmax_gradient(tape, probabilities, targets, dlosses, gradient)
-        tape.run_once()
+        self.run(instructions.softmax_gradient, probabilities, targets, dlosses, gradient)
         return gradient
 
     # ------------------------------------------------------------------ dropout
@@ -310,9 +315,7 @@ class CpuOps(Ops):
     def _drop(self, x: Array, rate: float, key: Key) -> Array:
         (x,) = self.alike(x)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.dropout(tape, x, y, rate, instructions.key_array(key))
-        tape.run_once()
+        self.run(instructions.dropout, x, y, rate, instructions.key_array(key))
         return y
 
     def spatial_dropout2d(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
@@ -323,17 +326,13 @@ class CpuOps(Ops):
     def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
         (dy,) = self.alike(dy)
         dx = self.empty(dy.shape, dy.dtype)
-        tape = self.tape(dy.dtype)
-        instructions.times_channels(tape, dy, saved, dx)
-        tape.run_once()
+        self.run(instructions.times_channels, dy, saved, dx)
         return dx
 
     def gaussian_noise(self, x: Array, stddev: float, key: Key) -> Array:
         (x,) = self.alike(x)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.gaussian_noise(tape, x, y, stddev, instructions.key_array(key))
-        tape.run_once()
+        self.run(instructions.gaussian_noise, x, y, stddev, instructions.key_array(key))
         return y
 
     # ------------------------------------------------------------------ geometry
@@ -353,9 +352,7 @@ class CpuOps(Ops):
             field = np.ascontiguousarray(field, x.dtype)
             expect("affine field", field, (len(x), 2, *x.shape[1:3]))
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.affine(tape, x, matrices, y, fill_mode, fill_value, field)
-        tape.run_once()
+        self.run(instructions.affine, x, matrices, y, fill_mode, fill_value, field)
         return y, (x.shape, matrices, fill_mode, field)
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
@@ -368,9 +365,7 @@ class CpuOps(Ops):
         strength = np.ascontiguousarray(strength, rows.dtype)
         field = self.empty((len(strength), 2, len(rows), len(columns)), rows.dtype)
         settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
-        tape = self.tape(rows.dtype)
-        instructions.random_field(tape, settings, field)
-        tape.run_once()
+        self.run(instructions.random_field, settings, field)
         return field
 
     def blur(self, x: Array, rows: Array, columns: Array, chosen: Array) -> Array:
@@ -378,9 +373,7 @@ class CpuOps(Ops):
         rows, columns = (np.ascontiguousarray(weights, x.dtype) for weights in (rows, columns))
         expect("blur rows and columns", np.empty((len(rows), len(columns))), x.shape[1:3])
         chosen, y = np.ascontiguousarray(chosen, np.int64), self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.blur(tape, x, rows, columns, instructions.reach(rows, columns), chosen, y)
-        tape.run_once()
+        self.run(instructions.blur, x, rows, columns, instructions.reach(rows, columns), chosen, y)
         return y
 
     def erase(
@@ -390,18 +383,14 @@ class CpuOps(Ops):
         boxes, y = np.ascontiguousarray(boxes, np.int64), self.empty(x.shape, x.dtype)
         expect("erase boxes", boxes, (len(x), 4))
         colour = None if fill is None else np.ascontiguousarray(np.broadcast_to(fill, x.shape[3:]), np.float64)
-        tape = self.tape(x.dtype)
-        instructions.erase(tape, x, boxes, colour, limits, instructions.key_array(key), y)
-        tape.run_once()
+        self.run(instructions.erase, x, boxes, colour, limits, instructions.key_array(key), y)
         return y
 
     def random_noise(self, x: Array, levels: Array, key: Key) -> Array:
         (x,) = self.alike(x)
         levels, y = np.ascontiguousarray(levels, np.float64), self.empty(x.shape, x.dtype)
         expect("random_noise levels", levels, (len(x),))
-        tape = self.tape(x.dtype)
-        instructions.random_noise(tape, x, levels, instructions.key_array(key), y)
-        tape.run_once()
+        self.run(instructions.random_noise, x, levels, instructions.key_array(key), y)
         return y
 
     # ------------------------------------------------------------------ batch normalisation
@@ -410,10 +399,7 @@ class CpuOps(Ops):
         x, gamma, beta = self.alike(x, gamma, beta)
         found = Moments.of(x.shape[-1], x.dtype.name)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.batch_moments(tape, x, gamma, epsilon, found)
-        instructions.scale_rows(tape, x, found.mean, found.scale, beta, y)
-        tape.run_once()
+        self.run(batch_norm, x, gamma, beta, y, found, epsilon)
         return y, found.mean, found.variance, (x, found)
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
@@ -421,10 +407,7 @@ class CpuOps(Ops):
         expect("batch_norm gradient", dy, x.shape)
         dy = np.ascontiguousarray(dy, x.dtype)
         dx = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.gradient_sums(tape, dy, x, found, found.dgamma, found.dbeta)
-        instructions.input_gradient(tape, dy, x, dx, found)
-        tape.run_once()
+        self.run(batch_norm_backward, dy, x, dx, found)
         return dx, found.dgamma, found.dbeta
 
     def normalize(
@@ -433,9 +416,7 @@ class CpuOps(Ops):
         x, gamma, beta, mean, variance = self.alike(x, gamma, beta, mean, variance)
         inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))  # (C,)
         y = self.empty(x.shape, x.dtype)
-        tape = self.tape(x.dtype)
-        instructions.scale_rows(tape, x, mean, gamma * inverse, beta, y)
-        tape.run_once()
+        self.run(instructions.scale_rows, x, mean, gamma * inverse, beta, y)
         return y, (x, mean, inverse, gamma)
 
     def normalize_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
@@ -463,9 +444,7 @@ class CpuOps(Ops):
         for array in arrays[1:]:
             if array is not None:
                 expect(name, array, first.shape)
-        tape = self.tape(first.dtype)
-        instructions.optimize(tape, name, arrays, np.array(settings, float))
-        tape.run_once()
+        self.run(instructions.optimize, name, arrays, np.array(settings, float))
 
     def sgd(self, w: Array, g: Array, velocity: Array | None, rate: float, momentum: float, nesterov: float) -> None:
         self._optimize("sgd", (w, g, velocity), rate, momentum, nesterov)
@@ -507,4 +486,59 @@ class CpuOps(Ops):
         self._optimize("moving_average", (w, mean), momentum, overwrite)
 
 
+def _shapes(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
+    """What a tape depends on: of an array, which is listed, shape and type, all else as it is."""
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            arrays.append(argument)
+            yield argument.shape, argument.dtype.char
+        elif isinstance(argument, tuple | list):
+            yield tuple(_shapes(argument, arrays))
+        else:
+            yield argument
+
+
+# ---------------------------------------------------------------------- tapes of more than one instruction
+
+
+def convolution(
+    tape: Tape, x: Array, kernel: Array, bias: Array | None, y: Array, geometry: Geometry, precision: str, relu: bool
+) -> None:
+    algorithm = choose(geometry, len(x), tape.dtype, precision)
+    algorithm.prepare_forward(tape, kernel)
+    algorithm.forward(tape, x, bias, relu, y)
+
+
+def convolution_backward(
+    tape: Tape, dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None, dkernel: Array, dbias: Array,
+    geometry: Geometry, precision: str,
+) -> None:  # fmt: skip
+    algorithm = choose(geometry, len(x), tape.dtype, precision)
+    if dx is not None:
+        algorithm.prepare_backward(tape, kernel)
+    algorithm.backward(tape, dy, y, x, kernel, dx, dkernel, dbias)()
+
+
+def dense(tape: Tape, x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:
+    Dense(kernel.shape[0], kernel.shape[1], tape.dtype).forward(tape, x, kernel, bias, relu, y)
+
+
+def dense_backward(
+    tape: Tape, dy: Array, y: Array | None, x: Array, dx: Array | None, kernel: Array, dkernel: Array, dbias: Array
+) -> None:
+    Dense(kernel.shape[0], kernel.shape[1], tape.dtype).backward(tape, dy, y, x, kernel, dx, dkernel, dbias)
+
+
+def batch_norm(tape: Tape, x: Array, gamma: Array, beta: Array, y: Array, found: Moments, epsilon: float) -> None:
+    instructions.batch_moments(tape, x, gamma, epsilon, found)
+    instructions.scale_rows(tape, x, found.mean, found.scale, beta, y)
+
+
+def batch_norm_backward(tape: Tape, dy: Array, x: Array, dx: Array, found: Moments) -> None:
+    instructions.gradient_sums(tape, dy, x, found, found.dgamma, found.dbeta)
+    instructions.input_gradient(tape, dy, x, dx, found)
+
+
 NO_PADS: Pads = ((0, 0), (0, 0))
+SHORT = 1 << 20  # bytes of memory that a tape takes
+KEPT = 1 << 26  # that all tapes take which are kept

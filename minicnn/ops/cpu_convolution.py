@@ -120,8 +120,9 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
             planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
             large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE
             return (WinogradBatch if large else Winograd)(geometry, m, dtype)
-    taps, windows = prod(geometry.kernel) * geometry.channels, images * prod(geometry.outputs)
-    if taps * geometry.filters >= UNCACHED and windows <= POINTS and taps * windows <= COLUMNS and images > winograd.FEW:
+    terms, windows = prod(geometry.kernel) * geometry.channels, images * prod(geometry.outputs)
+    few = windows <= POINTS and terms * windows <= COLUMNS
+    if few and terms * geometry.filters >= UNCACHED and images > winograd.FEW:
         return Im2col(geometry, dtype)
     return Direct(geometry, dtype)
 
