@@ -74,6 +74,7 @@ def keras():
     """Keras 3 on its JAX backend, an independent oracle; skips where it is not installed."""
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of the time goes into compiling
     try:
         import keras
     except ImportError as error:
