@@ -31,13 +31,15 @@ def moments(zero, count, fresh, x, part, rows, C):
             start = number // blocks * rows + number % blocks * BLOCK
             length = min(BLOCK, rows - number % blocks * BLOCK)
             place = x + size * (start * C + c)
-            sum0 = fill(zero, zero)
+            even, odd = fill(zero, zero), fill(zero, zero)  # two sums wait less for each other's additions
             for r in range(length):
-                sum0 += load(place + size * r * C, left, zero)
-            block_mean, block_square = sum0 / fill(length, zero), fill(zero, zero)
+                even, odd = odd, even + load(place + size * r * C, left, zero)
+            block_mean = (even + odd) / fill(length, zero)
+            even, odd = fill(zero, zero), fill(zero, zero)
             for r in range(length):
                 deviation = load(place + size * r * C, left, zero) - block_mean
-                block_square += deviation * deviation
+                even, odd = odd, even + deviation * deviation
+            block_square = even + odd
             share = length / (seen + length)
             apart = block_mean - mean
             mean += apart * fill(share, zero)
@@ -99,16 +101,20 @@ def gradient_sums(zero, count, fresh, dy, x, mean, scale, shift, part, rows, C):
         middle, factor, start = load(mean + size * c, left, zero), nothing, nothing
         if shift:
             factor, start = load(scale + size * c, left, zero), load(shift + size * c, left, zero)
-        sum0, sum1 = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
-        for r in range(count * rows):
-            gradient = load(dy + size * (r * C + c), left, zero)
-            deviation = load(x + size * (r * C + c), left, zero) - middle
-            if shift:
-                gradient = select(deviation * factor + start <= nothing, nothing, gradient)
-            sum0 += gradient
-            sum1 += gradient * deviation
-        store(sum0, part + size * c, left)
-        store(sum1, part + size * (C + c), left)
+        total, total_along = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
+        for n in range(count):  # item by item: it must not matter how many are done at once
+            even, odd, even_along, odd_along = nothing, nothing, nothing, nothing
+            for r in range(n * rows, (n + 1) * rows):
+                gradient = load(dy + size * (r * C + c), left, zero)
+                deviation = load(x + size * (r * C + c), left, zero) - middle
+                if shift:
+                    gradient = select(deviation * factor + start <= nothing, nothing, gradient)
+                even, odd = odd, even + gradient
+                even_along, odd_along = odd_along, even_along + gradient * deviation
+            total += even + odd
+            total_along += even_along + odd_along
+        store(total, part + size * c, left)
+        store(total_along, part + size * (C + c), left)
 
 
 @kernel("dgamma", "dbeta", "along_one", "along_x")
