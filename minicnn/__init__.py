@@ -20,6 +20,7 @@ from . import (
     schedules,
     utils,
 )
+from .initializers import Initializer
 from .layers import (
     ELU,
     Activation,
@@ -54,8 +55,12 @@ from .layers import (
     SpatialDropout2D,
     ZeroPadding2D,
 )
+from .losses import Loss
+from .metrics import Metric
 from .models import Model, Sequential, load_model
 from .ops import get_ops, set_precision
+from .optimizers import Optimizer
+from .regularizers import Regularizer
 from .seeding import set_random_seed
 from .threads import get_threads, set_threads
 
@@ -73,12 +78,16 @@ __all__ = [
     "GaussianNoise",
     "GlobalAveragePooling2D",
     "GlobalMaxPooling2D",
+    "Initializer",
     "Input",
     "InputLayer",
     "Layer",
     "LeakyReLU",
+    "Loss",
     "MaxPooling2D",
+    "Metric",
     "Model",
+    "Optimizer",
     "PReLU",
     "RandomAffine",
     "RandomElasticTransform",
@@ -90,6 +99,7 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "ReLU",
+    "Regularizer",
     "Rescaling",
     "Reshape",
     "Sequential",

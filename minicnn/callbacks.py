@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .absent import absent
 from .data.files import PathLike, make_folder, read_bytes, reason, write_bytes
 
 Logs = dict[str, float]
@@ -673,3 +674,9 @@ def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError(
             f"{path}: expected a backup of BackupAndRestore, but it is damaged ({reason(error)})"
         ) from error
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TensorBoard", "RemoteMonitor", "ProgbarLogger"):
+        return absent(f"minicnn has no callback {name}: fit shows its progress itself, CSVLogger writes it to a file")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

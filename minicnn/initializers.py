@@ -208,6 +208,13 @@ BY_NAME: dict[str, type[Initializer]] = {
 } | {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform}  # the last four are Keras' too
 
 
+def __getattr__(name: str) -> Any:
+    """A class by its name in small letters, as in Keras: `he_normal`."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def get(identifier: Any) -> Callable[..., Any]:
     """An initializer from its name ("he_normal" or "HeNormal"), from what `serialize` returned, or itself.
 

@@ -4,9 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from .absent import absent
 from .seeding import set_random_seed
 
-__all__ = ["set_random_seed", "to_categorical"]
+__all__ = ["normalize", "set_random_seed", "to_categorical"]
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
+    """x divided by its norms of this order along an axis, where these are not 0: a copy."""
+    norms = np.linalg.norm(x, ord=order, axis=axis, keepdims=True)
+    return np.asarray(x / np.where(norms == 0, 1, norms))
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -29,4 +36,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 def __getattr__(name: str) -> Any:
     if name == "np_utils":
         raise AttributeError("minicnn.utils has no np_utils: Keras 3 has dropped it, use minicnn.utils.to_categorical")
+    if name in ("plot_model", "model_to_dot"):
+        return absent(
+            f"minicnn has no {name}: model.summary() prints the layers, report.write a page about the trained model"
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

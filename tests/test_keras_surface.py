@@ -1,5 +1,7 @@
 """What a Keras script asks for beside layers: models of tensors, batches from generators, losses, metrics, old names."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -398,6 +400,12 @@ def test_to_categorical():
             minicnn.utils.to_categorical(wrong, 3)
 
 
+def test_normalize():
+    x = np.array([[3.0, 4.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(minicnn.utils.normalize(x), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_array_equal(minicnn.utils.normalize(x, axis=0, order=1), [[1, 1], [0, 0]])
+
+
 def test_backend():
     assert K.image_data_format() == "channels_last" and K.floatx() == "float32"
     K.set_image_data_format("channels_last")
@@ -433,6 +441,28 @@ def test_layers_that_are_not_here_say_so_when_used(name, why):
     with pytest.raises(ValueError, match=f"minicnn has no layer {name}: .*{why}"):
         layer(3)
     assert not hasattr(minicnn.layers, "Conv2d") and minicnn.layers.MaxPool2D is MaxPooling2D
+
+
+@pytest.mark.parametrize("name", ["callbacks.TensorBoard", "utils.plot_model", "constraints.max_norm"])
+def test_other_things_that_are_not_here_say_so_when_used(name):
+    module, name = name.split(".")
+    module = importlib.import_module(f"minicnn.{module}")
+    with pytest.raises(ValueError, match=f"^minicnn has no [a-z ]*{name}: "):
+        getattr(module, name)(1, to_file="a")
+    assert not hasattr(module, "Nothing")
+
+
+def test_base_classes_and_initializers_by_the_names_of_keras():
+    assert issubclass(minicnn.losses.MeanSquaredError, minicnn.Loss)
+    assert issubclass(minicnn.optimizers.SGD, minicnn.Optimizer) and issubclass(
+        minicnn.regularizers.L2, minicnn.Regularizer
+    )
+    assert minicnn.initializers.he_normal is minicnn.initializers.HeNormal and minicnn.Initializer and minicnn.Metric
+
+
+def test_the_length_of_samples_with_one_axis():
+    model = minicnn.Sequential([Dense(3, input_dim=5)])
+    assert model.output_shape == (None, 3) and model.input_shape == (None, 5)
 
 
 @pytest.mark.parametrize("at_once", [0.0, 1e9])

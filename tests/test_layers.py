@@ -357,7 +357,6 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Dense(3, init="uniform"), "no argument init; it is called kernel_initializer today"),
         (lambda: layers.Dense(3, W_regularizer="l2"), "no argument W_regularizer; it is called kernel_regularizer today"),
         (lambda: layers.Dense(output_dim=3), "no argument output_dim; it is called units today"),
-        (lambda: layers.Dense(3, input_dim=3), "no argument input_dim; it is called input_shape today"),
         (lambda: layers.Dropout(p=0.5), "no argument p; it is called rate today"),
         (lambda: layers.LeakyReLU(alpha=0.5), "no argument alpha; it is called negative_slope today"),
         (lambda: layers.Dense(3, input_shape=7, name="d"), r"layer d: input_shape must be a tuple of sizes, .* not 7"),

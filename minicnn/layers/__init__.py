@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..absent import absent
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .augmentation import (
     RandomAffine,
@@ -31,10 +32,11 @@ ABSENT = {  # layers of Keras that are not here, by the reason
         Add Subtract Multiply Average Maximum Minimum Concatenate Dot add concatenate""",
     "the layers here are those for the classification of images": """
         LSTM GRU SimpleRNN RNN Bidirectional TimeDistributed Embedding Attention MultiHeadAttention Conv1D Conv3D
-        MaxPooling1D MaxPooling3D""",
+        MaxPooling1D MaxPooling3D Masking""",
     "make a Layer of your own, with forward and backward": """
         Lambda LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
-        Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout""",
+        Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout
+        CenterCrop RandomBrightness Identity ActivityRegularization""",
 }
 
 
@@ -43,11 +45,7 @@ def __getattr__(name: str) -> Any:
     why = next((why for why, names in ABSENT.items() if name in names.split()), None)
     if why is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def absent(*arguments: Any, **options: Any) -> Any:
-        raise ValueError(f"minicnn has no layer {name}: {why}")
-
-    return absent
+    return absent(f"minicnn has no layer {name}: {why}")
 
 
 __all__ = [

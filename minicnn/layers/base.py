@@ -23,7 +23,7 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "atrous_rate": "dilation_rate", "dim_ordering": "data_format", "output_dim": "units", "bias": "use_bias", "p": "rate",
     "init": "kernel_initializer", "W_regularizer": "kernel_regularizer", "b_regularizer": "bias_regularizer",
     "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "alpha": "negative_slope", "sigma": "stddev",
-    "input_dim": "input_shape", "batch_input_shape": "batch_shape",
+    "batch_input_shape": "batch_shape",
 }  # fmt: skip
 
 
@@ -116,9 +116,9 @@ class Layer:
     Neither may change the arrays it is given. `compute_output_shape` is needed where the output has another shape than
     the input. `input_rank` is the number of axes of the input, the batch included, where only one will do.
 
-    The first layer of a model may say the shape of its input: `input_shape` without the batch axis, or `batch_shape` with
-    it. Batches may be of any size, whatever `batch_size` says. ValueError for arguments that there are not; with names of
-    Keras 1 and 2 it says today's.
+    The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
+    or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. ValueError
+    for arguments that there are not; with names of Keras 1 and 2 it says today's.
     """
 
     input_rank: int | None = None
@@ -141,6 +141,7 @@ class Layer:
         input_shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
         batch_shape: Sequence[int | None] | None = None,
+        input_dim: int | None = None,
         activity_regularizer: None = None,
         **unknown: Any,
     ) -> None:
@@ -156,7 +157,9 @@ class Layer:
             raise ValueError(f"layer {name}: dtype must be float32 or float64, not {dtype!r}")
         self.name, self.dtype, self.trainable, self.batch_size = name, np.dtype(dtype), trainable, batch_size
         self.refuse(activity_regularizer=activity_regularizer)
-        self.given_shape: Shape | None = None  # of the input, by the one who made the layer
+        self.given_shape: Shape | None = (
+            None if input_dim is None else (None, input_dim)
+        )  # by the one who made the layer
         for argument, given in (("input_shape", input_shape), ("batch_shape", batch_shape)):
             if isinstance(given, int):
                 raise ValueError(f"layer {name}: {argument} must be a tuple of sizes, such as (28, 28, 1), not {given}")

@@ -299,3 +299,12 @@ def test_configurations_have_the_names_of_keras(keras, name, arguments):
     ours = getattr(layers, name)(*arguments).get_config()
     theirs = getattr(keras.layers, name)(*arguments).get_config()
     assert set(ours) <= set(theirs) | {"seed"}
+
+
+@pytest.mark.parametrize("axis, order", [(-1, 2), (1, 1)])  # for axis 0 Keras takes the last
+def test_normalize(keras, axis, order):
+    x = np.random.default_rng(0).standard_normal((4, 5, 6))
+    x[2], x[:, 1] = 0, 0
+    np.testing.assert_allclose(
+        minicnn.utils.normalize(x, axis, order), keras.utils.normalize(x, axis, order), rtol=1e-12
+    )
