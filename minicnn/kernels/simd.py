@@ -679,8 +679,8 @@ def copy(typing, source, target, size):
 
 
 @intrinsic
-def ask_for(typing, address, size):
-    """Has the lines of memory from an address on come into the cache, to be written; the program does not wait for them."""
+def prefetch(typing, address, size):
+    """Has so many bytes from an address on come into the cache, to be written to soon; the program does not wait for them."""
 
     def generate(context, builder, signature, arguments):
         address, size = arguments
@@ -691,7 +691,7 @@ def ask_for(typing, address, size):
         )
         with cgutils.for_range_slice(builder, i64(0), size, i64(64)) as (offset, _):
             pointer = builder.inttoptr(builder.add(address, offset), ir.IntType(8).as_pointer())
-            builder.call(fetch, [pointer, i32(1), i32(2), i32(1)])
+            builder.call(fetch, [pointer, i32(1), i32(2), i32(1)])  # to write, second-level cache, data
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), generate

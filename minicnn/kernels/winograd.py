@@ -35,7 +35,6 @@ from .jit import kernel, native, part
 from .product import plan, run_plan
 from .simd import (
     Emitter,
-    ask_for,
     call,
     clear,
     copy,
@@ -44,6 +43,7 @@ from .simd import (
     int_at,
     lanes,
     last_width,
+    prefetch,
     size_of,
 )  # fmt: skip
 
@@ -337,6 +337,7 @@ def winograd(
     """Forward; `padded` is 0 where an image consists of whole patches, `results` where the output does.
 
     `plans` lists, for each number of images up to `room`, the address and the panels of the plan of its products.
+    `y_far`, the bytes of an image of y if these are not in the cache, come there while the products run.
     """
     size, patches = size_of(zero), down * across
     row, result_row = size * S * S * C, size * F
@@ -354,7 +355,7 @@ def winograd(
             image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
         share = images * y_far // (T * T)
         for k in range(T * T):
-            ask_for(y + k * share, share)
+            prefetch(y + k * share, share)
             run_planes(plans + 16 * images, 1, V + k * plane, 0, U + k * row * F, 0, M + k * result_plane, 0)
         for n in range(images):
             target, target_line, place = y + n * OH * y_line, y_line, M + n * patches * result_row
@@ -416,7 +417,8 @@ def winograd_backward(
     zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, dx_far, padded, padded_dy, padded_dx, V, Z, dU, first_plans,
     plans, input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room, skew,
 ):  # fmt: skip
-    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well.
+    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well,
+    `dx_far` as `y_far`.
 
     dU is the sum of a group's patches so far, planes that are `skew` numbers apart; from the last come those of dkernel.
     """
@@ -449,7 +451,7 @@ def winograd_backward(
         # both products while a plane is in the cache; the second writes over what the first has read
         share = images * dx_far // (T * T)
         for k in range(T * T):
-            ask_for(dx + k * share, share)
+            prefetch(dx + k * share, share)
             x_plane, gradient_plane = V + k * plane, Z + k * dy_plane
             gradient_plans = (first_plans if fresh else plans) + 16 * images
             run_planes(gradient_plans, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
