@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from minicnn.data import DataError, load_mnist, mnist
+from minicnn.datasets.mnist import load_data
 
 
 def idx(array):
@@ -134,3 +135,42 @@ def test_a_cache_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="file"):
         load_mnist(tmp_path / "file" / "cache")
+
+
+# ---------------------------------------------------------------------- the file of Keras
+
+
+def arrays_of_keras():
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (5, 28, 28), np.uint8), random.integers(0, 10, 5).astype(np.uint8)
+    return {"x_train": x[:3], "y_train": y[:3], "x_test": x[3:], "y_test": y[3:]}
+
+
+@pytest.mark.parametrize("name, path", [("mnist.npz", None), ("mnist.npz", "mnist.npz"), ("mine.npz", "mine.npz")])
+def test_the_file_of_keras_is_read_where_it_is(tmp_path, monkeypatch, name, path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "datasets").mkdir()
+    arrays = arrays_of_keras()
+    np.savez(tmp_path / "datasets" / name, **arrays)
+    (x_train, y_train), (x_test, y_test) = load_data(path)
+    for found, kept in zip((x_train, y_train, x_test, y_test), arrays.values(), strict=True):
+        np.testing.assert_array_equal(found, kept)
+        assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "write, sentence",
+    [
+        (lambda path: path.write_bytes(b"no archive"), "expected the arrays x_train, y_train, x_test and y_test"),
+        (lambda path: path.write_bytes(b""), "expected the arrays x_train"),
+        (lambda path: np.savez(path, x_train=np.zeros(3)), "expected the arrays x_train"),
+        (lambda path: np.savez(path, **arrays_of_keras() | {"x_test": np.zeros((2, 28, 28))}), r"expected x_test uint8 .* got float64"),
+        (lambda path: np.savez(path, **arrays_of_keras() | {"y_train": np.zeros(2, np.uint8)}), r"got uint8 \(3, 28, 28\) and \(2,\)"),
+    ],
+)  # fmt: skip
+def test_a_file_of_keras_that_is_something_else(tmp_path, monkeypatch, write, sentence):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "datasets").mkdir()
+    write(tmp_path / "datasets" / "mnist.npz")
+    with pytest.raises(DataError, match=f"mnist.npz: .*{sentence}"):
+        load_data()
