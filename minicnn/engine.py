@@ -478,7 +478,7 @@ class Normalize(Node):
     """Batch normalisation with the statistics of the batch."""
 
     relu = False  # whether a ReLU follows
-    before: Node | None = None  # what x comes from
+    before: Node | None = None  # what x comes from, if that may be cheaper to compute again than to keep
 
     def forward(self, x: Buffer) -> Buffer:
         layer: Any = self.layer
@@ -487,7 +487,7 @@ class Normalize(Node):
         gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
         self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
         instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
-        self.tape.barrier()  # so that x is computed again where it is used
+        self.tape.barrier()  # else the second convolution would join the strand of the first
         return self.again()
 
     def again(self) -> Buffer:
@@ -496,7 +496,9 @@ class Normalize(Node):
         return y
 
     def x_again(self) -> Buffer:
-        self.x = (self.before and self.before.again()) or self.x
+        """x, computed again if that is cheap: adds the instructions."""
+        again = None if self.before is None else self.before.again()
+        self.x = self.x if again is None else again
         return self.x
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -506,8 +508,9 @@ class Normalize(Node):
         dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
         shift = self.beta if self.relu else None
         instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
-        self.tape.barrier()
-        instructions.input_gradient(self.tape, dy, self.x_again(), dx, self.found, shift)
+        if input_gradient:
+            self.tape.barrier()
+            instructions.input_gradient(self.tape, dy, self.x_again(), dx, self.found, shift)
         return dx
 
     def finish(self) -> None:
@@ -649,7 +652,10 @@ class Run:
             for number in range(len(self.nodes) - 1, self.first - 1, -1):
                 node = self.nodes[number]
                 if isinstance(node, Convolve) and node.algorithm.by_image and number:
-                    node.x = self.nodes[number - 1].again() or node.x
+                    if type(self._after(number)) is Densely:
+                        self.tape.barrier()  # else what is computed again would be done beside the dense layer's gradients
+                    again = self.nodes[number - 1].again()
+                    node.x = node.x if again is None else again
                 dy = node.backward(dy, number > self.first)
             for node in self.nodes:
                 node.finish()
@@ -691,10 +697,14 @@ class Run:
             node = kind(layer, self.tape, ops, self.training, self.images)
             if type(node) is MaxPool and isinstance(before, Convolve) and before.relu:
                 node.after = before
-            if type(node) is Normalize and type(before) is Convolve:
-                node.before = before
+            if isinstance(node, Convolve) and node.algorithm.by_image and isinstance(before, Normalize) and nodes[:-1]:
+                before.before = nodes[-2]
             nodes.append(node)
         return nodes
+
+    def _after(self, number: int) -> Node | None:
+        """The next node that computes something."""
+        return next((node for node in self.nodes[number + 1 :] if type(node) is not Same), None)
 
     def _first_trainable(self) -> int:
         """The number of the first node with parameters to train: gradients go back to there."""

@@ -92,7 +92,7 @@ class Each(NamedTuple):
 
 
 class Far(NamedTuple):
-    """As an argument: the bytes of an item, if these are not in the worker's own memory, which stays in its cache, else 0."""
+    """As an argument: the bytes of an item, or 0 if the place is in the worker's own memory, which is in its cache anyway."""
 
     place: Place
 
@@ -208,6 +208,8 @@ class Tape:
         self.programs: list[Program | Call] = []
         self.local_bytes = 0
         self.memory: np.ndarray = np.empty(0, np.uint8)
+        self.starts: np.ndarray = np.empty(0, np.int64)  # addresses of the arrays that it is run on, if it is detached
+        self.home: dict[Any, list[Tape]] = {}  # where it is kept when it has run, if it is
         self.wall = False
 
     # ------------------------------------------------------------------ memory
@@ -363,18 +365,22 @@ class Tape:
             self.end()
 
     def end(self) -> None:
-        """Gives the memory back: programs and their tape refer to each other."""
+        """Drops the programs, which refer to their tape: without that cycle the memory goes back at once."""
         self.programs = []
 
     def detach(self, arrays: Sequence[np.ndarray]) -> bool:
-        """Puts places in arrays to be given for those in these; not if any overlap, since it may be others that do then."""
+        """Has what is written about places in these arrays hold for those that `run_on` is given; before the first run.
+
+        False, and nothing is changed, if any of the arrays overlap: other ones may not, and what can be done side by side
+        was decided for these.
+        """
         spans = sorted((start, start + a.nbytes) for a in arrays for start in [a.ctypes.data] if a.nbytes)
         if any(end > start for (_, end), (start, _) in pairwise(spans)):
             return False
         for strand in self._all_strands():
             for instruction in strand.instructions:
                 instruction.accesses = []
-                instruction.arguments = [_given(argument, arrays) for argument in instruction.arguments]
+                instruction.arguments = [_detached(argument, arrays) for argument in instruction.arguments]
         return True
 
     def run_on(self, arrays: Sequence[np.ndarray]) -> None:
@@ -382,12 +388,12 @@ class Tape:
         self.starts = np.array([array.ctypes.data for array in arrays], np.int64)
         for program in self.programs:
             assert isinstance(program, Program)
-            program.point()
+            program.point_to_arrays()
         self.run()
 
     @property
-    def bytes(self) -> int:
-        """Of memory that it holds."""
+    def held_bytes(self) -> int:
+        """What its buffers take, its own and those of its workers."""
         workers = max((len(p.workers) for p in self.programs if isinstance(p, Program)), default=0)
         return self.memory.nbytes + workers * self.local_bytes
 
@@ -403,17 +409,19 @@ def _room(size: int) -> int:
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + ALIGNMENT
 
 
-def _given(argument: Argument, arrays: Sequence[np.ndarray]) -> Argument:
-    """The argument, or what it is of one of the arrays."""
-    place = argument.place if isinstance(argument, Each | Part) else argument
+def _detached(argument: Argument, arrays: Sequence[np.ndarray]) -> Argument:
+    """The argument; if it is a place in one of the arrays, a `Given`."""
+    place = argument.place if isinstance(argument, Each | Far | Part) else argument
     if not isinstance(place, np.ndarray):
         return argument
-    address, step = place.ctypes.data, place[:1].nbytes
+    step = place[:1].nbytes
+    if isinstance(argument, Far):
+        return step
+    group, item = step if isinstance(argument, Part) else 0, step if isinstance(argument, Each) else 0
     for number, array in enumerate(arrays):
-        start = array.ctypes.data
-        if start <= address < start + array.nbytes:
-            kind = type(argument)
-            return Given(number, address - start, step * (kind is Part), step * (kind is Each))
+        offset = place.ctypes.data - array.ctypes.data
+        if 0 <= offset < array.nbytes:
+            return Given(number, offset, group, item)
     return argument
 
 
@@ -475,7 +483,7 @@ class Program:
         addresses |= zip(places, [*(int(table.ctypes.data) for table in self.tables), *boxes()], strict=True)
         for name, address in addresses.items():
             self.head[name] = address
-        self.given = np.array([*self._all_given()], np.int64).reshape(-1, 3).T
+        self.pointers = np.array([*self._pointers()], np.int64).reshape(-1, 3).T
         self.walk, self.lead = walk.walker(tape.dtype).call, walk.entry(walk.lead).call
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
@@ -483,8 +491,8 @@ class Program:
         self.trials: defaultdict[int, list[int]] = defaultdict(list)  # cycles of runs, by the number of helpers
         self.fastest, self.ended = 1 << 62, 0.0  # cycles of a run, and when the last one was over, in seconds
 
-    def _all_given(self) -> Iterable[tuple[int, int, int]]:
-        """Of each argument that is given the place in a worker's arguments, the array's number, and the bytes behind its first."""
+    def _pointers(self) -> Iterable[tuple[int, int, int]]:
+        """Where a worker's arguments point into arrays that are given: the argument's place, and number and offset there."""
         place = 0
         for instruction in self.listed:
             for number, argument in enumerate(instruction.arguments):
@@ -492,9 +500,9 @@ class Program:
                     yield place + 1 + walk.FIELDS * number, argument.number, argument.offset
             place += 1 + walk.FIELDS * _arity(instruction)
 
-    def point(self) -> None:
+    def point_to_arrays(self) -> None:
         """Has the workers' arguments point into the arrays that the tape is run on now."""
-        places, numbers, offsets = self.given
+        places, numbers, offsets = self.pointers
         addresses = self.tape.starts[numbers] + offsets
         for _, arguments in self.workers:
             arguments[places] = addresses
@@ -557,7 +565,7 @@ class Program:
                 return self._address(place), 0, place.each, 0, 0, 0
             case Far(place):
                 local = isinstance(place, Buffer) and place.storage.local
-                return 0 if local else int(place.nbytes // len(place)), 0, 0, 0, 0, 0
+                return 0 if local else place.nbytes // len(place), 0, 0, 0, 0, 0
             case Given(number, offset, group, item):
                 return int(self.tape.starts[number]) + offset, group, item, 0, 0, 0
             case Constant(array):

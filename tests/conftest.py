@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn.kernels import winograd
+from minicnn.ops.cpu import Tapes
 
 hypothesis.settings.register_profile(
     "minicnn",
@@ -92,8 +93,10 @@ def random():
 
 
 @pytest.fixture(autouse=True)
-def seed():
+def anew():
+    """No test sees random numbers, or tapes, of another one."""
     minicnn.set_random_seed(7)
+    minicnn.get_ops("cpu").tapes = Tapes()
 
 
 @pytest.fixture

@@ -141,6 +141,23 @@ def test_the_columns_of_all_images(relu, make, geometry, N, C, F, biased):
         check(get_ops("cpu"), relu, make, geometry, N, C, F, biased)
 
 
+@pytest.mark.parametrize("strides, dilation", [((1, 1), (1, 1)), ((2, 3), (1, 1)), ((1, 1), (2, 3))])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("pads", [((2, 2), (2, 2)), ((0, 5), (5, 0)), ((7, 1), (0, 9))])
+def test_columns_of_windows_that_lie_beside_the_image(monkeypatch, pads, size, strides, dilation):
+    monkeypatch.setattr(cpu_convolution, "UNCACHED", 0)
+    monkeypatch.setattr(winograd, "choose", lambda *sizes: 0)
+    random = np.random.default_rng(0)
+    make = lambda *shape: random.standard_normal(shape)  # noqa: E731
+    check(get_ops("cpu"), False, make, ((4, 3), size, strides, pads, dilation), 6, 3, 5, True)
+
+
+def test_negative_pads_are_refused():
+    x, kernel = np.ones((2, 9, 9, 4)), np.ones((3, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"conv2d: expected pads from 0 on, got \(\(-1, 0\), \(0, 0\)\)"):
+        get_ops("cpu").conv2d(x, kernel, None, (1, 1), ((-1, 0), (0, 0)), (1, 1))
+
+
 def test_large_kernels_take_the_columns_of_all_images():
     pads = ((1, 1), (1, 1))
     for C, strides, images, kind in (

@@ -1,6 +1,8 @@
 """A tape that is kept gives what a new one gives, to the bit, whatever arrays it is run on."""
 
+import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from conftest import DTYPES
 
 from minicnn import get_ops
 from minicnn.ops import cpu
-from minicnn.ops.cpu import CpuOps, Tapes
+from minicnn.ops.cpu import CpuOps
 
 KEEPING = get_ops("cpu")
 
@@ -78,24 +80,71 @@ def test_threads_of_the_caller_take_tapes_of_their_own():
     assert not wrong
 
 
-def test_large_tapes_go_and_all_together_stay_small(monkeypatch):
-    tapes, sizes = Tapes(), iter([cpu.SHORT, cpu.SHORT + 1, *[cpu.SHORT] * 200])
+def test_zero_has_a_sign():
+    ops, x = CpuOps(), np.full((1, 2), -0.0)
+    for offset in (0.0, -0.0):
+        assert np.array_equal(np.signbit(ops.rescale(x, 1.0, offset)), np.signbit(x + offset))
 
-    class Sized:
-        ended = False
 
-        def __init__(self):
-            self.bytes = next(sizes)
+def test_arrays_are_not_kept():
+    ops, shape, pads = CpuOps(), (40, 12, 12, 8), ((1, 1), (1, 1))
+    x, kernel = np.ones(shape, np.float32), np.ones((3, 3, 8, 8), np.float32)
+    y, saved = ops.conv2d(x, kernel, None, (1, 1), pads, (1, 1))
+    dx, *_ = ops.conv2d_backward(y, kernel, saved)
+    kept = weakref.ref(y), weakref.ref(dx)
+    assert len(ops.tapes.free) == 2
+    del y, dx, saved
+    assert [array() for array in kept] == [None, None]
 
-        def end(self):
-            self.ended = True
 
-    small, large = Sized(), Sized()
-    tapes.keep("small", small)
-    tapes.keep("large", large)
-    assert tapes.take("small") is small and tapes.take("small") is None
-    assert tapes.take("large") is None and large.ended and tapes.bytes == 0
-    for number in range(200):
-        tapes.keep(number, Sized())
-        assert tapes.bytes == cpu.SHORT * sum(map(len, tapes.free.values())) <= cpu.KEPT
-    assert tapes.take(199) is not None
+def test_large_tapes_go_and_all_together_stay_few(monkeypatch):
+    ops = CpuOps()
+    ops.conv2d(
+        np.ones((64, 40, 40, 32), np.float32), np.ones((3, 3, 32, 32), np.float32), None, (1, 1), ((1, 1),) * 2, (1, 1)
+    )
+    assert ops.tapes.bytes == 0 and not ops.tapes.free
+    monkeypatch.setattr(cpu, "ALL_TAPES", 10 * cpu.TAPE)
+    for length in range(1, 40):
+        ops.relu(np.ones(length))
+        assert ops.tapes.bytes == cpu.TAPE * sum(map(len, ops.tapes.free.values())) <= cpu.ALL_TAPES
+    ops.rescale(np.ones(3), float("nan"), 0.0)
+
+
+def test_threads_that_make_room_at_the_same_time(monkeypatch):
+    monkeypatch.setattr(cpu, "ALL_TAPES", 5 * cpu.TAPE)
+    ops, failures = CpuOps(), []
+    interval = sys.getswitchinterval()
+
+    def work(number):
+        lengths = np.random.default_rng(number).integers(1, 40, 300)
+        try:
+            for length in lengths:
+                assert (ops.relu(np.full(length, 2.0))[0] == 2).all()
+        except BaseException as error:
+            failures.append(error)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures and ops.tapes.bytes <= cpu.ALL_TAPES
+
+
+def test_a_tape_that_was_interrupted_is_given_up(monkeypatch):
+    ops, x = CpuOps(), np.ones((2, 3))
+    ops.relu(x)
+    (tape,) = next(iter(ops.tapes.free.values()))
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(tape), "run", interrupted)
+        ops.relu(x)
+    assert tape.programs == [] and ops.tapes.take(next(iter(ops.tapes.free))) is None
+    np.testing.assert_array_equal(ops.relu(x)[0], x)

@@ -356,10 +356,10 @@ def kernel_gradient_by_columns(
 
 @part
 def inside(before, step, taps, length):
-    """The first tap that lies on the image, and the number after the last: tap t is at t · step - before of its length."""
-    first = (before + step - 1) // step if before > 0 else 0
+    """The first tap that lies on the image, and the one after the last; tap t lies at pixel t · step - before of `length`."""
+    first = min((before + step - 1) // step, taps) if before > 0 else 0
     last = (length + before + step - 1) // step
-    return min(first, taps), max(first, min(last, taps))
+    return first, max(first, min(last, taps))
 
 
 @kernel("columns")

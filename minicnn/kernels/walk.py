@@ -160,19 +160,20 @@ def run_task(zero, program, step, task, strand, arguments, spent):
         row += 40
     begin, end, block = number_of(row, 0), number_of(row, 1), number_of(row, 4)
     cuts = number_of(program, CUTS) + 8 * (number_of(row, 2) + task)
-    first, last = number_of(cuts, 0), number_of(cuts, 1)
+    item, behind = number_of(cuts, 0), number_of(cuts, 1)
     fresh = 1
-    while first < last:
-        blocks = (last - first + block - 1) // block
-        count = (last - first + blocks - 1) // blocks  # blocks of nearly equal size
+    while item < behind:
+        blocks = (behind - item + block - 1) // block
+        count = (behind - item + blocks - 1) // blocks  # blocks of nearly equal size
+        last = int(blocks == 1)
         for i in range(begin, end):
             start = clock() if spent else 0
             instruction = number_of(program, INSTRUCTIONS) + 16 * i
             fields = arguments + 8 * number_of(instruction, 1)
-            call_kernel(zero, number_of(instruction, 0), fields, task, first, count, fresh, int(blocks == 1), step)
+            call_kernel(zero, number_of(instruction, 0), fields, task, item, count, fresh, last, step)
             if spent:
                 write(spent + 8 * i, number_of(spent, i) + clock() - start)
-        first += count
+        item += count
         fresh = 0
 
 

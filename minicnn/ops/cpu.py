@@ -4,9 +4,9 @@ What is not overridden is the array code of the definition, which is fast enough
 kernels, from the same source. A model is trained by longer tapes of the same instructions: see `engine.py`.
 """
 
-from collections import defaultdict
+import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,36 +19,47 @@ from .cpu_dense import Dense
 from .instructions import Moments
 from .reference import Array, Key, Ops, Pads, Pair, Saved, expect
 
+LARGEST_TAPE = 1 << 20  # bytes that a tape may take to be kept
+ALL_TAPES = 1 << 25  # bytes that all kept tapes may take
+TAPE = 1 << 14  # bytes that a tape takes besides its buffers
+
 
 class Tapes:
     """Short tapes that have run, and will again on arrays of the same shapes: to write one takes longer.
 
-    Each is used by one thread at a time, which takes it out.
+    Each is used by one thread at a time, which takes it out. When there are too many, all are given up.
     """
 
     def __init__(self) -> None:
-        self.free: defaultdict[Any, list[Tape]] = defaultdict(list)
-        self.bytes = 0
+        self.free: dict[Any, list[Tape]] = {}
+        self.bytes = 0  # of all tapes that belong to `free`, those taken out included
+        self.lock = threading.Lock()
 
     def take(self, key: Any) -> Tape | None:
-        tapes = self.free[key]
-        if not tapes:
+        try:
+            return self.free[key].pop()
+        except (KeyError, IndexError):
             return None
-        tape = tapes.pop()
-        self.bytes -= tape.bytes
-        return tape
 
     def keep(self, key: Any, tape: Tape) -> None:
-        if tape.bytes > SHORT:
+        if tape.home is not self.free and not self._admits(tape):
             tape.end()
             return
-        if self.bytes + tape.bytes > KEPT:
-            for kept in chain.from_iterable(self.free.values()):
-                kept.end()
-            self.free.clear()
-            self.bytes = 0
-        self.free[key].append(tape)
-        self.bytes += tape.bytes
+        tape.home.setdefault(key, []).append(tape)
+
+    def _admits(self, tape: Tape) -> bool:
+        """Makes room for a new tape; not for a large one, nor while another thread does so, or did so when it was forked."""
+        size = TAPE + tape.held_bytes
+        if size > LARGEST_TAPE or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            if self.bytes + size > ALL_TAPES:
+                self.free, self.bytes = {}, 0
+            self.bytes += size
+            tape.home = self.free
+        finally:
+            self.lock.release()
+        return True
 
 
 class CpuOps(Ops):
@@ -72,9 +83,13 @@ class CpuOps(Ops):
         return Tape(dtype, poison=self.poison)
 
     def run(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Does what `write(tape, *arguments)` puts on a tape, in the number type of the first array."""
+        """Does what `write(tape, *arguments)` puts on a tape, in the number type of the first array.
+
+        `write` looks at shapes, types and settings, never at the numbers in an array or at anything else: the tape may run
+        again for other arrays.
+        """
         arrays: list[np.ndarray] = []
-        key = write, *_shapes(arguments, arrays)
+        key = write, *_key(arguments, arrays)
         tape = None if self.poison else self.tapes.take(key)
         if tape is None:
             tape = self.tape(arrays[0].dtype)
@@ -82,7 +97,11 @@ class CpuOps(Ops):
             if self.poison or not tape.detach(arrays):
                 tape.run_once()
                 return
-        tape.run_on(arrays)
+        try:
+            tape.run_on(arrays)
+        except BaseException:
+            tape.end()
+            raise
         self.tapes.keep(key, tape)
 
     def alike(self, *arrays: Array) -> list[np.ndarray]:
@@ -117,6 +136,7 @@ class CpuOps(Ops):
     ) -> tuple[Array, Saved]:
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
         expect("conv2d kernel", kernel, (*kernel.shape[:2], x.shape[3], kernel.shape[3]))
+        _check_pads("conv2d", pads)
         for bias in rest:
             expect("conv2d bias", bias, kernel.shape[3:])
         outputs = Geometry.outputs_of(x.shape[1:3], kernel, strides, pads, dilation)
@@ -219,6 +239,7 @@ class CpuOps(Ops):
         return dx
 
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
+        _check_pads("pooling", pads)
         sides = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:3], pads, size, strides, strict=True)]
         return len(x), *sides, x.shape[3]
 
@@ -486,14 +507,21 @@ class CpuOps(Ops):
         self._optimize("moving_average", (w, mean), momentum, overwrite)
 
 
-def _shapes(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
-    """What a tape depends on: of an array, which is listed, shape and type, all else as it is."""
+def _check_pads(name: str, pads: Pads) -> None:
+    if min(min(pads)) < 0:
+        raise ValueError(f"{name}: expected pads from 0 on, got {pads}")
+
+
+def _key(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
+    """What a tape depends on, of each argument: shape and type of an array, which is added to the list, all else as it is."""
     for argument in arguments:
         if isinstance(argument, np.ndarray):
             arrays.append(argument)
             yield argument.shape, argument.dtype.char
         elif isinstance(argument, tuple | list):
-            yield tuple(_shapes(argument, arrays))
+            yield tuple(_key(argument, arrays))
+        elif isinstance(argument, float):
+            yield argument, math.copysign(1, argument)  # 0.0 == -0.0
         else:
             yield argument
 
@@ -540,5 +568,3 @@ def batch_norm_backward(tape: Tape, dy: Array, x: Array, dx: Array, found: Momen
 
 
 NO_PADS: Pads = ((0, 0), (0, 0))
-SHORT = 1 << 20  # bytes of memory that a tape takes
-KEPT = 1 << 26  # that all tapes take which are kept
