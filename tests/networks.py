@@ -191,6 +191,18 @@ NETWORKS = {
         lambda: top(L.Conv2D(5, 5, padding="same", activation="relu"), L.Conv2D(4, 3), L.Conv2D(3, 2)),
         lambda: Adam(0.01),
     ),
+    "cheap sums, normalised": Network(
+        (10, 9, 1),
+        lambda: top(
+            L.Conv2D(5, 3, padding="same", activation="relu"),
+            L.BatchNormalization(),
+            L.Conv2D(4, 3),
+            L.BatchNormalization(momentum=0.9),
+            L.ReLU(),
+            L.Conv2D(3, 2),
+        ),
+        lambda: Adam(0.01),
+    ),
     "ReLU after pooling and normalisation": Network(
         (13, 11, 1),
         lambda: top(

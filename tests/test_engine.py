@@ -132,12 +132,18 @@ def test_steps_with_all_patches_of_a_batch_at_once(poison, whole_batch, name, dt
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_cheap_is_computed_again(poison, monkeypatch, dtype):
-    """Instead of being kept for the gradients, where it is more than `KEPT` bytes."""
-    for kept, times in ((1 << 30, 1), (0, 2)):
+@pytest.mark.parametrize(
+    "name, frozen, most", [("cheap sums", 0, 2), ("cheap sums, normalised", 0, 4), ("cheap sums, normalised", 1, 3)]
+)
+def test_what_is_cheap_is_computed_again(poison, monkeypatch, name, frozen, most, dtype):
+    """Instead of being kept for the gradients, or for batch norm, where it is more than `KEPT` bytes."""
+    for kept, times in ((1 << 30, 1), (0, most)):
         monkeypatch.setattr(engine, "KEPT", kept)
-        model, eager = twins(NETWORKS["cheap sums"].model(dtype))
-        x, y = NETWORKS["cheap sums"].data(19, dtype)
+        model = NETWORKS[name].model(dtype)
+        for layer in model.layers[:frozen]:
+            layer.trainable = False
+        model, eager = twins(model)
+        x, y = NETWORKS[name].data(19, dtype)
         assert_same_step(model, eager, x, y)
         (run,) = model._engine.runs.values()
         found = [i for strand in run.tape._all_strands() for i in strand.instructions if i.kernel is convolve]
