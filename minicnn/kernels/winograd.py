@@ -302,22 +302,15 @@ def transpose_kernel(zero, count, kernel, flipped, first, C, F):
         transpose(source, C, F, size * F, target, size * C, zero)
 
 
-@kernel("planes")
-def kernel_to_planes(zero, count, kernel, planes, function, channels, first, r, T):
-    """U = G g Gᵀ for `count` of the channel pairs (so many in all), from number `first` on."""
-    size = size_of(zero)
-    step = size * channels
-    place = size * first
-    call(function, kernel + place, r * step, step, planes + place, T * step, step, count, 0, 0)
+@kernel("target")
+def transform_kernel(zero, count, source, target, function, channels, first, side, target_side):
+    """U = G g Gᵀ, or dkernel = Gᵀ dU G, for `count` of the channel pairs (so many in all), from number `first` on.
 
-
-@kernel("dkernel")
-def planes_to_kernel(zero, count, planes, dkernel, function, channels, first, r, T):
-    """dkernel = Gᵀ dU G for `count` of the channel pairs (so many in all), from number `first` on."""
+    Of a pair there are side · side numbers in the source.
+    """
     size = size_of(zero)
-    step = size * channels
-    place = size * first
-    call(function, planes + place, T * step, step, dkernel + place, r * step, step, count, 0, 0)
+    step, place = size * channels, size * first
+    call(function, source + place, side * step, step, target + place, target_side * step, step, count, 0, 0)
 
 
 @part

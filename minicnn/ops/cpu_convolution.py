@@ -1,7 +1,8 @@
 """The ways in which the CPU convolves, as instructions: each gives y, and both gradients, for one geometry.
 
 `choose` takes the cheapest: a dense layer where there is one window only, Winograd's algorithm where it saves work and the
-precision allows it, else the direct kernels, which serve every geometry and number type.
+precision allows it, a dense layer on the columns of im2col where the kernel is large and windows are few, else the direct
+kernels, which serve every geometry and number type.
 """
 
 from collections.abc import Callable
@@ -193,11 +194,11 @@ class Im2col:
             "OH": g.outputs[0], "OW": g.outputs[1],
         }  # fmt: skip
 
-    def _empty(self, tape: Tape, images: int) -> Buffer:
+    def _room(self, tape: Tape, images: int) -> Buffer:
         return tape.buffer((images, *self.geometry.outputs, self.dense.inputs))
 
     def _columns(self, tape: Tape, x: Place) -> Buffer:
-        columns = self._empty(tape, len(x))
+        columns = self._room(tape, len(x))
         tape.add(convolution.im2col, len(x), x=Each(x), columns=Each(columns), **self._sizes())
         return columns
 
@@ -208,12 +209,12 @@ class Im2col:
         self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
         dbias: Array | None,
     ) -> Callable[[], None]:  # fmt: skip
-        columns, dcolumns = _pixels(self._columns(tape, x)), None if dx is None else self._empty(tape, len(x))
-        self.dense.backward(
-            tape, _pixels(dy), None if y is None else _pixels(y), columns, kernel,
-            None if dcolumns is None else _pixels(dcolumns), dkernel, dbias,
-        )  # fmt: skip
-        if dx is not None and dcolumns is not None:
+        columns, y = self._columns(tape, x), None if y is None else _pixels(y)
+        if dx is None:
+            self.dense.backward(tape, _pixels(dy), y, _pixels(columns), kernel, None, dkernel, dbias)
+        else:
+            dcolumns = self._room(tape, len(x))
+            self.dense.backward(tape, _pixels(dy), y, _pixels(columns), kernel, _pixels(dcolumns), dkernel, dbias)
             tape.add(convolution.col2im, len(x), columns=Each(dcolumns), dx=Each(dx), **self._sizes())
         return lambda: None
 
@@ -399,14 +400,18 @@ class Winograd:
     def functions(self, *kinds: str) -> Constant:
         return Constant(np.array([self._function(kind) for kind in kinds]))
 
-    def _to_planes(self, tape: Tape, kernel: Place) -> Buffer:
+    def _transform_kernel(
+        self, tape: Tape, kind: str, source: Place, side: int, target: Place, target_side: int
+    ) -> None:
         pairs = self.channels * self.geometry.filters
-        planes = tape.whole(self.T * self.T, pairs)
         tape.add(
-            winograd.kernel_to_planes, pairs, cut(pairs, unit=LANES), 0,
-            kernel=kernel, planes=planes, function=self._function("kernel"),
-            channels=pairs, first=Times(1), r=self.r, T=self.T,
+            winograd.transform_kernel, pairs, cut(pairs, unit=LANES), 0, source=source, target=target,
+            function=self._function(kind), channels=pairs, first=Times(1), side=side, target_side=target_side,
         )  # fmt: skip
+
+    def _to_planes(self, tape: Tape, kernel: Place) -> Buffer:
+        planes = tape.whole(self.T * self.T, self.channels * self.geometry.filters)
+        self._transform_kernel(tape, "kernel", kernel, self.r, planes, self.T)
         return planes
 
     def _taps(self) -> dict[str, int]:
@@ -515,24 +520,26 @@ class Winograd:
             functions=self.functions("patch", "output gradient", "patch gradient", "kernel gradient"), **self._sizes(room),
         )  # fmt: skip
 
+        return self._finish(tape, lambda spread: add_up(tape, dkernels, spread), dkernel, dbiases, dbias)
+
+    def _finish(
+        self, tape: Tape, fill: Callable[[Place], None], dkernel: Array, dbiases: Buffer, dbias: Array | None
+    ) -> Callable[[], None]:
+        """What `backward` returns; `fill` gives the gradient of the kernel as one for stride 1."""
+        g = self.geometry
+
         def finish() -> None:
-            spread = self._to_collect(tape, dkernel)
-            add_up(tape, dkernels, spread)
-            self._collect(tape, spread, dkernel)
+            spread = dkernel if self.stride == 1 else tape.whole(self.r, self.r, self.channels, g.filters)
+            fill(spread)
+            if self.stride > 1:
+                taps, sizes = prod(g.kernel), self._taps()
+                tape.add(
+                    winograd.collect_taps, taps, cut(taps), 0, spread=spread, kernel=dkernel, first=Times(1), **sizes
+                )
             if dbias is not None:
                 add_up(tape, dbiases, dbias)
 
         return finish
-
-    def _to_collect(self, tape: Tape, dkernel: Array) -> Place:
-        """Where the gradient goes of the kernel as one for stride 1."""
-        return dkernel if self.stride == 1 else tape.whole(self.r, self.r, self.channels, self.geometry.filters)
-
-    def _collect(self, tape: Tape, spread: Place, dkernel: Array) -> None:
-        if self.stride > 1:
-            taps = prod(self.geometry.kernel)
-            sizes = self._taps()
-            tape.add(winograd.collect_taps, taps, cut(taps), 0, spread=spread, kernel=dkernel, first=Times(1), **sizes)
 
 
 class WinogradBatch(Winograd):
@@ -618,15 +625,7 @@ class WinogradBatch(Winograd):
                 padded_bytes=prod(self.padded) * g.channels * np.dtype(self.dtype).itemsize, **self._image(),
             )  # fmt: skip
 
-        def finish() -> None:
-            spread, pairs = self._to_collect(tape, dkernel), self.channels * g.filters
-            tape.add(
-                winograd.planes_to_kernel, pairs, cut(pairs, unit=LANES), 0,
-                planes=dU, dkernel=spread, function=self._function("kernel gradient"), channels=pairs, first=Times(1),
-                r=self.r, T=self.T,
-            )  # fmt: skip
-            self._collect(tape, spread, dkernel)
-            if dbias is not None:
-                add_up(tape, dbiases, dbias)
+        def fill(spread: Place) -> None:
+            self._transform_kernel(tape, "kernel gradient", dU, self.T, spread, self.r)
 
-        return finish
+        return self._finish(tape, fill, dkernel, dbiases, dbias)
