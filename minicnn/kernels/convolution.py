@@ -29,7 +29,7 @@ from .product import HEAD, plan, run_plan
 from .simd import FIELDS, clear, copy, fill, int_at, load, select, size_of, store, width_of
 
 BAND = 1 << 13  # numbers in the columns and dy of the lines that are done at once: a first-level cache of 32 KiB
-WIDE = 16  # filters from which on columns are worth it
+WIDE = 8  # filters from which on columns are worth it
 CACHED = 1 << 16  # numbers that are read again and again: a quarter of a second-level cache of 1 MiB
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]

@@ -17,7 +17,7 @@ from .simd import call, int_at
 HEAD = 5  # columns of a plan before the geometry: function, and the offsets in a, b, bias and c
 
 
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # rows of a tile: few, since each is compiled
+SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24)  # rows of a tile: few, since each is compiled
 PACKED = 2  # vectors of a row that lie side by side in a packed operand: as many as most tiles have
 BUSY = 8  # sums in a tile that keep the multiply-add units going: fewer take as long
 
