@@ -62,6 +62,16 @@ def test_rows_are_printed_and_written(tmp_path):
     assert lines.count("geometric mean of vs PyTorch: -") == 2 and "geometric mean of vs best, latency: -" in lines
 
 
+def test_every_way_to_convolve(tmp_path):
+    file = tmp_path / "rows.json"
+    done = benchmarks("algorithms", "--seconds", "0.01", "--json", file, change=SMALL)
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(file.read_text())["tables"]
+    for row in table["rows"]:
+        times = {name.removesuffix(" ms"): value for name, value in row.items() if name.endswith(" ms") and value}
+        assert row["chosen vs fastest"] == min(times.values()) / times[row["chosen"]] <= 1
+
+
 def test_the_phases_make_up_the_step(tmp_path):
     file = tmp_path / "rows.json"
     done = benchmarks("engine", "--seconds", "0.01", "--json", file, change=SMALL)

@@ -74,6 +74,14 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return At, G, Bt
 
 
+def sizes(size: tuple[int, int], strides: tuple[int, int], channels: int) -> range:
+    """The m for which there is an F(m×m, r×r) for kernels of this size."""
+    r = -(-size[0] // strides[0])
+    if size[0] != size[1] or strides[0] != strides[1] or not 2 <= r <= 5 or channels < FEWEST:
+        return range(0)
+    return range(2, min(LARGEST, len(POINTS) + 2 - r) + 1)
+
+
 def choose(
     dtype: str, image: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int,
     images: int = 128,
@@ -85,13 +93,11 @@ def choose(
     """
     type_, parts = np.dtype(dtype), strides[0] ** 2
     r, C, F = -(-size[0] // strides[0]), in_vectors(channels, type_), in_vectors(filters, type_)
-    if size[0] != size[1] or strides[0] != strides[1] or not 2 <= r <= 5 or channels < FEWEST:
-        return 0
     spread = parts * channels
     products = (2 * channels * F + C * filters) / 3  # the mean of forward, kernel gradient and input gradient
     costs = {0: image[0] * image[1] * size[0] ** 2 * products}
     each = ((2 * spread + SHORT) * F + parts * C * (filters + SHORT)) / 3
-    for m in range(2, min(LARGEST, len(POINTS) + 2 - r) + 1):
+    for m in sizes(size, strides, channels):
         patches = -(-image[0] // m) * -(-image[1] // m)
         planes = (m + r - 1) ** 2
         costs[m] = patches * planes * (each + (m + r - 2) * (parts * C + F))

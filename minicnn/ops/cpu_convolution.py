@@ -118,14 +118,19 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
         g = geometry
         m = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters, max(1, images))
         if m:
-            planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
-            large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE
-            return (WinogradBatch if large else Winograd)(geometry, m, dtype)
+            return by_winograd(geometry, m, dtype)
     terms, windows = prod(geometry.kernel) * geometry.channels, images * prod(geometry.outputs)
     few = windows <= POINTS and terms * windows <= COLUMNS
     if few and terms * geometry.filters >= UNCACHED and images > winograd.FEW:
         return Im2col(geometry, dtype)
     return Direct(geometry, dtype)
+
+
+def by_winograd(geometry: Geometry, m: int, dtype: str) -> Convolution:
+    g = geometry
+    planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
+    large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE
+    return (WinogradBatch if large else Winograd)(geometry, m, dtype)
 
 
 class OneWindow:
