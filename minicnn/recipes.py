@@ -183,7 +183,7 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
     ]
 
 
-BEST = Recipe((_large(5),), epochs=40, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True)
+BEST = Recipe((_large(3),), epochs=40, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True)
 KINDS = _large(5), _large(3), _large(5, "same")
 
 RECIPES = {
