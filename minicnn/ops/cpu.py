@@ -19,8 +19,8 @@ from .cpu_dense import Dense
 from .instructions import Moments
 from .reference import Array, Key, Ops, Pads, Pair, Saved, expect
 
-LARGEST_TAPE = 1 << 20  # bytes that a tape may take to be kept
-ALL_TAPES = 1 << 25  # bytes that all kept tapes may take
+LARGEST_TAPE = 1 << 22  # bytes that a tape may take to be kept
+ALL_TAPES = 1 << 26  # bytes that all kept tapes may take
 TAPE = 1 << 14  # bytes that a tape takes besides its buffers
 
 
