@@ -108,7 +108,7 @@ def test_threads_are_doubled_up_to_all():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["convolution"], "there is no benchmark 'convolution'; expected any of conv, pool, dense"),
+        (["convolution"], "there is no benchmark 'convolution'; expected any of conv, algorithms, pool"),
         (["dense", "--seconds", "nan"], "--seconds must be above 0, not nan"),
         (["dense", "--threads", "0"], "--threads must be 1 or more, not 0"),
         (["job", "--data", "nowhere"], "expected train.csv and test.csv in the folder nowhere"),
