@@ -59,6 +59,24 @@ def share_four(dy, winner, pixel, right, below, rest, zero):
     store(select(number == fill(3, zero), gradient, nothing), pixel + below + right, rest)
 
 
+@inlined
+def mean_of_four(pixel, right, below, y, rest, zero):
+    """One vector of y, the mean of the four pixels of a 2×2 window."""
+    above = load(pixel, rest, zero) + load(pixel + right, rest, zero)
+    total = above + (load(pixel + below, rest, zero) + load(pixel + below + right, rest, zero))
+    store(total * fill(0.25, zero), y, rest)
+
+
+@inlined
+def spread_to_four(dy, pixel, right, below, rest, zero):
+    """The other way round: a quarter of one vector of dy goes to each of four pixels."""
+    share = load(dy, rest, zero) * fill(0.25, zero)
+    store(share, pixel, rest)
+    store(share, pixel + right, rest)
+    store(share, pixel + below, rest)
+    store(share, pixel + below + right, rest)
+
+
 @kernel("y", "winner")
 def max_pool_four(zero, count, x, y, winner, H, W, C, SH, SW, OH, OW, positive):
     """`max_pool` for windows of 2×2 pixels, none of which reaches beyond the image."""
@@ -166,6 +184,42 @@ def max_pool_backward(zero, count, dy, winner, dx, H, W, C, KH, KW, SH, SW, top,
                                 value += load(pixel, rest, zero)
                             store(value, pixel, rest)
                             pixel += size * C
+
+
+@kernel("y")
+def avg_pool_four(zero, count, x, y, H, W, C, SH, SW, OH, OW):
+    """`avg_pool` for windows of 2×2 pixels, none of which reaches beyond the image."""
+    size, lanes = size_of(zero), width_of(zero)
+    right, below, whole = size * C, size * W * C, C - C % lanes
+    for n in range(count):
+        for i in range(OH):
+            corner = x + (n * H + i * SH) * below
+            for _ in range(OW):
+                for c in range(0, whole, lanes):
+                    mean_of_four(corner + size * c, right, below, y + size * c, lanes, zero)
+                if whole < C:
+                    mean_of_four(corner + size * whole, right, below, y + size * whole, C - whole, zero)
+                y += right
+                corner += SW * right
+
+
+@kernel("dx")
+def avg_pool_four_backward(zero, count, dy, dx, H, W, C, SH, SW, OH, OW):
+    """Where the windows do not overlap."""
+    size, lanes = size_of(zero), width_of(zero)
+    right, below, whole = size * C, size * W * C, C - C % lanes
+    if not (SH == 2 and SW == 2 and OH * 2 == H and OW * 2 == W):
+        clear(dx, count * H * below)
+    for n in range(count):
+        for i in range(OH):
+            corner = dx + (n * H + i * SH) * below
+            for _ in range(OW):
+                for c in range(0, whole, lanes):
+                    spread_to_four(dy + size * c, corner + size * c, right, below, lanes, zero)
+                if whole < C:
+                    spread_to_four(dy + size * whole, corner + size * whole, right, below, C - whole, zero)
+                dy += right
+                corner += SW * right
 
 
 @kernel("y")
