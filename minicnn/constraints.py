@@ -4,21 +4,11 @@ from typing import Any
 
 from .absent import absent
 
-NAMES = [
-    "Constraint",
-    "MaxNorm",
-    "MinMaxNorm",
-    "NonNeg",
-    "UnitNorm",
-    "max_norm",
-    "maxnorm",
-    "min_max_norm",
-    "non_neg",
-    "unit_norm",
-]
+CLASSES = ("Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")
+FUNCTIONS = ("max_norm", "maxnorm", "min_max_norm", "non_neg", "unit_norm")
 
 
 def __getattr__(name: str) -> Any:
-    if name in NAMES:
+    if name in CLASSES + FUNCTIONS:
         return absent(f"minicnn has no constraint {name}: regularizers keep weights small, a clipnorm their steps")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

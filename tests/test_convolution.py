@@ -117,7 +117,7 @@ def test_images_of_one_channel(monkeypatch, relu, numbers, size, strides, pads, 
     """Whose columns are written for so many numbers of columns and dy at once: for one line, a few, or all."""
     monkeypatch.setattr(convolution, "BAND", numbers)
     random, cpu = np.random.default_rng(4), get_ops("cpu")
-    for dtype, F in (("float32", 16), ("float64", 21)):
+    for dtype, F in (("float32", 16), ("float64", 21), ("float32", 8)):
         x, kernel, bias = (random.standard_normal(n).astype(dtype) for n in ((19, 10, 11, 1), (*size, 1, F), (F,)))
         expected = naive.conv2d(x, kernel, bias, strides, pads, dilation)
         dy = random.standard_normal(expected.shape).astype(dtype)

@@ -20,7 +20,7 @@ from minicnn.kernels import arrays, optimizers, walk
 from minicnn.kernels.walk import ARITIES
 from minicnn.memory import aligned
 from minicnn.ops import instructions
-from minicnn.tape import FRESH, LAST, Constant, Each, Fitted, Part, Steps, Tape, Times, cut, pieces
+from minicnn.tape import FRESH, LAST, Constant, Each, Far, Fitted, Part, Steps, Tape, Times, cut, pieces
 
 FAILURES = []
 
@@ -346,6 +346,16 @@ def test_a_worker_does_a_block_of_items_with_all_instructions_before_the_next():
     assert sorted(log) == sorted(sum(groups, []))
     for group in groups:
         assert [entry for entry in log if entry in group] == group
+
+
+def test_what_lies_in_a_workers_own_memory_is_not_far():
+    tape, seen = Tape("float32"), []
+    own, kept, array = tape.buffer((4, 3)), tape.buffer((4, 5)), np.zeros((4, 7))
+    tape.keep(kept)
+    spy = Spy("s", "a b c x y z", "x y", lambda count, a, b, c, *others: seen.append((a, b, c)))
+    tape.add(spy, 4, a=Far(own), b=Far(kept), c=Far(array), x=Each(own), y=Each(kept), z=Each(array))
+    tape.run()
+    assert set(seen) == {(0, 20, 56)}
 
 
 def test_the_parts_of_a_group_are_read_when_they_are_complete():

@@ -414,12 +414,14 @@ def winograd_rows(
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z", "dU")
 def winograd_backward(
     zero, count, fresh, last, x, dy, y, Ut, dkernel, dbias, dx, dx_far, padded, padded_dy, padded_dx, V, Z, dU, first_plans,
-    plans, input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room, skew,
+    plans, input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room,
+    skew,
 ):  # fmt: skip
     """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well,
     `dx_far` as `y_far`.
 
-    dU is the sum of a group's patches so far, planes that are `skew` numbers apart; from the last come those of dkernel.
+    dU is the sum of a group's patches so far, in planes that are `skew` numbers apart; the whole sum gives dkernel. The
+    first products, by `first_plans`, write it, all others add to it.
     """
     size, patches = size_of(zero), down * across
     row, dy_row = size * S * S * C, size * F
@@ -447,12 +449,12 @@ def winograd_backward(
             to_planes(
                 int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, place, dy_row, dy_plane, T
             )
-        # both products while a plane is in the cache; the second writes over what the first has read
+        gradient_plans = (first_plans if fresh else plans) + 16 * images
         share = images * dx_far // (T * T)
+        # both products while a plane is in the cache; the second writes over what the first has read
         for k in range(T * T):
             prefetch(dx + k * share, share)
             x_plane, gradient_plane = V + k * plane, Z + k * dy_plane
-            gradient_plans = (first_plans if fresh else plans) + 16 * images
             run_planes(gradient_plans, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
             if dx:
                 run_planes(input_plans + 16 * images, 1, gradient_plane, 0, Ut + k * pairs, 0, x_plane, 0)
@@ -478,7 +480,7 @@ def winograd_backward(
         dy += images * OH * dy_line
         count -= images
         fresh = 0
-    if last:
+    if last:  # dkernel = Gᵀ dU G
         call(int_at(functions + 24), dU, T * dU_plane, dU_plane, dkernel, r * pairs, pairs, S * S * C * F, 0, 0)
 
 

@@ -157,9 +157,9 @@ class Layer:
             raise ValueError(f"layer {name}: dtype must be float32 or float64, not {dtype!r}")
         self.name, self.dtype, self.trainable, self.batch_size = name, np.dtype(dtype), trainable, batch_size
         self.refuse(activity_regularizer=activity_regularizer)
-        self.given_shape: Shape | None = (
-            None if input_dim is None else (None, input_dim)
-        )  # by the one who made the layer
+        self.given_shape: Shape | None = None  # of the input, by the one who made the layer
+        if input_dim is not None:
+            self.given_shape = None, input_dim
         for argument, given in (("input_shape", input_shape), ("batch_shape", batch_shape)):
             if isinstance(given, int):
                 raise ValueError(f"layer {name}: {argument} must be a tuple of sizes, such as (28, 28, 1), not {given}")

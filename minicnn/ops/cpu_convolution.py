@@ -127,6 +127,7 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
 
 
 def by_winograd(geometry: Geometry, m: int, dtype: str) -> Convolution:
+    """F(m×m, r×r), a few images at a time or, where U is large, all of a batch."""
     g = geometry
     planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
     large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE

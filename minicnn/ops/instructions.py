@@ -246,18 +246,14 @@ def _four_inside(
 def avg_pool(tape: Tape, x: Place, y: Place, size: Pair, strides: Pair, pads: Pads) -> None:
     sizes = _window(x.shape, y.shape, size, strides, pads)
     kernel = pooling.avg_pool_four if _four_inside(**sizes) else pooling.avg_pool
-    tape.add(
-        kernel, len(x), x=Each(x), y=Each(y), **{name: sizes[name] for name in kernel.names if name in sizes}
-    )  # fmt: skip
+    tape.add(kernel, len(x), x=Each(x), y=Each(y), **{name: sizes[name] for name in kernel.names if name in sizes})
 
 
 def avg_pool_backward(tape: Tape, dy: Place, dx: Place, size: Pair, strides: Pair, pads: Pads) -> None:
     sizes = _window(dx.shape, dy.shape, size, strides, pads)
     four = _four_inside(**sizes) and min(strides) >= 2
     kernel = pooling.avg_pool_four_backward if four else pooling.avg_pool_backward
-    tape.add(
-        kernel, len(dx), dy=Each(dy), dx=Each(dx), **{name: sizes[name] for name in kernel.names if name in sizes}
-    )  # fmt: skip
+    tape.add(kernel, len(dx), dy=Each(dy), dx=Each(dx), **{name: sizes[name] for name in kernel.names if name in sizes})
 
 
 # ---------------------------------------------------------------------- batch normalisation
