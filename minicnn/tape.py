@@ -465,7 +465,8 @@ class Program:
                 cuts += strand.cuts
         self.phases = len(phases)
         self.most_tasks = max((tasks for _, tasks in table), default=0)
-        self.words = Words(4 * walk.LINE + 2 * len(table))
+        self.shares = min(self.most_tasks, SHARES)
+        self.words = Words((5 + self.shares) * walk.LINE + 2 * len(table))
         self.state, self.head = (part.data for part in np.split(self.words.array, [2 * walk.LINE]))
         for place, number in enumerate(number for row in table for number in row):
             self.head[2 * walk.LINE + place] = number
@@ -476,7 +477,8 @@ class Program:
         start = int(self.words.array.ctypes.data)
         self.address = start + 16 * walk.LINE
         addresses = {
-            walk.STATE: start, walk.TIMES: np.asarray(self.times).ctypes.data, walk.PHASES: self.phases,
+            walk.STATE: start, walk.LAST_WORD: start + self.words.array.nbytes - 8 * walk.LINE,
+            walk.TIMES: np.asarray(self.times).ctypes.data, walk.PHASES: self.phases,
             walk.PHASE_TABLE: self.address + 16 * walk.LINE, walk.WALK: walk.walker(tape.dtype).address,
         }  # fmt: skip
         places = (walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS, walk.BOXES, walk.BEHIND_BOXES)
@@ -509,7 +511,7 @@ class Program:
 
     def _end(self) -> None:
         """Leaves the words as they are after a run."""
-        self.words.array[: 2 * walk.LINE] = 0
+        self.state[walk.LINE] = 0
         self.state[0] = walk.OVER << walk.PHASE
 
     def add_worker(self) -> None:
@@ -603,7 +605,7 @@ class Program:
         helpers, called = self._helpers()
         while len(self.workers) <= helpers:
             self.add_worker()
-        self.head[walk.STEPS] = steps
+        self.head[walk.SHARES], self.head[walk.STEPS] = min(1 + helpers, self.shares), steps
         self.state[0] = walk.begin(number)
         try:
             for worker in range(helpers, helpers - called, -1):
@@ -642,10 +644,10 @@ class Program:
         return self.lead(self.address, self.words.number, helpers)
 
     def _help(self, worker: int, number: int) -> None:
-        arguments, spent = (int(address) for address in self.addresses[worker])
-        self.walk(self.address, arguments, number, spent)
+        self.walk(self.address, worker, number)
 
 
+SHARES = 64  # of the tasks of a phase, at most
 TRIALS = 8  # runs from which is judged whether helpers help
 TINY = 100_000  # cycles: what takes longer is shared with helpers that spin
 SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is shared with all helpers

@@ -592,7 +592,7 @@ def test_a_run_that_is_found_in_the_box_too_late_is_left(threads, box):
         assert box[0] == walk.POSTED
         program = tape.programs[0]
         assert number in done and done.count(number) == 2 and box[1] == program.address
-        address, *arguments = (int(box[k]) for k in (5, 1, 2, 3, 4))
+        address, *arguments = (int(box[k]) for k in (4, 1, 2, 3))
         assert address == walk.walker("float32").address
         late.append(partial(walk.walker("float32").call, *arguments))
         box[0] = walk.READY
@@ -618,9 +618,43 @@ def meeting(number, tape, items, *places):
     return found
 
 
+def test_a_worker_keeps_the_items_that_it_did_in_the_phase_before(threads, monkeypatch):
+    """Where all are equally fast; what is left of one's share is done by others."""
+    threads(3)
+    monkeypatch.setattr(tapes, "spinning", lambda: 0)
+    monkeypatch.setattr(tapes, "boxes", lambda: (0, 0))
+    together, slow = threading.Barrier(3), threading.Event()
+    phases = [[], [], []]
+
+    def note(phase, first):
+        phases[phase].append((threading.get_ident(), first))
+
+    def in_step(phase, first):
+        together.wait(20)
+        note(phase, first)
+
+    def one_waits(first):
+        note(2, first)
+        if len(phases[2]) == 12:
+            slow.set()
+        if first == 0:
+            assert slow.wait(20)
+
+    tape, y = Tape("float32"), np.zeros(1, np.float32)
+    tape.add(Spy("a", "first y", "y", lambda count, first, y: in_step(0, first)), 12, first=Times(1), y=y)
+    tape.add(Spy("b", "first y", "y", lambda count, first, y: in_step(1, first)), 12, first=Times(1), y=y)
+    tape.add(Spy("c", "first y", "y", lambda count, first, y: one_waits(first)), 12, first=Times(1), y=y)
+    tape.run()
+    own = [{thread: {first for who, first in phase if who == thread} for thread, _ in phase} for phase in phases]
+    assert own[0] == own[1] and set(map(frozenset, own[0].values())) == {frozenset(range(k, k + 4)) for k in (0, 4, 8)}
+    assert sorted(first for _, first in phases[2]) == list(range(12))
+
+
 @pytest.mark.parametrize("number", [2, 7])
-def test_every_worker_has_memory_of_its_own(threads, number):
+def test_every_worker_has_memory_of_its_own(threads, number, monkeypatch):
     threads(number)
+    monkeypatch.setattr(tapes, "spinning", lambda: 0)  # all are called: one that spins may fall asleep meanwhile
+    monkeypatch.setattr(tapes, "boxes", lambda: (0, 0))
     tape = Tape("float32")
     mine, cleared, scratch = tape.buffer((16, 10)), tape.cleared(6), tape.scratch(70)
     shared = tape.whole(5)

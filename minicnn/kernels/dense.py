@@ -10,15 +10,24 @@ import numpy as np
 
 from .arrays import transpose
 from .jit import kernel, part
-from .product import plan, run_plan
-from .simd import copy, fill, int_at, load, select, size_of, store, width_of
+from .product import PACKED, plan, run_plan
+from .simd import copy, fill, int_at, lanes, load, prefetch, select, size_of, store, width_of
 
 DEPTH = 512  # the most terms summed at once: so many rows of a block of the kernel stay in the second-level cache
 SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
 ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of the forward pass
-REPEATED = 24  # rows of x from which on packing a block of the kernel is worth it
+REPEATED = 24  # rows of x from which on packing a block of the kernel can be worth it
+LINE, WAY = 64, 4096  # bytes of a cache line, and that addresses lie apart whose lines evict each other from the cache
+AHEAD = 4096  # bytes that rows are asked for before they are copied
 BLOCK = 64  # input channels computed together in the backward pass
+
+
+def packs(rows: int, F: int, dtype: str) -> bool:
+    """Whether to pack blocks of a kernel (·, F): where its rows evict each other, or a tile reads but a line of each."""
+    size = np.dtype(dtype).itemsize
+    read = min(F, PACKED * lanes(np.dtype(dtype))) * size
+    return rows >= REPEATED and (F * size % WAY == 0 or read <= LINE < F * size)
 
 
 @lru_cache(maxsize=256)
@@ -47,16 +56,26 @@ def kernel_gradient_plan(dtype: str, N: int, F: int, rows: int) -> np.ndarray:
 @part
 def pack(zero, source, rows, columns, stride, target, vectors):
     """Copies a block of a matrix, whose rows lie `stride` bytes apart, as a packed operand: see `product.plan`."""
-    size, lanes = size_of(zero), width_of(zero)
-    side = vectors * lanes
+    size, width = size_of(zero), width_of(zero)
+    side = vectors * width
     for row in range(rows):
         line, place = source + row * stride, target
         for column in range(0, columns, side):
             together = min(side, columns - column)
-            for c in range(0, together, lanes):
+            for c in range(0, together, width):
                 left = together - c
                 store(load(line + size * (column + c), left, zero), place + size * (row * together + c), left)
             place += size * rows * together
+
+
+@part
+def copy_rows(source, stride, rows, length, target, target_stride):
+    """Copies rows of so many bytes, which lie far apart: so those of a few rows further on are asked for already."""
+    ahead = AHEAD // length
+    for row in range(rows):
+        if row + ahead < rows:
+            prefetch(source + (row + ahead) * stride, length, 0)
+        copy(source + row * stride, target + row * target_stride, length)
 
 
 @kernel("y", "x_copy", "weights_copy")
@@ -94,8 +113,7 @@ def dense(
                 step = 0
             if k == slices - 1:
                 terms, step = C - k * depth, 2
-            for r in range(rows):
-                copy(x + size * ((row + r) * C + k * depth), x_copy + size * r * (depth + skew), size * terms)
+            copy_rows(x + size * (row * C + k * depth), size * C, rows, size * terms, x_copy, size * (depth + skew))
             entry = plans + 16 * (kind + step)
             start = weights + size * (k * depth * F + column)
             if weights_copy:
@@ -107,9 +125,9 @@ def dense(
 @kernel("y")
 def add_slices(zero, count, parts, number, part, bias, y, first, F, relu):
     """Rows of y = Σ parts + bias, from number `first` on; the parts lie so many bytes apart, bias is 0 for none."""
-    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
+    size, width, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     for n in range(count):
-        for f in range(0, F, lanes):
+        for f in range(0, F, width):
             left, place = F - f, size * ((first + n) * F + f)
             even, odd = load(parts + place, left, zero), nothing
             if bias:
@@ -125,10 +143,10 @@ def add_slices(zero, count, parts, number, part, bias, y, first, F, relu):
 @kernel("spread")
 def spread_rows(zero, count, dy, y, spread, F, skew):
     """Copies rows (F,) with `skew` idle numbers after each, and with zeros where y, the result of a ReLU, is zero."""
-    size, lanes = size_of(zero), width_of(zero)
+    size, width = size_of(zero), width_of(zero)
     nothing = fill(zero, zero)
     for n in range(count):
-        for f in range(0, F, lanes):
+        for f in range(0, F, width):
             place = size * (n * F + f)
             gradient = load(dy + place, F - f, zero)
             if y:
@@ -146,8 +164,9 @@ def dense_backward(zero, count, block, x, dy, weights, dkernel, dx, x_copy, weig
     for first in range(block * width, min((block + count) * width, C), width):
         columns = min(width, C - first)
         place = plans if columns == width else plans + 32
-        for n in range(N):
-            copy(x + size * (n * C + first), x_copy + size * n * columns, size * columns)
+        copy_rows(x + size * first, size * C, N, size * columns, x_copy, size * columns)
+        for n in range(N * (dx != 0)):
+            prefetch(dx + size * (n * C + first), size * columns, 1)
         run_plan(int_at(place), int_at(place + 8), x_copy, dy, 0, dkernel + size * first * F)
         if dx:
             transpose(weights + size * first * F, columns, F, size * F, weights_copy, size * columns, zero)

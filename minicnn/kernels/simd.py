@@ -678,12 +678,13 @@ def copy(typing, source, target, size):
     return types.void(types.intp, types.intp, types.intp), generate
 
 
-@intrinsic
-def prefetch(typing, address, size):
-    """Has so many bytes from an address on come into the cache, to be written to soon; the program does not wait for them."""
+@intrinsic(prefer_literal=True)
+def prefetch(typing, address, size, writing):
+    """Has so many bytes come into the cache, to be read or, with the literal 1, written soon; the program does not wait."""
+    purpose = writing.literal_value
 
     def generate(context, builder, signature, arguments):
-        address, size = arguments
+        address, size = arguments[:2]
         fetch = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32]),
@@ -691,10 +692,10 @@ def prefetch(typing, address, size):
         )
         with cgutils.for_range_slice(builder, i64(0), size, i64(64)) as (offset, _):
             pointer = builder.inttoptr(builder.add(address, offset), ir.IntType(8).as_pointer())
-            builder.call(fetch, [pointer, i32(1), i32(2), i32(1)])  # to write, second-level cache, data
+            builder.call(fetch, [pointer, i32(purpose), i32(2), i32(1)])  # second-level cache, data
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), generate
+    return types.void(types.intp, types.intp, writing), generate
 
 
 @intrinsic

@@ -1,9 +1,12 @@
 """How the workers go through a tape: which takes what, and how they wait for each other.
 
 A program is a list of phases, gone through once per step; a phase is a list of tasks, in any order, by any worker. One
-64-bit word says where all of them are: (run, phase counted over all steps, next task). A worker takes a task by an atomic
-exchange of that word; who finishes the last task of a phase opens the next. So no worker is ever needed: one that comes
-late, or not at all, is only missed, and a worker of an earlier run finds that the word has moved on, and leaves.
+64-bit word says where all of them are: (run, phase counted over all steps). The tasks of a phase are cut into as many
+shares as there are workers, and each share has a word of its own: (run, phase, next task). A worker takes a task by an
+atomic exchange of such a word: of its own share first, since the images it did in one phase, and the part of the weights
+that it changed, are still in its cache in the next; then of the others'. Who finds none left adds how many it has done to
+those of all, and who completes that sum opens the next phase. So no worker is ever needed: one that comes late, or not at
+all, is only missed, and a worker of an earlier run finds that the word has moved on, and leaves.
 
 To wake a thread takes longer than a small network. So a helper that has nothing more to do first looks at a box of its
 own for a while, and who leads the next run puts it there. A box says one of four things, and only who has changed it by
@@ -31,8 +34,8 @@ from .simd import call, i64, int_at
 
 FIELDS = 6  # of an argument: value, and what is added to it per group, per item, in a group's first and last block, and per step
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
-RUN, PHASE = 40, 20  # bits below which the number of the run and of the phase stand in the word
-OVER = 0xFFFFF  # the phase when all is done
+RUN, PHASE = 40, 20  # bits below which the number of the run and of the phase stand in a word; below them, a task
+OVER = NEXT = 0xFFFFF  # the phase when all is done; the bits of the next task
 LINE = 8  # int64 in a cache line: words that workers contend for lie apart
 PATIENCE = 2000  # pauses after which a waiting worker gives its core to others
 
@@ -70,14 +73,15 @@ def exchange(typing, address, old, new):
 
 
 @intrinsic
-def add_one(typing, address):
-    """Adds 1 to what is there, and returns the sum."""
+def add(typing, address, number):
+    """Adds a number to what is there, and returns the sum."""
 
     def generate(context, builder, signature, arguments):
-        before = builder.atomic_rmw("add", builder.inttoptr(arguments[0], i64.as_pointer()), i64(1), "acq_rel")
-        return builder.add(before, i64(1))
+        address, number = arguments
+        before = builder.atomic_rmw("add", builder.inttoptr(address, i64.as_pointer()), number, "acq_rel")
+        return builder.add(before, number)
 
-    return types.intp(types.intp), generate
+    return types.intp(types.intp, types.intp), generate
 
 
 @intrinsic
@@ -144,8 +148,9 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, l
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
 (
-    STATE, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES, HEAD,
-) = range(13)  # fmt: skip
+    STATE, SHARES, LAST_WORD, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES,
+    HEAD,
+) = range(15)  # fmt: skip
 
 
 @part
@@ -183,35 +188,62 @@ def number_of(table, place):
 
 
 @part
-def walk(zero, program, arguments, run, spent):
+def take(program, word, worker, tasks):
+    """The number of a task that nobody has taken yet, or -1 if there is none in the phase that the word says.
+
+    What a share's word says of another phase is old: whether all are still in ours is asked after it was read. The words
+    stand in lines of their own, from the last one back.
+    """
+    state, shares = number_of(program, STATE), number_of(program, SHARES)
+    for other in range(shares):
+        share = (worker + other) % shares
+        own = number_of(program, LAST_WORD) - 8 * LINE * share
+        first, behind = (tasks * share + shares - 1) // shares, (tasks * (share + 1) + shares - 1) // shares
+        while True:
+            taken = read(own)
+            if read(state) != word:
+                return -1
+            task = taken & NEXT if taken >> PHASE == word >> PHASE else first
+            if task >= behind:
+                break
+            if exchange(own, taken, word + task + 1):
+                return task
+    return -1
+
+
+@part
+def walk(zero, program, worker, run):
     """Does tasks of a program until all steps are done.
 
-    `arguments` is the address of this worker's; `spent`, unless it is 0, of its cycles in each instruction. The table of
-    phases has the first strand and the number of tasks of each; TIMES takes the cycle counter at the beginning and at the
-    end of each in the last step.
+    The workers' table has the addresses of each one's arguments, and, unless it is 0, of its cycles in each instruction.
+    The table of phases has the first strand and the number of tasks of each; TIMES takes the cycle counter at the beginning
+    and at the end of each in the last step.
     """
     state, times, phases = number_of(program, STATE), number_of(program, TIMES), number_of(program, PHASES)
     last = phases * number_of(program, STEPS) - 1
     finished = state + 8 * LINE
-    waited = 0
+    done = waited = 0
     while True:
         word = read(state)
-        phase, task = (word >> PHASE) & OVER, word & 0xFFFFF
+        phase = (word >> PHASE) & OVER
         if word >> RUN != run or phase == OVER:
             return
         step, place = phase // phases, phase % phases
         row = number_of(program, PHASE_TABLE) + 16 * place
         tasks = number_of(row, 1)
-        if task < tasks:
-            if exchange(state, word, word + 1):
-                waited = 0
-                if place == 0 and task == 0:
-                    write(times, clock())
-                run_task(zero, program, step, task, number_of(row, 0), arguments, spent)
-                if add_one(finished) == tasks:
-                    write(finished, 0)
-                    write(times + 8 * (place + 1), clock())
-                    write(state, (run << RUN) | ((OVER if phase == last else phase + 1) << PHASE))
+        task = take(program, word, worker, tasks)
+        if task >= 0:
+            if place == 0 and task == 0:
+                write(times, clock())
+            mine = number_of(program, WORKERS) + 16 * worker
+            run_task(zero, program, step, task, number_of(row, 0), number_of(mine, 0), number_of(mine, 1))
+            done += 1
+        elif done:
+            if add(finished, done) == tasks:
+                write(finished, 0)
+                write(times + 8 * (place + 1), clock())
+                write(state, (run << RUN) | ((OVER if phase == last else phase + 1) << PHASE))
+            done = waited = 0
         else:
             waited += 1
             pause(waited)
@@ -231,13 +263,13 @@ def entry(function: Callable[..., object]) -> Entry:
     return Entry(address, ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * arguments)(address))
 
 
-def walk_float32(program, arguments, run, spent):
-    walk(np.float32(0), program, arguments, run, spent)
+def walk_float32(program, worker, run):
+    walk(np.float32(0), program, worker, run)
     return 0
 
 
-def walk_float64(program, arguments, run, spent):
-    walk(np.float64(0), program, arguments, run, spent)
+def walk_float64(program, worker, run):
+    walk(np.float64(0), program, worker, run)
     return 0
 
 
@@ -246,7 +278,7 @@ def walker(dtype: str) -> Entry:
     return entry({"float32": walk_float32, "float64": walk_float64}[dtype])
 
 
-# What the first word of a box says. The next four are the arguments of `walk`, and one is its address.
+# What the first word of a box says. The next three are the arguments of `walk`, and one is its address.
 ASLEEP, READY, WRITTEN, POSTED = range(4)
 
 
@@ -260,7 +292,7 @@ def attend(box, orders):
     while True:
         word = read(box)
         if word == POSTED:
-            call(number_of(box, 5), number_of(box, 1), number_of(box, 2), number_of(box, 3), number_of(box, 4))
+            call(number_of(box, 4), number_of(box, 1), number_of(box, 2), number_of(box, 3))
             write(box, READY)
             start, waited = clock(), 0
         elif word == READY and (clock() - start >= read(orders) or read(orders + 8)):
@@ -272,11 +304,8 @@ def attend(box, orders):
 
 
 def lead(program, run, helpers):
-    """Posts a run to so many helpers that are READY, if there are, and does it; returns how many it was posted to.
-
-    Of the workers the program has the addresses of their arguments, and of what `walk` calls `spent`.
-    """
-    function, workers = number_of(program, WALK), number_of(program, WORKERS)
+    """Posts a run to so many helpers that are READY, if there are, and does it; returns how many it was posted to."""
+    function = number_of(program, WALK)
     posted = 0
     for box in range(number_of(program, BOXES), number_of(program, BEHIND_BOXES), 8 * LINE):
         if posted == helpers:
@@ -284,12 +313,11 @@ def lead(program, run, helpers):
         if read(box) == READY and exchange(box, READY, WRITTEN):
             posted += 1
             write(box + 8, program)
-            write(box + 16, number_of(workers, 2 * posted))
+            write(box + 16, posted)
             write(box + 24, run)
-            write(box + 32, number_of(workers, 2 * posted + 1))
-            write(box + 40, function)
+            write(box + 32, function)
             write(box, POSTED)
-    call(function, program, number_of(workers, 0), run, number_of(workers, 1))
+    call(function, program, 0, run)
     return posted
 
 

@@ -354,7 +354,7 @@ def winograd(
             image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
         share = images * y_far // (T * T)
         for k in range(T * T):
-            prefetch(y + k * share, share)
+            prefetch(y + k * share, share, 1)
             run_planes(plans + 16 * images, 1, V + k * plane, 0, U + k * row * F, 0, M + k * result_plane, 0)
         for n in range(images):
             target, target_line, place = y + n * OH * y_line, y_line, M + n * patches * result_row
@@ -453,7 +453,7 @@ def winograd_backward(
         share = images * dx_far // (T * T)
         # both products while a plane is in the cache; the second writes over what the first has read
         for k in range(T * T):
-            prefetch(dx + k * share, share)
+            prefetch(dx + k * share, share, 1)
             x_plane, gradient_plane = V + k * plane, Z + k * dy_plane
             run_planes(gradient_plans, 1, x_plane, 0, gradient_plane, 0, dU + k * dU_plane, 0)
             if dx:

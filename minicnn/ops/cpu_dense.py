@@ -70,7 +70,7 @@ class Dense:
         together = blocks >= GROUPS or slices == 1
         parts = y if together else tape.whole(slices, N, F)
         start, last = (int(bias is not None), int(relu)) if together else (0, 0)
-        packed = height >= dense.REPEATED
+        packed = dense.packs(height, F, self.dtype)
         plans = forward_table(self.dtype, N, C, F, height, width, depth, together, start, last, packed)
         tasks = blocks if together else blocks * slices
         tape.add(
