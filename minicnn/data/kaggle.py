@@ -22,7 +22,7 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 BOM = b"\xef\xbb\xbf"  # the mark with which some programs begin a UTF-8 file
 PIXELS = [f"pixel{i}" for i in range(28 * 28)]
 COLUMNS = {"label", *PIXELS}
-CHUNK = 1 << 20  # bytes that are looked through at a time: a second-level cache holds them
+CHUNK = 1 << 17  # bytes that are looked through at a time: what is found of each lies in memory that is used again
 BYTES = {f"{value}{tail}": value for value in range(256) for tail in ("", ".0")}  # how a pixel is usually written
 INTEGER = re.compile(r"\s*([+-]?[0-9]{1,9})(\.0*)?\s*", re.ASCII)  # how else it may be
 
@@ -43,7 +43,8 @@ def read_kaggle(path: PathLike, *, labels: bool | None = None) -> tuple[Pixels, 
     names = [name.strip().lower() for name in header]
     _check_header(path, names, labels)
     wanted = ["label", *PIXELS] if "label" in names and labels is not False else PIXELS
-    order = [names.index(name) for name in wanted]
+    places = {name: place for place, name in enumerate(names)}
+    order = [places[name] for name in wanted]
 
     table = _read_fast(path, content, order, len(names))
     if table is None:
@@ -59,17 +60,20 @@ def _check_header(path: PathLike, names: list[str], labels: bool | None) -> None
         raise DataError(
             f"{where}: expected a column label, got {len(names)} columns, the first being {names[0][:40]!r}."
         )
-    if missing := [name for name in PIXELS if name not in set(names)]:
+    present = set(names)
+    if missing := [name for name in PIXELS if name not in present]:
         raise DataError(
             f"{where}, column {missing[0]}: expected the columns {PIXELS[0]} to {PIXELS[-1]}, got none of this name (missing: {len(missing)})."
         )
+    seen: set[str] = set()
     for column, name in enumerate(names, start=1):
         if name not in COLUMNS:
             raise DataError(
                 f"{where}, column {column}: expected label or one of {PIXELS[0]} to {PIXELS[-1]}, got {name!r}."
             )
-        if name in names[: column - 1]:
+        if name in seen:
             raise DataError(f"{where}, column {column}: expected each column once, got {name} a second time.")
+        seen.add(name)
 
 
 def _read_fast(path: PathLike, content: bytes, order: list[int], width: int) -> Pixels | None:
@@ -97,7 +101,9 @@ def _read_fast(path: PathLike, content: bytes, order: list[int], width: int) -> 
     table = frame.to_numpy()  # (N, columns), column by column
     if len(table) != rows or table.min() < 0 or table.max() > 255:
         return None
-    table = table.T[order].T.astype(np.uint8, copy=False)
+    if order != list(range(width)):
+        table = table.T[order].T
+    table = table.astype(np.uint8, copy=False)
     return table if len(order) == len(PIXELS) or table[:, 0].max() <= 9 else None
 
 
