@@ -14,8 +14,8 @@ import numpy as np
 from ..memory import POOL
 from ..tape import Tape
 from . import instructions
-from .cpu_convolution import Geometry, choose
-from .cpu_dense import Dense
+from .cpu_convolution import Geometry, convolve, convolve_backward
+from .cpu_dense import dense_layer, dense_layer_backward
 from .instructions import Moments
 from .reference import Array, Key, Ops, Pads, Pair, Saved, expect
 
@@ -145,7 +145,7 @@ class CpuOps(Ops):
         geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation)
         y = self.empty((len(x), *outputs, kernel.shape[3]), x.dtype)
         if len(x):
-            self.run(convolution, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
+            self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
         return y, (geometry, self.precision, x, y, relu)
 
     def _convolve_backward(
@@ -158,7 +158,7 @@ class CpuOps(Ops):
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros(kernel.shape[3:], x.dtype)
         if len(x):
             y = y if relu else None
-            self.run(convolution_backward, dy, y, x, kernel, dx, dkernel, dbias, geometry, precision)
+            self.run(convolve_backward, dy, y, x, kernel, dx, dkernel, dbias, geometry, precision)
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ dense
@@ -178,7 +178,7 @@ class CpuOps(Ops):
         for bias in rest:
             expect("dense bias", bias, (F,))
         y = self.empty((*x.shape[:-1], F), x.dtype)
-        self.run(dense, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F))
+        self.run(dense_layer, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F))
         return y, x
 
     def dense_backward(
@@ -202,7 +202,7 @@ class CpuOps(Ops):
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros((F,), x.dtype)
         if len(x):
             rows = [None if array is None else array.reshape(-1, n) for array, n in ((dy, F), (y, F), (x, C), (dx, C))]
-            self.run(dense_backward, *rows, kernel, dkernel, dbias)
+            self.run(dense_layer_backward, *rows, kernel, dkernel, dbias)
         return dx, dkernel, dbias
 
     # ------------------------------------------------------------------ pooling
@@ -420,7 +420,7 @@ class CpuOps(Ops):
         x, gamma, beta = self.alike(x, gamma, beta)
         found = Moments.of(x.shape[-1], x.dtype.name)
         y = self.empty(x.shape, x.dtype)
-        self.run(batch_norm, x, gamma, beta, y, found, epsilon)
+        self.run(instructions.batch_norm, x, gamma, beta, y, found, epsilon)
         return y, found.mean, found.variance, (x, found)
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
@@ -428,7 +428,7 @@ class CpuOps(Ops):
         expect("batch_norm gradient", dy, x.shape)
         dy = np.ascontiguousarray(dy, x.dtype)
         dx = self.empty(x.shape, x.dtype)
-        self.run(batch_norm_backward, dy, x, dx, found)
+        self.run(instructions.batch_norm_backward, dy, x, dx, found)
         return dx, found.dgamma, found.dbeta
 
     def normalize(
@@ -524,47 +524,6 @@ def _key(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
             yield argument, math.copysign(1, argument)  # 0.0 == -0.0
         else:
             yield argument
-
-
-# ---------------------------------------------------------------------- tapes of more than one instruction
-
-
-def convolution(
-    tape: Tape, x: Array, kernel: Array, bias: Array | None, y: Array, geometry: Geometry, precision: str, relu: bool
-) -> None:
-    algorithm = choose(geometry, len(x), tape.dtype, precision)
-    algorithm.prepare_forward(tape, kernel)
-    algorithm.forward(tape, x, bias, relu, y)
-
-
-def convolution_backward(
-    tape: Tape, dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None, dkernel: Array, dbias: Array,
-    geometry: Geometry, precision: str,
-) -> None:  # fmt: skip
-    algorithm = choose(geometry, len(x), tape.dtype, precision)
-    if dx is not None:
-        algorithm.prepare_backward(tape, kernel)
-    algorithm.backward(tape, dy, y, x, kernel, dx, dkernel, dbias)()
-
-
-def dense(tape: Tape, x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:
-    Dense(kernel.shape[0], kernel.shape[1], tape.dtype).forward(tape, x, kernel, bias, relu, y)
-
-
-def dense_backward(
-    tape: Tape, dy: Array, y: Array | None, x: Array, dx: Array | None, kernel: Array, dkernel: Array, dbias: Array
-) -> None:
-    Dense(kernel.shape[0], kernel.shape[1], tape.dtype).backward(tape, dy, y, x, kernel, dx, dkernel, dbias)
-
-
-def batch_norm(tape: Tape, x: Array, gamma: Array, beta: Array, y: Array, found: Moments, epsilon: float) -> None:
-    instructions.batch_moments(tape, x, gamma, epsilon, found)
-    instructions.scale_rows(tape, x, found.mean, found.scale, beta, y)
-
-
-def batch_norm_backward(tape: Tape, dy: Array, x: Array, dx: Array, found: Moments) -> None:
-    instructions.gradient_sums(tape, dy, x, found, found.dgamma, found.dbeta)
-    instructions.input_gradient(tape, dy, x, dx, found)
 
 
 NO_PADS: Pads = ((0, 0), (0, 0))

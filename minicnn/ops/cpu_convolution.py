@@ -134,6 +134,24 @@ def by_winograd(geometry: Geometry, m: int, dtype: str) -> Convolution:
     return (WinogradBatch if large else Winograd)(geometry, m, dtype)
 
 
+def convolve(
+    tape: Tape, x: Array, kernel: Array, bias: Array | None, y: Array, geometry: Geometry, precision: str, relu: bool
+) -> None:
+    algorithm = choose(geometry, len(x), tape.dtype, precision)
+    algorithm.prepare_forward(tape, kernel)
+    algorithm.forward(tape, x, bias, relu, y)
+
+
+def convolve_backward(
+    tape: Tape, dy: Array, y: Array | None, x: Array, kernel: Array, dx: Array | None, dkernel: Array, dbias: Array,
+    geometry: Geometry, precision: str,
+) -> None:  # fmt: skip
+    algorithm = choose(geometry, len(x), tape.dtype, precision)
+    if dx is not None:
+        algorithm.prepare_backward(tape, kernel)
+    algorithm.backward(tape, dy, y, x, kernel, dx, dkernel, dbias)()
+
+
 class OneWindow:
     """A kernel as large as the image: a dense layer on flattened images."""
 

@@ -108,3 +108,13 @@ class Dense:
                 arrays.add_rows, F, cut(F, unit=LANES), 0,
                 rows=spread, number=N, stride=spread.each, total=dbias, first=Times(1), skip=0,
             )  # fmt: skip
+
+
+def dense_layer(tape: Tape, x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:
+    Dense(kernel.shape[0], kernel.shape[1], tape.dtype).forward(tape, x, kernel, bias, relu, y)
+
+
+def dense_layer_backward(
+    tape: Tape, dy: Array, y: Array | None, x: Array, dx: Array | None, kernel: Array, dkernel: Array, dbias: Array
+) -> None:
+    Dense(kernel.shape[0], kernel.shape[1], tape.dtype).backward(tape, dy, y, x, kernel, dx, dkernel, dbias)

@@ -324,6 +324,16 @@ def input_gradient(tape: Tape, dy: Place, x: Place, dx: Place, found: Moments, s
     )  # fmt: skip
 
 
+def batch_norm(tape: Tape, x: Array, gamma: Array, beta: Array, y: Array, found: Moments, epsilon: float) -> None:
+    batch_moments(tape, x, gamma, epsilon, found)
+    scale_rows(tape, x, found.mean, found.scale, beta, y)
+
+
+def batch_norm_backward(tape: Tape, dy: Array, x: Array, dx: Array, found: Moments) -> None:
+    gradient_sums(tape, dy, x, found, found.dgamma, found.dbeta)
+    input_gradient(tape, dy, x, dx, found)
+
+
 # ---------------------------------------------------------------------- penalties
 
 
