@@ -4,6 +4,7 @@ from . import (
     activations,
     backend,
     callbacks,
+    constraints,
     data,
     datasets,
     gradcheck,
@@ -20,6 +21,7 @@ from . import (
     schedules,
     utils,
 )
+from .absent import without
 from .initializers import Initializer
 from .layers import (
     ELU,
@@ -65,6 +67,7 @@ from .seeding import set_random_seed
 from .threads import get_threads, set_threads
 
 __version__ = "0.1.0"
+__getattr__ = without(__name__, "", {})
 
 __all__ = [
     "ELU",
@@ -109,6 +112,7 @@ __all__ = [
     "activations",
     "backend",
     "callbacks",
+    "constraints",
     "data",
     "datasets",
     "get_ops",

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .absent import absent
+from .absent import without
 from .data.files import PathLike, make_folder, read_bytes, reason, write_bytes
 
 Logs = dict[str, float]
@@ -676,7 +676,6 @@ def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         ) from error
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("TensorBoard", "RemoteMonitor", "ProgbarLogger"):
-        return absent(f"minicnn has no callback {name}: fit shows its progress itself, CSVLogger writes it to a file")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = without(__name__, "callback ", {
+    "fit shows its progress itself, CSVLogger writes it to a file": "TensorBoard RemoteMonitor ProgbarLogger",
+})  # fmt: skip

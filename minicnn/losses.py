@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .absent import without
 from .ops import Ops, get_ops
 from .ops.reference import Array
 
@@ -308,3 +309,10 @@ def get(identifier: Any) -> Any:
 
 def serialize(loss: Loss) -> dict[str, Any]:
     return {"name": type(loss).name, "config": loss.get_config()}
+
+
+__getattr__ = without(__name__, "loss ", {
+    "a loss of your own is a Loss with `terms`, or a function of y_true and y_pred": """
+        KLDivergence Huber Hinge SquaredHinge CategoricalHinge Poisson LogCosh CosineSimilarity Dice Tversky CTC
+        MeanAbsolutePercentageError MeanSquaredLogarithmicError BinaryFocalCrossentropy CategoricalFocalCrossentropy""",
+})  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
+from .absent import without
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -246,3 +247,10 @@ def serialize(metric: Any) -> Any:
         name = getattr(metric, "name", getattr(metric, "__name__", metric))
         raise ValueError(f"the metric {name!r} is not one of minicnn.metrics, and cannot be saved")
     return {"class_name": type(metric).__name__, "config": metric.get_config()}
+
+
+__getattr__ = without(__name__, "metric ", {
+    "a metric of your own is a Metric, or a function of y_true and y_pred": """
+        Precision Recall AUC F1Score FBetaScore IoU MeanIoU Hinge KLDivergence Poisson CosineSimilarity RootMeanSquaredError
+        TruePositives TrueNegatives FalsePositives FalseNegatives MatthewsCorrelation""",
+})  # fmt: skip

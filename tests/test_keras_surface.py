@@ -122,7 +122,12 @@ def test_a_shuffled_sequence_gives_every_batch_once_in_another_order():
             self.asked.append(number)
             return super().__getitem__(number)
 
-    small().fit(Spying(), epochs=2, verbose=0)
+    class Based(Spying, minicnn.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            minicnn.utils.PyDataset.__init__(self, workers=2)
+
+    small().fit(Based(), epochs=2, verbose=0)
     assert sorted(Spying.asked[:5]) == sorted(Spying.asked[5:]) == list(range(5))
     assert Spying.asked[:5] != Spying.asked[5:]
 
@@ -428,6 +433,37 @@ def test_what_keras_has_dropped(ask, sentence):
         ask()
 
 
+@pytest.mark.parametrize(
+    "statement, sentence",
+    [
+        ("from minicnn.utils import np_utils", "minicnn.utils has no np_utils: Keras 3 .*, use minicnn.utils.to_categ"),
+        (
+            "from minicnn.utils.np_utils import to_categorical",
+            "Keras 3 has dropped it, use minicnn.utils.to_categorical",
+        ),
+        (
+            "from minicnn.layers.core import Dense",
+            "minicnn.layers has no core: Keras 3 has dropped it, use minicnn.layers",
+        ),
+        ("import minicnn.layers.convolutional", "use minicnn.layers$"),
+        ("from minicnn.applications import VGG16", "minicnn has no applications: nothing is trained beforehand"),
+        ("from minicnn.datasets import fashion_mnist", "minicnn.datasets has no fashion_mnist: load_mnist"),
+        ("from minicnn.wrappers.scikit_learn import KerasClassifier", "minicnn has no wrappers: call fit and predict"),
+    ],
+)
+def test_an_import_from_a_module_that_is_not_here_says_so(statement, sentence):
+    with pytest.raises(ImportError, match=sentence):
+        exec(statement, {})
+
+
+def test_a_dataset_without_batches():
+    class Nothing(minicnn.utils.Sequence):
+        pass
+
+    with pytest.raises(TypeError, match=r"Nothing does not define __len__\(\)"):
+        small().fit(Nothing(), verbose=0)
+
+
 def test_compile_says_what_it_cannot_do():
     with pytest.raises(ValueError, match="compile cannot take loss_weights"):
         small(loss_weights=[1, 2])
@@ -443,7 +479,13 @@ def test_layers_that_are_not_here_say_so_when_used(name, why):
     assert not hasattr(minicnn.layers, "Conv2d") and minicnn.layers.MaxPool2D is MaxPooling2D
 
 
-@pytest.mark.parametrize("name", ["callbacks.TensorBoard", "utils.plot_model", "constraints.max_norm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "callbacks.TensorBoard", "utils.plot_model", "constraints.max_norm", "optimizers.Lion", "losses.Huber",
+        "metrics.AUC",
+    ],
+)  # fmt: skip
 def test_other_things_that_are_not_here_say_so_when_used(name):
     module, name = name.split(".")
     module = importlib.import_module(f"minicnn.{module}")

@@ -1,5 +1,8 @@
 """Data sets under the names of Keras."""
 
+from ..absent import without
 from . import mnist
 
 __all__ = ["mnist"]
+
+__getattr__ = without(__name__, "", {})

@@ -1,8 +1,6 @@
 """The layers, with the names, argument orders and defaults of Keras 3."""
 
-from typing import Any
-
-from ..absent import absent
+from ..absent import without
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .augmentation import (
     RandomAffine,
@@ -27,9 +25,9 @@ from .reshaping import Flatten, Input, InputLayer, Reshape, ZeroPadding2D
 Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
 
-ABSENT = {  # layers of Keras that are not here, by the reason
+__getattr__ = without(__name__, "layer ", {
     "a model is one chain of layers here, and nothing joins branches": """
-        Add Subtract Multiply Average Maximum Minimum Concatenate Dot add concatenate""",
+        Add Subtract Multiply Average Maximum Minimum Concatenate Dot add concatenate merge""",
     "the layers here are those for the classification of images": """
         LSTM GRU SimpleRNN RNN Bidirectional TimeDistributed Embedding Attention MultiHeadAttention Conv1D Conv3D
         MaxPooling1D MaxPooling3D Masking""",
@@ -37,16 +35,7 @@ ABSENT = {  # layers of Keras that are not here, by the reason
         Lambda LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
         Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout
         CenterCrop RandomBrightness Identity ActivityRegularization""",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """For a layer of Keras that is not here: something that can be imported, and says so when it is used."""
-    why = next((why for why, names in ABSENT.items() if name in names.split()), None)
-    if why is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return absent(f"minicnn has no layer {name}: {why}")
-
+})  # fmt: skip
 
 __all__ = [
     "ELU",

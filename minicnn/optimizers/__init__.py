@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..absent import without
 from . import schedules
 from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from .base import Operation, Optimizer
@@ -40,3 +41,9 @@ deserialize = get
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """An optimizer in types that JSON has, without its moments, for `get`."""
     return {"name": type(optimizer).__name__.lower(), "config": optimizer.get_config()}
+
+
+__getattr__ = without(__name__, "optimizer ", {
+    f"there are {', '.join(cls.__name__ for cls in CLASSES.values())}": """
+        Lion Ftrl Adafactor Lamb Muon LossScaleOptimizer MultiOptimizer""",
+})  # fmt: skip
