@@ -28,6 +28,16 @@ def epsilon() -> float:
     return 1e-7
 
 
+def get_value(x: Any) -> Any:
+    """The numbers of a parameter, or the number of a learning rate."""
+    return x.numpy()
+
+
+def set_value(x: Any, value: Any) -> None:
+    """Gives a parameter, or an optimizer's learning rate, another value."""
+    x.assign(value)
+
+
 def backend() -> str:
     """What computes."""
     return "minicnn"

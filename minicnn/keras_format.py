@@ -220,6 +220,8 @@ def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:
             dtype = dtype if "float" in dtype else "float32"  # whole numbers become floats in the first layer
             return Input(tuple(config["batch_shape"][1:]), name=config["name"], dtype=dtype)
         cls = custom.get(name) or _find("keras.layers", name)
+        if name in ("Sequential", "Functional"):
+            raise ValueError("is a model within the model; minicnn reads files whose layers are one chain")
         if cls is None:
             raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
         layer: Layer = cls.from_config(_accepted(cls, name, config, custom))
@@ -470,11 +472,14 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_model(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
+def load_model(
+    path: str | Path, custom_objects: Mapping[str, Any] | None = None, compiled: bool = True
+) -> "Sequential":
     """The model of a `.keras` file. Raises ValueError, naming the file, for a damaged one and for what minicnn lacks."""
     parts = _parts(path, "metadata.json", "config.json", "model.weights.h5")
     try:
-        model = model_of(json.loads(parts["config.json"]), custom_objects)
+        config = json.loads(parts["config.json"])
+        model = model_of(config if compiled else config | {"compile_config": None}, custom_objects)
         own = json.loads(parts["metadata.json"]).get("minicnn")
         if model._layers[0].built:
             _set_weights(model, parts["model.weights.h5"], whole=True)

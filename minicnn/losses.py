@@ -26,7 +26,9 @@ class Loss:
     from_logits = False  # whether predictions are scores, which the loss brings between 0 and 1 itself
     fuses_softmax = False  # whether it takes the scores before a model's last softmax
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(
+        self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
         if reduction not in ("sum_over_batch_size", "sum"):
             raise ValueError(f"reduction must be 'sum_over_batch_size' or 'sum', not {reduction!r}")
         self.reduction, self.name = reduction, name or type(self).name
@@ -125,7 +127,7 @@ class BinaryCrossentropy(Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(name, reduction)
         _check_smoothing(label_smoothing, axis)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -168,7 +170,7 @@ class _CrossEntropy(Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(name, reduction)
         _check_smoothing(label_smoothing, axis)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 

@@ -4,6 +4,7 @@ A metric is asked for by name (`metrics=["accuracy"]`), as an object, or as a fu
 number for every sample.
 """
 
+import inspect
 from collections.abc import Callable
 from math import sqrt
 from statistics import NormalDist
@@ -49,9 +50,11 @@ categorical_accuracy = sparse_categorical_accuracy = accuracy
 sparse_top_k_categorical_accuracy = top_k_categorical_accuracy
 
 
-def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> np.ndarray:
-    """How often (row) a class was taken for (column) a class; shape (classes, classes)."""
-    pairs = labels_of(y_true).astype(int) * classes + labels_of(y_pred).astype(int)
+def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
+    """How often (row) a class was taken for (column) a class; shape (classes, classes), by default as many as there are."""
+    found = [labels_of(y).astype(int) for y in (y_true, y_pred)]
+    classes = classes or 1 + max(int(labels.max(initial=-1)) for labels in found)
+    pairs = found[0] * classes + found[1]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -105,7 +108,7 @@ class Metric:
 
     of_scores = False  # whether scores serve as well as the probabilities that a last softmax makes of them
 
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or type(self).__name__.lower()
 
     def reset_state(self) -> None:
@@ -135,7 +138,7 @@ class MeanMetric(Metric):
     def __init__(
         self, fn: Callable[..., Any] | None = None, name: str | None = None, dtype: Any = None, **options: Any
     ) -> None:
-        super().__init__(name or getattr(fn, "__name__", None), dtype)
+        super().__init__(dtype, name or getattr(fn, "__name__", None))
         self.fn, self.options = fn, options
         self.reset_state()
 
@@ -164,15 +167,22 @@ class MeanMetric(Metric):
 def _metric(name: str, fn: Callable[..., Any], of_scores: bool = False, /, **defaults: Any) -> type[MeanMetric]:
     """The class of a metric that is the mean of a function, with the arguments that this may be given."""
     label = getattr(fn, "__name__", name)
+    in_front = [option for option in defaults if option == "k"]  # of the name, in Keras' order
+    known = dict.fromkeys([*in_front, "name", "dtype"]) | defaults
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    expected = inspect.Signature([inspect.Parameter(option, kind, default=value) for option, value in known.items()])
 
-    def __init__(self: Any, *arguments: Any, name: str | None = None, dtype: Any = None, **options: Any) -> None:
-        options = dict(zip(defaults, arguments, strict=False)) | options
-        if unknown := sorted(set(options) - set(defaults)):
-            raise TypeError(
-                f"{type(self).__name__} has no argument {unknown[0]!r}; it has {', '.join(defaults) or 'none'}"
-            )
-        MeanMetric.__init__(self, fn, name or self.label, dtype, **defaults | options)
+    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
+        if unknown := sorted(set(options) - set(known)):
+            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; it has {', '.join(known)}")
+        given = expected.bind(*arguments, **options)
+        given.apply_defaults()
+        settings = given.arguments
+        MeanMetric.__init__(self, fn, settings.pop("name") or self.label, settings.pop("dtype"), **settings)
 
+    __init__.__signature__ = inspect.signature(Metric.__init__).replace(  # type: ignore[attr-defined]
+        parameters=[inspect.Parameter("self", kind), *expected.parameters.values()]
+    )
     words = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
     about = f"The mean of `{label}` over all samples."
     return type(name, (MeanMetric,), {"__init__": __init__, "__doc__": about, "of_scores": of_scores, "label": words})

@@ -15,6 +15,7 @@ import numpy as np
 from . import captured, engine, keras_format, losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .callbacks import Callback, History
+from .data.files import DataError
 from .layers.activation import Activation, Softmax
 from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor
 from .layers.reshaping import Input
@@ -29,10 +30,11 @@ class Sequential:
     """Layers one after the other.
 
     With an `Input` first, every layer is built when it is added, and one that does not fit its input is reported at
-    once; otherwise the model is built when it first sees data.
+    once; otherwise the model is built when it first sees data. Of a model that is added, this one gets the layers
+    themselves: what either learns, both have learnt.
     """
 
-    def __init__(self, layers: Iterable[Layer] | None = None, name: str = "sequential") -> None:
+    def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str = "sequential") -> None:
         self.name = name
         self._layers: list[Layer] = []
         self.ops: Ops = get_ops("cpu")
@@ -57,7 +59,12 @@ class Sequential:
 
     # ------------------------------------------------------------------ building
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: "Layer | Sequential") -> None:
+        if isinstance(layer, Sequential):
+            for one in layer._layers:
+                if not (isinstance(one, Input) and self._layers):
+                    self.add(one)
+            return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
         if any(layer.name == other.name for other in self._layers):
@@ -67,7 +74,7 @@ class Sequential:
                 raise ValueError("an Input can only be the first layer of a model")
             layer.build()
         elif self._layers and self._layers[-1].built:
-            _build(layer, self._layers[-1].output_shape)
+            _build(layer, self._layers[-1].output_shape, self._layers[-1])
         elif not self._layers and layer.given_shape is not None:
             _build(layer, layer.given_shape)
         self._layers.append(layer.to(self.ops))
@@ -83,7 +90,7 @@ class Sequential:
                     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
                 )
             for layer, previous in zip(self._layers, [None, *self._layers], strict=False):
-                _build(layer, input_shape if previous is None else previous.output_shape)
+                _build(layer, input_shape if previous is None else previous.output_shape, previous)
                 layer.to(self.ops)
         elif input_shape is not None and tuple(input_shape)[1:] != self._layers[0].input_shape[1:]:
             raise ValueError(
@@ -168,6 +175,25 @@ class Sequential:
         return self._layers[-1].output_shape
 
     @property
+    def input(self) -> Tensor:
+        """What goes in, and `output` what comes out, as `Tensor`s: for `Model(model.input, layer.output)`."""
+        self.build()
+        return self._layers[0].input
+
+    @property
+    def output(self) -> Tensor:
+        self.build()
+        return self._layers[-1].output
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return [self.input]
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        return [self.output]
+
+    @property
     def weights(self) -> list[Parameter]:
         """All parameters, as Keras calls them."""
         return self.parameters
@@ -180,6 +206,13 @@ class Sequential:
     def non_trainable_weights(self) -> list[Parameter]:
         trained = self.trainable_parameters
         return [parameter for parameter in self.parameters if parameter not in trained]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
+    @property
+    def built(self) -> bool:
+        """Whether all shapes are known."""
+        return bool(self._layers) and self._layers[-1].built
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of this name, or of this place; ValueError if there is none."""
@@ -204,12 +237,22 @@ class Sequential:
         self.build()
         return sum(layer.count_params() for layer in self._layers)
 
-    def summary(self, print_fn: Any = print) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+    ) -> None:
         """Prints a line per layer: the shape of its output for one image, parameters, and this image's multiply-adds and memory.
 
-        A layer named otherwise than after its class has the class beside its name.
+        A layer named otherwise than after its class has the class beside its name. All settings but `print_fn`, which may
+        take the place of `print`, are there for Keras' sake: the table is as wide as it must be.
         """
         self.build()
+        print_fn = print_fn or print
         size = self._layers[0].dtype.itemsize
         rows = [("layer", "output", "parameters", "multiply-adds", "memory")]
         memory = 0
@@ -269,7 +312,13 @@ class Sequential:
             return last.forward(x, training=training)
         return last.linear(x) if isinstance(last, ActivatedLayer) else x
 
-    __call__ = forward
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
+        if not isinstance(x, Tensor | Layer):
+            return self.forward(x, training=training)
+        for layer in self._layers:
+            x = x if isinstance(layer, Input) else layer(x)
+        return x
 
     def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
         """The gradient for the last input, given that for its output (or scores).
@@ -409,7 +458,7 @@ class Sequential:
         """Says what a method that Keras has dropped is called today."""
         today = {
             "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
-            "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)",
+            "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",
         }.get(name)  # fmt: skip
         if name.startswith("__"):
             raise AttributeError(name)
@@ -448,6 +497,14 @@ class Sequential:
                 name += "_1"
             found[name] = metric
         return found
+
+    def reset_metrics(self) -> None:
+        """There for Keras' sake: what `train_on_batch` and `evaluate` return is always of that call alone."""
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Of the numbers that `evaluate` returns."""
+        return ["loss", *self.named_metrics()]
 
     def check_targets(self, y: Any) -> None:
         """Raises ValueError for targets that do not fit the loss and the output."""
@@ -501,6 +558,7 @@ class Sequential:
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        **dropped: Any,
     ) -> History:
         """Trains for `epochs` passes over x (N, …) and y, and returns the history of loss and metrics.
 
@@ -511,6 +569,11 @@ class Sequential:
         epoch. `verbose`: 1 a progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError
         for data that do not fit the model, each other or the batch.
         """
+        for name in dropped:
+            today = training.DROPPED.get(name)
+            raise TypeError(
+                f"fit has no argument {name!r}" + (f": Keras 3 has dropped it, use {today}" if today else "")
+            )
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
@@ -569,21 +632,24 @@ class Sequential:
         for layer in self._layers:
             layer.set_weights([next(rest) for _ in layer.parameters])
 
-    def save(self, path: str | Path) -> None:
+    def save(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Writes weights, architecture, optimizer and its state into one file, for `load_model`.
 
         Named `….keras` it is in Keras 3's own format, which `keras.models.load_model` reads (this needs h5py), else in
-        that of safetensors. DataError where the file cannot be written, and ValueError for what Keras does not have.
+        that of safetensors. DataError where the file cannot be written, or is there and is not to be written over, and
+        ValueError for what Keras does not have.
         """
         self.build()
-        saving.save_model(self, path)
+        _check_overwrite(filepath, overwrite)
+        saving.save_model(self, filepath)
 
-    def save_weights(self, path: str | Path) -> None:
+    def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Writes the weights alone; named `….weights.h5` in Keras 3's own format, with the state of the optimizer."""
         self.build()
-        saving.save_weights(self, path)
+        _check_overwrite(filepath, overwrite)
+        saving.save_weights(self, filepath)
 
-    def load_weights(self, path: str | Path, skip_mismatch: bool = False) -> None:
+    def load_weights(self, filepath: str | Path, skip_mismatch: bool = False) -> None:
         """Takes over the weights of a file that `save_weights` or `save` wrote, or Keras 3, layer by layer.
 
         In Keras' formats the layers of each class are matched in their order, else all layers that have parameters. A
@@ -591,7 +657,7 @@ class Sequential:
         with `skip_mismatch` such layers keep their weights, and a warning names them.
         """
         self.build()
-        saving.load_weights(self, path, skip_mismatch)
+        saving.load_weights(self, filepath, skip_mismatch)
 
     def get_config(self) -> dict[str, Any]:
         """Name, layers and input shape as Keras writes them, for `from_config`."""
@@ -633,8 +699,12 @@ class Model(Sequential):
         super().__init__([start, *reversed(layers)], name)
 
 
-def _build(layer: Layer, shape: Sequence[int | None]) -> None:
+def _build(layer: Layer, shape: Sequence[int | None], previous: Layer | None = None) -> None:
     """Builds a layer, unless it brings its parameters along; ValueError if those are for other inputs."""
+    if previous is None and not isinstance(layer, Input):
+        previous = Input(batch_shape=shape, name="input")
+        previous.build()
+    layer.source = layer.source or previous
     if not layer.built:
         layer.build(shape)
     elif layer.check_input_shape(shape)[1:] != layer.input_shape[1:]:
@@ -643,12 +713,23 @@ def _build(layer: Layer, shape: Sequence[int | None]) -> None:
         )
 
 
-def load_model(path: str | Path, custom_objects: Mapping[str, type[Layer]] | None = None) -> Sequential:
+def _check_overwrite(path: str | Path, overwrite: bool) -> None:
+    if not overwrite and Path(path).exists():
+        raise DataError(f"{path}: there is a file of this name, which is not to be written over")
+
+
+def load_model(
+    filepath: str | Path,
+    custom_objects: Mapping[str, type[Layer]] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Sequential:
     """The model that `save` wrote, or Keras 3 in a file `….keras`; `custom_objects` has classes of your own by their names.
 
+    With `compile` False it has no optimizer, loss and metrics. `safe_mode` is there for Keras' sake: no file holds code.
     ValueError, naming the file, for a damaged one, and for what minicnn does not have: branches, unknown layers, …
     """
-    return saving.load_model(path, custom_objects)
+    return saving.load_model(filepath, custom_objects, compile)
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:

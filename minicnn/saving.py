@@ -70,11 +70,15 @@ def describe(model: "Sequential") -> dict[str, Any]:
     return header
 
 
-def load_model(path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
+def load_model(
+    path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None, compiled: bool = True
+) -> "Sequential":
     """See `minicnn.load_model`. Raises ValueError, naming the file, for one that is not a whole saved model."""
     if str(path).endswith(".keras"):
-        return keras_format.load_model(path, custom_objects)
+        return keras_format.load_model(path, custom_objects, compiled)
     header, tensors = _read(path)
+    if not compiled:
+        header |= {"optimizer": None, "loss": None, "metrics": []}
     try:
         return _restore(header, tensors, custom_objects or {})
     except KeyError as error:

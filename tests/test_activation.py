@@ -80,7 +80,7 @@ def test_activations_and_their_derivatives(ops, function, make, shape):
     y, saved = run(ops, operation, x, *settings)
     dx = run(ops, operation + "_backward", dy, saved)
     assert_close(ops.numpy(y), expected)
-    assert_close(ops.numpy(dx), np.float64(dy) * slopes)
+    assert_close(ops.numpy(dx), dy.astype(float) * slopes)
     assert y.dtype == dx.dtype == x.dtype
 
 
@@ -109,7 +109,7 @@ def test_nothing_overflows(ops, name, dtype):
 @given(make=makers(), shape=st.sampled_from([(1, 1), (3, 10), (2, 3, 4)]), axis=st.sampled_from([-1, 1]))
 def test_softmax_and_its_gradient(ops, make, shape, axis):
     x, dy = make(*shape), make(*shape)
-    rows, dy_rows = (np.moveaxis(np.float64(a), axis, -1).reshape(-1, a.shape[axis]) for a in (x, dy))
+    rows, dy_rows = (np.moveaxis(a.astype(float), axis, -1).reshape(-1, a.shape[axis]) for a in (x, dy))
     expected = np.array([naive.softmax(row) for row in rows])
     gradients = np.array([(np.diag(p) - np.outer(p, p)) @ d for p, d in zip(expected, dy_rows, strict=True)])
     moved = np.moveaxis(x, axis, -1).shape
@@ -123,9 +123,9 @@ def test_softmax_and_its_gradient(ops, make, shape, axis):
 def test_log_softmax_and_its_gradient(ops, make, shape, axis):
     x, dy = make(*shape), make(*shape)
     y, saved = run(ops, "log_softmax", x, axis)
-    p, softmax = run(ops, "softmax", np.float64(x), axis)
+    p, softmax = run(ops, "softmax", x.astype(float), axis)
     assert_close(ops.numpy(y), np.log(ops.numpy(p)))
-    expected = run(ops, "softmax_backward", np.float64(dy) / ops.numpy(p), softmax)
+    expected = run(ops, "softmax_backward", dy.astype(float) / ops.numpy(p), softmax)
     assert_close(ops.numpy(run(ops, "log_softmax_backward", dy, saved)), ops.numpy(expected))
 
 

@@ -289,7 +289,7 @@ def test_a_table_has_a_row_per_epoch(tmp_path):
     history = fit(model, CSVLogger(path), LambdaCallback(on_epoch_end=lambda *_: seen.append(len(pandas.read_csv(path)))),
                   validation_split=0.2, epochs=3)  # fmt: skip
     assert seen == [1, 2, 3]
-    table = pandas.read_csv(path)
+    table = pandas.read_csv(path, float_precision="round_trip")
     assert list(table) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     for name, values in history.history.items():
         assert table[name].tolist() == values

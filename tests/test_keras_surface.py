@@ -1,12 +1,14 @@
 """What a Keras script asks for beside layers: models of tensors, batches from generators, losses, metrics, old names."""
 
+import copy
 import importlib
+import inspect
 
 import numpy as np
 import pytest
 
 import minicnn
-from minicnn import Conv2D, Dense, Flatten, Input, MaxPooling2D, Model, Sequential, callbacks, losses, metrics
+from minicnn import Conv2D, Dense, Flatten, Input, MaxPooling2D, Model, Sequential, callbacks, layers, losses, metrics
 from minicnn import backend as K
 
 RANDOM = np.random.default_rng(3)
@@ -462,6 +464,93 @@ def test_a_dataset_without_batches():
 
     with pytest.raises(TypeError, match=r"Nothing does not define __len__\(\)"):
         small().fit(Nothing(), verbose=0)
+
+
+def test_a_model_within_a_model_shares_its_layers():
+    inner = small()
+    outer = minicnn.Sequential([inner, layers.Softmax(name="shares")])
+    assert outer.layers == [*inner.layers, outer.get_layer("shares")]
+    inner.fit(X, Y, epochs=1, verbose=0)
+    np.testing.assert_array_equal(outer.get_weights()[0], inner.get_weights()[0])
+    np.testing.assert_allclose(outer.predict(X), layers.Softmax()(inner.predict(X)), rtol=1e-6)
+    turned = minicnn.Sequential([layers.RandomRotation(0.1), layers.RandomZoom(0.1)])
+    x = Input((28, 28, 1))
+    model = Model(x, Dense(3)(Flatten()(turned(x))))
+    assert [type(layer).__name__ for layer in model.layers] == ["RandomRotation", "RandomZoom", "Flatten", "Dense"]
+    with pytest.raises(ValueError, match="already built for inputs of shape"):
+        minicnn.Sequential([Input((28, 28, 1)), inner])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_model_up_to_one_of_another_models_layers(first):
+    model = minicnn.Sequential([*[Input((8,))][:first], Dense(5, activation="relu"), Dense(3)])
+    with pytest.raises(AttributeError, match="layer dense.* has no output yet"):
+        minicnn.Sequential([layers.Flatten(), Dense(2)]).layers[1].output  # noqa: B018
+    x = np.random.default_rng(0).standard_normal((4, 8)).astype("float32")
+    y = model.predict(x)
+    part = Model(model.input, model.layers[0].output)
+    rest = np.maximum(x @ model.get_weights()[0] + model.get_weights()[1], 0)
+    np.testing.assert_allclose(part.predict(x), rest, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(Model(inputs=model.inputs, outputs=model.outputs).predict(x), y)
+    assert model.layers[1].input.shape == (None, 5) and model.output.shape == (None, 3) and model.built
+
+
+def test_the_names_of_keras_for_weights_and_metrics():
+    model = small()
+    assert model.metrics_names == ["loss", "accuracy"]
+    assert model.variables == model.weights and model.trainable_variables == model.trainable_weights
+    assert model.non_trainable_variables == [] and model.reset_metrics() is None
+    model.weights[0].assign(np.ones(model.weights[0].shape))
+    assert (K.get_value(model.weights[0]) == 1).all()
+
+
+def test_a_learning_rate_can_be_assigned_to():
+    model = small()
+    model.optimizer.learning_rate.assign(0.25)
+    assert model.optimizer.learning_rate == 0.25 == model.optimizer.learning_rate.numpy()
+    K.set_value(model.optimizer.learning_rate, 0.5)
+    assert K.get_value(model.optimizer.learning_rate) == 0.5
+    assert copy.deepcopy(model.optimizer.learning_rate) == 0.5
+    for use in (lambda: model.optimizer.lr, lambda: setattr(model.optimizer, "lr", 1.0)):
+        with pytest.raises(AttributeError, match="lr is called learning_rate today"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.keras"])
+def test_files_with_the_arguments_of_keras(tmp_path, name):
+    model, path = small(), tmp_path / name
+    model.fit(X, Y, verbose=0)
+    model.save(filepath=path, overwrite=False)
+    with pytest.raises(ValueError, match=f"{name}: there is a file of this name, which is not to be written over"):
+        model.save(path, overwrite=False)
+    found = minicnn.load_model(path, compile=False)
+    assert found.optimizer is None and found.loss is None and weights_equal(model, found)
+    assert minicnn.load_model(filepath=path).optimizer.iterations == model.optimizer.iterations
+
+
+def test_metrics_take_their_arguments_in_the_order_of_keras():
+    assert minicnn.metrics.TopKCategoricalAccuracy(3, "best").get_config() == {"name": "best", "k": 3}
+    assert minicnn.metrics.BinaryAccuracy("right", None, 0.7).get_config() == {"name": "right", "threshold": 0.7}
+    assert list(inspect.signature(minicnn.metrics.TopKCategoricalAccuracy).parameters) == ["k", "name", "dtype"]
+    with pytest.raises(TypeError, match="Accuracy has no argument 'k'; it has name, dtype"):
+        minicnn.metrics.Accuracy(k=2)
+    np.testing.assert_array_equal(
+        minicnn.metrics.confusion_matrix([0, 2, 2], [0, 1, 2]), [[1, 0, 0], [0, 0, 0], [0, 1, 1]]
+    )
+
+
+def test_pictures_as_arrays():
+    assert minicnn.utils.img_to_array(np.zeros((5, 4), "uint8")).shape == (5, 4, 1)
+    with pytest.raises(ValueError, match=r"expected an array \(H, W\) or \(H, W, C\), got shape \(3,\)"):
+        minicnn.preprocessing.image.img_to_array([1, 2, 3])
+    with pytest.raises(ValueError, match="minicnn has no load_img: Pillow"):
+        minicnn.preprocessing.image.load_img("a.png")
+
+
+@pytest.mark.parametrize("name, today", [("nb_epoch", "epochs"), ("workers", "the arguments of a utils.PyDataset")])
+def test_arguments_of_fit_that_keras_has_dropped(name, today):
+    with pytest.raises(TypeError, match=f"fit has no argument '{name}': Keras 3 has dropped it, use {today}$"):
+        small().fit(X, Y, **{name: 3})
 
 
 def test_compile_says_what_it_cannot_do():

@@ -44,7 +44,7 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
     "BatchNormalization": {
         "axis": -1, "momentum": 0.99, "epsilon": 1e-3, "center": True, "scale": True, "beta_initializer": "zeros",
         "gamma_initializer": "ones", "moving_mean_initializer": "zeros", "moving_variance_initializer": "ones",
-        "beta_regularizer": None, "gamma_regularizer": None, "beta_constraint": None, "gamma_constraint": None,
+        "beta_regularizer": None, "gamma_regularizer": None, "beta_constraint": None, "gamma_constraint": None, "synchronized": False,
     },
     "PReLU": {"alpha_initializer": "zeros", "alpha_regularizer": None, "alpha_constraint": None, "shared_axes": None},
     "SpatialDropout2D": {"rate": NEEDED, "data_format": None, "seed": None, "name": None},
@@ -64,7 +64,8 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_names_order_and_defaults_of_keras(name):
-    parameters = [p for p in inspect.signature(getattr(layers, name)).parameters.values() if p.kind != p.VAR_KEYWORD]
+    parameters = list(inspect.signature(getattr(layers, name).__init__).parameters.values())[1:]  # without self
+    parameters = [p for p in parameters if p.kind != p.VAR_KEYWORD]
     assert [p.name for p in parameters] == list(SIGNATURES[name])
     assert {p.name: p.default for p in parameters} == SIGNATURES[name]
 

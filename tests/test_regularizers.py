@@ -67,7 +67,7 @@ def test_sizes_and_threads(threads, size):
         threads(number)
         g = np.zeros_like(w)
         found.append((cpu.penalize(w, g, 0.3, 0.2), g))
-    exact = np.float64(w)
+    exact = w.astype(float)
     assert found[0][0] == pytest.approx(0.3 * np.abs(exact).sum() + 0.2 * (exact**2).sum(), rel=1e-6)
     assert_close(found[0][1], 0.3 * np.sign(exact) + 0.4 * exact)
     for value, g in found[1:]:

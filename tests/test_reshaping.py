@@ -46,8 +46,8 @@ def test_columns_and_their_adjoint(ops, make, geometry, N, C):
     np.testing.assert_array_equal(ops.numpy(columns), expected.reshape(columns.shape))
     u = make(*columns.shape)
     dx = ops.numpy(run(ops, "col2im", u, x.shape, size, strides, pads, dilation))
-    left, right = (np.float64(u) * ops.numpy(columns)).sum(), (np.float64(dx) * x).sum()
-    assert abs(left - right) <= 100 * np.finfo(x.dtype).eps * np.abs(np.float64(u) * ops.numpy(columns)).sum()
+    left, right = (u.astype(float) * ops.numpy(columns)).sum(), (dx.astype(float) * x).sum()
+    assert abs(left - right) <= 100 * np.finfo(x.dtype).eps * np.abs(u.astype(float) * ops.numpy(columns)).sum()
 
 
 @pytest.mark.parametrize(

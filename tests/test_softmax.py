@@ -31,7 +31,7 @@ def test_softmax_cross_entropy(ops, data, make, N, K):
     assert_close(ops.numpy(losses), naive.softmax_cross_entropy(scores, wanted), 2 * np.finfo(scores.dtype).eps * 10)
     gradient = run(ops, "softmax_cross_entropy_backward", weights, saved)
     p = np.array([naive.softmax(row) for row in scores])
-    expected = np.float64(weights)[:, None] * (p * wanted.sum(axis=1, keepdims=True) - wanted)
+    expected = weights.astype(float)[:, None] * (p * wanted.sum(axis=1, keepdims=True) - wanted)
     largest = (
         np.abs(weights).max() * wanted.sum(axis=1).max()
     )  # p and t are close to each other where the model is right

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,6 +78,10 @@ class Parameter:
         """Moves the parameter into other memory (a part of a model's flat buffer, or of another device)."""
         self._value, self._gradient = value, gradient
         Parameter.writes += 1
+
+    def assign(self, value: Any) -> None:
+        """Keras' way to set `value`."""
+        self.value = np.asarray(value)
 
     def numpy(self) -> np.ndarray:
         """A copy of the values in the memory of the CPU."""
@@ -170,6 +175,7 @@ class Layer:
         self.ops: Ops = get_ops("cpu")
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
+        self.source: Layer | None = None  # the layer before it, where it was first put behind one
 
     # ------------------------------------------------------------------ to define in a layer
 
@@ -214,10 +220,23 @@ class Layer:
         if isinstance(x, Tensor):
             if not self.built:
                 self.build(x.shape)
+            self.source = self.source or x.layer
             return Tensor(self, x)
         if not self.built:
             self.build((None, *x.shape[1:]))
         return self.forward(x, training=training)
+
+    @cached_property  # which a layer of one's own may write over
+    def input(self) -> Tensor:
+        """What goes in, as a `Tensor`: of a model up to here `Model(model.input, layer.output)` is the rest."""
+        return self.output if self.source is None else self.source.output
+
+    @cached_property
+    def output(self) -> Tensor:
+        """What comes out, as a `Tensor`; AttributeError before the layer is part of a model whose input is known."""
+        if not self.built:
+            raise AttributeError(f"layer {self.name} has no output yet: the shape of its input is not known")
+        return Tensor(self, None if self.source is None else self.source.output)
 
     def refuse(self, **options: Any) -> None:
         """ValueError for an option of Keras that is not offered here and is not None."""

@@ -32,6 +32,7 @@ class BatchNormalization(Layer):
         gamma_regularizer: Any = None,
         beta_constraint: None = None,
         gamma_constraint: None = None,
+        synchronized: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)

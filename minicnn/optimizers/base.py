@@ -6,7 +6,9 @@ An optimizer works on one flat array that holds all parameters of a model, and k
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypedDict
+
+import numpy as np
 
 from ..ops import Ops, get_ops
 from ..ops.reference import Array
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
     from ..layers.base import Parameter
 
 Rate = float | LearningRateSchedule | Callable[[], float]
+
+
+class CurrentRate(float):
+    """A learning rate as an optimizer shows it: a number that can be assigned to, as Keras' variable can."""
+
+    optimizer: "Optimizer"
+
+    def assign(self, rate: Rate) -> None:
+        self.optimizer.learning_rate = rate
+
+    def numpy(self) -> np.float32:
+        return np.float32(self)
 
 
 class Options(TypedDict, total=False):
@@ -122,12 +136,14 @@ class Optimizer:
             cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> CurrentRate:
         """That of the next step; what is assigned may also be a schedule or a function."""
         rate = self._learning_rate
-        if isinstance(rate, LearningRateSchedule):
-            return rate(self.iterations)
-        return float(rate() if callable(rate) else rate)
+        if callable(rate):
+            rate = rate(self.iterations) if isinstance(rate, LearningRateSchedule) else rate()
+        current = CurrentRate(rate)
+        current.optimizer = self
+        return current
 
     @learning_rate.setter
     def learning_rate(self, rate: Rate) -> None:
@@ -141,6 +157,14 @@ class Optimizer:
         if not _is_rate(rate):
             raise ValueError(f"{kind}: learning_rate must be a number from 0 on, or a schedule, not {rate!r}")
         self._learning_rate = float(rate)
+
+    @property
+    def lr(self) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
+
+    @lr.setter
+    def lr(self, rate: Any) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
 
     # ------------------------------------------------------------------ a step
 

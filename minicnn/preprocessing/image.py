@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..absent import without
 from ..kernels import arrays, augment
 from ..memory import POOL
 from ..ops import get_ops, instructions
@@ -575,3 +576,18 @@ def _rank(where: str, x: Any, rank: int) -> np.ndarray:
         shape = "(H, W, C)" if rank == 3 else "(N, H, W, C)"
         raise ValueError(f"{where}: expected numbers in an array {shape}, got {x.dtype} of shape {x.shape}")
     return x
+
+
+def img_to_array(img: Any, data_format: str | None = None, dtype: str | None = None) -> np.ndarray:
+    """A picture of Pillow, or an array (H, W) or (H, W, C), as an array (H, W, C) of float32 unless told."""
+    if data_format not in (None, "channels_last"):
+        raise ValueError(f"images are channels_last here, (H, W, C), not {data_format!r}")
+    x = np.asarray(img, dtype or "float32")
+    if x.ndim not in (2, 3):
+        raise ValueError(f"img_to_array: expected an array (H, W) or (H, W, C), got shape {x.shape}")
+    return x if x.ndim == 3 else x[..., None]
+
+
+__getattr__ = without(__name__, "", {
+    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": "array_to_img load_img save_img",
+})  # fmt: skip

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from ..absent import without
+from ..preprocessing.image import img_to_array
 from ..seeding import set_random_seed
 
-__all__ = ["PyDataset", "Sequence", "normalize", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "Sequence", "img_to_array", "normalize", "set_random_seed", "to_categorical"]
 
 
 class PyDataset:
@@ -55,5 +56,9 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 
 
 __getattr__ = without(__name__, "", {
+    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": """
+        array_to_img load_img save_img image_dataset_from_directory""",
+    "download the file yourself; datasets.mnist.load_data does it for MNIST": "get_file",
+    "fit shows its progress itself, and tqdm that of your own loops": "Progbar",
     "model.summary() prints the layers, report.write a page about the trained model": "plot_model model_to_dot",
 })  # fmt: skip

@@ -387,7 +387,7 @@ FOREIGN = {
     "a lambda": (chain(lambda k: k.Lambda(lambda x: x, name="mine")), "layer mine: unknown layer class Lambda"),
     "a model inside": (
         lambda keras: keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(2)], name="inner")]),
-        "layer inner: unknown layer class Sequential",
+        "layer inner: is a model within the model",
     ),
     "groups": (chain(lambda k: k.Conv2D(2, 1, groups=2, name="c")), "layer c: .*groups"),
     "channels first": (chain(lambda k: k.Flatten("channels_first", name="f")), "layer f: .*channels_last"),
