@@ -223,8 +223,13 @@ def walk(zero, program, worker, run):
     last = phases * number_of(program, STEPS) - 1
     finished = state + 8 * LINE
     done = waited = 0
+    empty = -1  # what the word says of a phase in which no task is left
     while True:
         word = read(state)
+        if word == empty:
+            waited += 1
+            pause(waited)
+            continue
         phase = (word >> PHASE) & OVER
         if word >> RUN != run or phase == OVER:
             return
@@ -238,15 +243,12 @@ def walk(zero, program, worker, run):
             mine = number_of(program, WORKERS) + 16 * worker
             run_task(zero, program, step, task, number_of(row, 0), number_of(mine, 0), number_of(mine, 1))
             done += 1
-        elif done:
-            if add(finished, done) == tasks:
-                write(finished, 0)
-                write(times + 8 * (place + 1), clock())
-                write(state, (run << RUN) | ((OVER if phase == last else phase + 1) << PHASE))
-            done = waited = 0
-        else:
-            waited += 1
-            pause(waited)
+            continue
+        if done and add(finished, done) == tasks:
+            write(finished, 0)
+            write(times + 8 * (place + 1), clock())
+            write(state, (run << RUN) | ((OVER if phase == last else phase + 1) << PHASE))
+        empty, done, waited = word, 0, 0
 
 
 class Entry(NamedTuple):
