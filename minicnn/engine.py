@@ -840,7 +840,8 @@ class Run:
 
     def _ask(self) -> None:
         """Runs the tape, its first section only where parameters may have changed."""
-        if self.prepared != Parameter.writes or any([parameter.shared for parameter in self.parameters]):
+        shared = Parameter.handed_out and any([parameter.shared for parameter in self.parameters])
+        if shared or self.prepared != Parameter.writes:
             for node in self.nodes:
                 node.refresh()
             self.prepared = -1

@@ -609,7 +609,7 @@ class Sequential:
         callbacks: Callback | Iterable[Callback] | None = None,
     ) -> np.ndarray:
         """The output for all samples, as a NumPy array; nothing is printed, whatever `verbose` says."""
-        return training.predict(self, x, batch_size, steps, self._listening(callbacks))
+        return training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
 
     def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
         """The callbacks, which know the model."""

@@ -490,7 +490,8 @@ class Program:
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
         self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
         self.measured = False
-        self.trials: defaultdict[int, list[int]] = defaultdict(list)  # cycles of runs, by the number of helpers
+        # the number of runs that were watched and the cycles of the shortest, by the number of helpers
+        self.trials: defaultdict[int, tuple[int, int]] = defaultdict(lambda: (0, 1 << 62))
         self.fastest, self.ended = 1 << 62, 0.0  # cycles of a run, and when the last one was over, in seconds
 
     def _pointers(self) -> Iterable[tuple[int, int, int]]:
@@ -614,8 +615,10 @@ class Program:
             posted = self._lead(helpers - called)
         took = self.times[self.phases] - self.times[0]
         self.fastest = min(self.fastest, took)
-        if self.fastest < TINY and posted == helpers and not called and len(self.trials[posted]) < TRIALS:
-            self.trials[posted].append(took)
+        if self.fastest < TINY and posted == helpers and not called:
+            runs, shortest = self.trials[posted]
+            if runs < TRIALS:
+                self.trials[posted] = runs + 1, min(shortest, took)
         self.ended = time.perf_counter()
 
     @property
@@ -633,8 +636,8 @@ class Program:
             return 0, 0
         if self.fastest < SHORT:
             if self.fastest < TINY:
-                together, alone = self.trials[helpers], self.trials[0]
-                if len(alone) < len(together) or (len(together) == TRIALS and min(alone) < min(together)):
+                (together, shared), (alone, own) = self.trials[helpers], self.trials[0]
+                if alone < together or (together == TRIALS and own < shared):
                     return 0, 0
             if time.perf_counter() - self.ended > SOON:
                 return helpers, 0

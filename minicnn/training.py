@@ -411,9 +411,17 @@ def predict(
     steps: int | None = None,
     listeners: Iterable[Callback] = (),
 ) -> np.ndarray:
-    batch_size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
-    if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= batch_size and steps is None and not listeners:
+    most = 256 if batch_size is None else batch_size
+    if (
+        type(x) is np.ndarray
+        and type(most) is int
+        and x.ndim
+        and 0 < len(x) <= most
+        and steps is None
+        and not listeners
+    ):
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
+    batch_size = positive_integer("batch_size", most)
     tell(listeners, "on_predict_begin", {})
     parts: list[np.ndarray] = []
     for number, batch in enumerate(_inputs(x, batch_size, steps)):

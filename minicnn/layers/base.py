@@ -37,6 +37,7 @@ class Parameter:
     """
 
     writes = 0  # to any parameter, so far
+    handed_out = False  # whether any is shared
 
     def __init__(
         self, name: str, value: Array, trainable: bool = True, regularizer: regularizers.Regularizer | None = None
@@ -51,7 +52,7 @@ class Parameter:
 
     @property
     def value(self) -> Array:
-        self.shared = True
+        self.shared = Parameter.handed_out = True
         return self._value
 
     @value.setter
