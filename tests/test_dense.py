@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import get_ops
+from minicnn.kernels import dense
+from minicnn.ops.cpu import CpuOps
 
 rows = st.sampled_from([(1,), (3,), (17,), (64,), (65,), (130,), (2, 3), (2, 1, 4)])
 channels = st.sampled_from([1, 3, 16, 31, 33, 515])
@@ -51,6 +53,18 @@ def test_any_number_of_channels(ops, F, dtype):
     assert_close(ops.numpy(y), np.maximum(expected, 0))
     for got, wanted in zip(gradients, naive.dense_backward(x, dy * (expected > 0), kernel), strict=True):
         assert_close(ops.numpy(got), wanted)
+
+
+@pytest.mark.parametrize("way", [1, 1 << 40], ids=["packed", "in its place"])
+@pytest.mark.parametrize("N, C, F", [(24, 40, 64), (131, 600, 150), (130, 515, 33), (257, 31, 129)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_of_a_kernel_packed_and_in_their_place(monkeypatch, dtype, N, C, F, way):
+    monkeypatch.setattr(dense, "WAY", way)
+    assert dense.packs(N, F, dtype) == (way == 1)
+    random = np.random.default_rng(4)
+    x, kernel, bias = (random.standard_normal(shape).astype(dtype) for shape in ((N, C), (C, F), (F,)))
+    y, _ = CpuOps().dense(x, kernel, bias)
+    assert_close(y, x.astype(float) @ kernel.astype(float) + bias)
 
 
 def test_a_product_worked_out_by_hand(ops):

@@ -10,24 +10,22 @@ import numpy as np
 
 from .arrays import transpose
 from .jit import kernel, part
-from .product import PACKED, plan, run_plan
-from .simd import copy, fill, int_at, lanes, load, prefetch, select, size_of, store, width_of
+from .product import plan, run_plan
+from .simd import copy, fill, int_at, load, prefetch, select, size_of, store, width_of
 
 DEPTH = 512  # the most terms summed at once: so many rows of a block of the kernel stay in the second-level cache
 SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
 ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of the forward pass
-REPEATED = 24  # rows of x from which on packing a block of the kernel can be worth it
-LINE, WAY = 64, 4096  # bytes of a cache line, and that addresses lie apart whose lines evict each other from the cache
+REPEATED = 24  # rows of x from which on packing a block of the kernel is worth it
+WAY = 4096  # bytes that addresses lie apart whose lines evict each other from the first-level cache
 AHEAD = 4096  # bytes that rows are asked for before they are copied
 BLOCK = 64  # input channels computed together in the backward pass
 
 
 def packs(rows: int, F: int, dtype: str) -> bool:
-    """Whether to pack blocks of a kernel (·, F): where its rows evict each other, or a tile reads but a line of each."""
-    size = np.dtype(dtype).itemsize
-    read = min(F, PACKED * lanes(np.dtype(dtype))) * size
-    return rows >= REPEATED and (F * size % WAY == 0 or read <= LINE < F * size)
+    """Whether blocks of a kernel (·, F) are packed: where its rows evict each other from the cache, and are read often."""
+    return rows >= REPEATED and F * np.dtype(dtype).itemsize % WAY == 0
 
 
 @lru_cache(maxsize=256)
@@ -56,13 +54,13 @@ def kernel_gradient_plan(dtype: str, N: int, F: int, rows: int) -> np.ndarray:
 @part
 def pack(zero, source, rows, columns, stride, target, vectors):
     """Copies a block of a matrix, whose rows lie `stride` bytes apart, as a packed operand: see `product.plan`."""
-    size, width = size_of(zero), width_of(zero)
-    side = vectors * width
+    size, lanes = size_of(zero), width_of(zero)
+    side = vectors * lanes
     for row in range(rows):
         line, place = source + row * stride, target
         for column in range(0, columns, side):
             together = min(side, columns - column)
-            for c in range(0, together, width):
+            for c in range(0, together, lanes):
                 left = together - c
                 store(load(line + size * (column + c), left, zero), place + size * (row * together + c), left)
             place += size * rows * together
@@ -125,9 +123,9 @@ def dense(
 @kernel("y")
 def add_slices(zero, count, parts, number, part, bias, y, first, F, relu):
     """Rows of y = Σ parts + bias, from number `first` on; the parts lie so many bytes apart, bias is 0 for none."""
-    size, width, nothing = size_of(zero), width_of(zero), fill(zero, zero)
+    size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     for n in range(count):
-        for f in range(0, F, width):
+        for f in range(0, F, lanes):
             left, place = F - f, size * ((first + n) * F + f)
             even, odd = load(parts + place, left, zero), nothing
             if bias:
@@ -143,10 +141,10 @@ def add_slices(zero, count, parts, number, part, bias, y, first, F, relu):
 @kernel("spread")
 def spread_rows(zero, count, dy, y, spread, F, skew):
     """Copies rows (F,) with `skew` idle numbers after each, and with zeros where y, the result of a ReLU, is zero."""
-    size, width = size_of(zero), width_of(zero)
+    size, lanes = size_of(zero), width_of(zero)
     nothing = fill(zero, zero)
     for n in range(count):
-        for f in range(0, F, width):
+        for f in range(0, F, lanes):
             place = size * (n * F + f)
             gradient = load(dy + place, F - f, zero)
             if y:
