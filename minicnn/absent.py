@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
-from types import ModuleType
+from types import ModuleType, new_class
 from typing import Any
 
 DROPPED = {  # modules that Keras 3 has no longer, and what is used today
@@ -26,13 +26,29 @@ ABSENT = {  # modules that are not here, and why
 }
 
 
-def absent(why: str) -> Callable[..., Any]:
-    """Something that can be imported, and says so when it is called: ValueError with this sentence."""
+class Absent:
+    """Base of what can be imported, and says that it is not here when it is called or made a base: ValueError."""
 
-    def refuse(*arguments: Any, **options: Any) -> Any:
-        raise ValueError(why)
+    why = ""
 
-    return refuse
+    def __new__(cls, *arguments: Any, **options: Any) -> "Absent":
+        raise ValueError(cls.why)
+
+    def __init_subclass__(cls, why: str = "") -> None:
+        if not why:
+            raise ValueError(cls.why)
+        cls.why = why
+
+
+def absent(name: str, why: str) -> type[Absent]:
+    """What stands for the class or function of this name; `why` is the sentence."""
+    return new_class(name, (Absent,), {"why": why})
+
+
+def refuse(thing: Any) -> None:
+    """ValueError for what is not here, also where only its class is given."""
+    if isinstance(thing, type) and issubclass(thing, Absent):
+        thing()
 
 
 def without(module: str, kind: str, reasons: Mapping[str, str]) -> Callable[[str], Any]:
@@ -41,7 +57,7 @@ def without(module: str, kind: str, reasons: Mapping[str, str]) -> Callable[[str
 
     def __getattr__(name: str) -> Any:
         if name in found:
-            return absent(f"minicnn has no {kind}{name}: {found[name]}")
+            return absent(name, f"minicnn has no {kind}{name}: {found[name]}")
         raise AttributeError(sentence(module, name))
 
     return __getattr__
@@ -63,7 +79,7 @@ class Finder(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
         package, _, place = name.partition(".")
         if package == __package__ and (place in DROPPED or place in ABSENT):
-            raise ImportError(sentence(*name.rsplit(".", 1)))
+            raise ModuleNotFoundError(sentence(*name.rsplit(".", 1)))  # whose `name` is not set: it is not passed over
 
 
 sys.meta_path.append(Finder())

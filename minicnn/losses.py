@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .absent import without
+from .absent import refuse, without
 from .ops import Ops, get_ops
 from .ops.reference import Array
 
@@ -90,7 +90,16 @@ class Loss:
         return {"reduction": self.reduction, "name": self.name}
 
 
-class MeanSquaredError(Loss):
+class _Mean(Loss):
+    """Its arguments come in another order, as in Keras."""
+
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+class MeanSquaredError(_Mean):
     """(p - t)², the mean over the last axis and the batch."""
 
     name = "mean_squared_error"
@@ -100,7 +109,7 @@ class MeanSquaredError(Loss):
         return (difference**2).mean(axis=-1), 2 * difference / y_pred.shape[-1]
 
 
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(_Mean):
     """|p - t|, the mean over the last axis and the batch."""
 
     name = "mean_absolute_error"
@@ -291,6 +300,7 @@ FUNCTIONS = {function: function.__name__ for function in (
 
 def get(identifier: Any) -> Any:
     """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself."""
+    refuse(identifier)
     if isinstance(identifier, Loss) or hasattr(identifier, "value_and_gradient") and not isinstance(identifier, type):
         return identifier
     if isinstance(identifier, dict):

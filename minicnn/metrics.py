@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
-from .absent import without
+from .absent import refuse, without
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -233,6 +233,7 @@ BY_NAME: dict[str, Callable[..., Any]] = {
 
 def get(identifier: Any) -> Any:
     """A metric from its name, a function, what `serialize` returned, or itself: always an object with the three methods."""
+    refuse(identifier)
     if isinstance(identifier, dict):
         return CLASSES[identifier["class_name"]](**identifier["config"])
     if isinstance(identifier, type) and issubclass(identifier, Metric):

@@ -61,14 +61,15 @@ class Sequential:
 
     def add(self, layer: "Layer | Sequential") -> None:
         if isinstance(layer, Sequential):
-            for one in layer._layers:
-                if not (isinstance(one, Input) and self._layers):
-                    self.add(one)
+            inner = [one for one in layer._layers if not (isinstance(one, Input) and self._layers)]
+            for one in inner:
+                self._check_name(one)
+            for one in inner:
+                self.add(one)
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
-        if any(layer.name == other.name for other in self._layers):
-            raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
+        self._check_name(layer)
         if isinstance(layer, Input):
             if self._layers:
                 raise ValueError("an Input can only be the first layer of a model")
@@ -80,11 +81,17 @@ class Sequential:
         self._layers.append(layer.to(self.ops))
         self._flat = None
 
+    def _check_name(self, layer: Layer) -> None:
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
+
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
         if not self._layers:
             raise ValueError("a model without layers cannot be built: add some")
-        if not self._layers[0].built:
+        if not all(layer.built for layer in self._layers):
+            if input_shape is None and self._layers[0].built:  # as a part of another model
+                input_shape = self._layers[0].input_shape
             if input_shape is None:
                 raise ValueError(
                     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
@@ -131,6 +138,11 @@ class Sequential:
         """A copy has memory of its own, which is gathered when it is first used."""
         return self.__dict__ | {"_flat": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for layer, previous in zip(self._layers[1:], self._layers, strict=False):
+            layer._source = previous
+
     def to(self, device: str | Ops) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference".
 
@@ -165,6 +177,16 @@ class Sequential:
         return [parameter for layer in self._layers for parameter in layer.trainable_parameters]
 
     @property
+    def trainable(self) -> bool:
+        """Whether any layer is trained; what is assigned goes to all layers, also those of models within this one."""
+        return any(layer.trainable for layer in self._layers)
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        for layer in self._layers:
+            layer.trainable = trainable
+
+    @property
     def input_shape(self) -> tuple[int | None, ...]:
         self.build()
         return self._layers[0].input_shape
@@ -178,12 +200,19 @@ class Sequential:
     def input(self) -> Tensor:
         """What goes in, and `output` what comes out, as `Tensor`s: for `Model(model.input, layer.output)`."""
         self.build()
-        return self._layers[0].input
+        first = self._layers[0]
+        if isinstance(first, Input):
+            return Tensor(first)
+        if not isinstance(first._source, Input):  # it has been in another model, or was copied
+            first._source = _input(first.input_shape)
+        return Tensor(first._source)
 
     @property
     def output(self) -> Tensor:
-        self.build()
-        return self._layers[-1].output
+        tensor = self.input
+        for layer in self._layers:
+            tensor = tensor if layer is tensor.layer else Tensor(layer, tensor)
+        return tensor
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -699,12 +728,18 @@ class Model(Sequential):
         super().__init__([start, *reversed(layers)], name)
 
 
+def _input(shape: Sequence[int | None]) -> Input:
+    """For a model that begins without one."""
+    found = Input(batch_shape=shape, name="input")
+    found.build()
+    return found
+
+
 def _build(layer: Layer, shape: Sequence[int | None], previous: Layer | None = None) -> None:
     """Builds a layer, unless it brings its parameters along; ValueError if those are for other inputs."""
-    if previous is None and not isinstance(layer, Input):
-        previous = Input(batch_shape=shape, name="input")
-        previous.build()
-    layer.source = layer.source or previous
+    if previous is None and layer._source is None and not isinstance(layer, Input):
+        previous = _input(shape)
+    layer._source = layer._source or previous
     if not layer.built:
         layer.build(shape)
     elif layer.check_input_shape(shape)[1:] != layer.input_shape[1:]:

@@ -440,6 +440,7 @@ class Words:
             self.array, self.number = self.free[self.size].pop()
         except IndexError:
             self.array, self.number = aligned(8 * self.size).view(np.int64), 0
+            self.array.fill(0)
             self.all.append(self.array)
 
     def __del__(self) -> None:
@@ -465,9 +466,9 @@ class Program:
                 cuts += strand.cuts
         self.phases = len(phases)
         self.most_tasks = max((tasks for _, tasks in table), default=0)
-        self.shares = min(self.most_tasks, SHARES)
-        self.words = Words((5 + self.shares) * walk.LINE + 2 * len(table))
-        self.state, self.head = (part.data for part in np.split(self.words.array, [2 * walk.LINE]))
+        before = walk.LINE * (2 + walk.MOST_SHARES)  # the head: words that workers change, and nothing else ever
+        self.words = Words(before + 2 * walk.LINE + 2 * len(table))
+        self.state, self.head = (part.data for part in np.split(self.words.array, [before]))
         for place, number in enumerate(number for row in table for number in row):
             self.head[2 * walk.LINE + place] = number
         self.forks = forks()
@@ -475,10 +476,9 @@ class Program:
         self.times = np.zeros(len(phases) + 1, np.int64).data
         self.tables = [np.array(rows, np.int64) for rows in (strands, cuts, instructions)]
         start = int(self.words.array.ctypes.data)
-        self.address = start + 16 * walk.LINE
+        self.address = start + 8 * before
         addresses = {
-            walk.STATE: start, walk.LAST_WORD: start + self.words.array.nbytes - 8 * walk.LINE,
-            walk.TIMES: np.asarray(self.times).ctypes.data, walk.PHASES: self.phases,
+            walk.STATE: start, walk.TIMES: np.asarray(self.times).ctypes.data, walk.PHASES: self.phases,
             walk.PHASE_TABLE: self.address + 16 * walk.LINE, walk.WALK: walk.walker(tape.dtype).address,
         }  # fmt: skip
         places = (walk.STRAND_TABLE, walk.CUTS, walk.INSTRUCTIONS, walk.BOXES, walk.BEHIND_BOXES)
@@ -603,10 +603,12 @@ class Program:
         if not self.over:
             self._lead(0)  # a run that an interrupt of the caller left to the helpers
         self.words.number = number = self.words.number % 0x7FFFFF + 1
+        if number == 1:  # numbers begin anew: what shares say of runs long ago must not be of this one
+            self.words.array[2 * walk.LINE : walk.LINE * (2 + walk.MOST_SHARES)] = 0
         helpers, called = self._helpers()
         while len(self.workers) <= helpers:
             self.add_worker()
-        self.head[walk.SHARES], self.head[walk.STEPS] = min(1 + helpers, self.shares), steps
+        self.head[walk.SHARES], self.head[walk.STEPS] = min(1 + helpers, walk.MOST_SHARES), steps
         self.state[0] = walk.begin(number)
         try:
             for worker in range(helpers, helpers - called, -1):
@@ -650,7 +652,6 @@ class Program:
         self.walk(self.address, worker, number)
 
 
-SHARES = 64  # of the tasks of a phase, at most
 TRIALS = 8  # runs from which is judged whether helpers help
 TINY = 100_000  # cycles: what takes longer is shared with helpers that spin
 SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is shared with all helpers

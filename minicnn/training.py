@@ -137,6 +137,8 @@ class Stream:
 
     def begin(self, model: "Sequential", done: int = 0) -> None:
         if self.indexed:
+            if hasattr(self.source, "on_epoch_begin"):
+                self.source.on_epoch_begin()
             self.order = np.arange(len(self.source))
             if self.shuffle and model.optimizer is not None:
                 key = [model.seed, model.optimizer.iterations - done]

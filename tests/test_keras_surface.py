@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -458,6 +459,35 @@ def test_an_import_from_a_module_that_is_not_here_says_so(statement, sentence):
         exec(statement, {})
 
 
+def test_a_class_that_is_not_here_given_as_a_setting():
+    for name, choose in (("losses.Huber", "loss"), ("optimizers.Lion", "optimizer")):
+        module, _, kind = name.partition(".")
+        with pytest.raises(ValueError, match=f"minicnn has no {choose} {kind}: "):
+            small(**{choose: getattr(getattr(minicnn, module), kind)})
+    with pytest.raises(ValueError, match="minicnn has no metric AUC: "):
+        small(metrics=[minicnn.metrics.AUC])
+
+
+def test_the_order_of_the_arguments_of_losses():
+    assert (
+        minicnn.losses.MeanSquaredError("sum").reduction == minicnn.losses.MeanAbsoluteError("sum").reduction == "sum"
+    )
+    assert minicnn.Loss("mine", "sum").get_config() == {"name": "mine", "reduction": "sum"}
+
+
+def test_a_dataset_is_told_of_epochs():
+    class Told(Batches, minicnn.utils.PyDataset):
+        begun = 0
+
+        def on_epoch_begin(self):
+            self.begun += 1
+            super().on_epoch_begin()
+
+    told = Told()
+    small().fit(told, epochs=2, verbose=0)
+    assert told.begun == told.ends == 2 and told.num_batches == 5
+
+
 def test_a_dataset_without_batches():
     class Nothing(minicnn.utils.Sequence):
         pass
@@ -479,6 +509,70 @@ def test_a_model_within_a_model_shares_its_layers():
     assert [type(layer).__name__ for layer in model.layers] == ["RandomRotation", "RandomZoom", "Flatten", "Dense"]
     with pytest.raises(ValueError, match="already built for inputs of shape"):
         minicnn.Sequential([Input((28, 28, 1)), inner])
+    with pytest.raises(ValueError, match="cannot both be named 'shares'"):
+        outer.add(minicnn.Sequential([Dense(3, name="new"), Dense(2, name="shares")]))
+    assert "new" not in [layer.name for layer in outer.layers]
+
+
+def test_a_model_within_a_model_is_frozen_as_one():
+    inner = small()
+    assert inner.trainable
+    inner.trainable = False
+    outer = minicnn.Sequential([inner, Dense(2)])
+    outer.compile("sgd", "mse")
+    before = inner.get_weights()
+    outer.fit(X, np.zeros((len(X), 2)), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, inner.get_weights(), strict=True))
+    assert len(outer.trainable_weights) == 2 and not inner.trainable and outer.trainable
+
+
+def test_models_that_share_layers_which_are_built_later():
+    x = np.ones((3, 4), "float32")
+    inner = minicnn.Sequential([Dense(3)])
+    outer, other = minicnn.Sequential([inner, Dense(2)]), minicnn.Sequential([inner, Dense(5)])
+    assert inner.predict(x).shape == (3, 3) and outer.predict(x).shape == (3, 2) and other.predict(x).shape == (3, 5)
+    np.testing.assert_array_equal(Model(outer.inputs, outer.outputs).predict(x), outer.predict(x))
+
+
+def test_the_output_of_a_model_is_of_its_own_layers():
+    i, p, q, a = Input((4,)), Dense(3), Dense(3), Dense(2)
+    one, two = Model(i, a(p(i))), Model(i, a(q(i)))
+    for model, first in ((one, p), (two, q)):
+        assert Model(model.input, model.output).layers == [first, a]
+    base = minicnn.Sequential([Input((4,)), Dense(3)])
+    outer = minicnn.Sequential([Input((4,)), base, Dense(2)])
+    assert Model(outer.inputs, outer.outputs).layers == outer.layers
+
+
+def test_copies_of_layers_and_models():
+    model = minicnn.Sequential([Dense(300, input_shape=(400,)), Dense(3)])
+    alone = pickle.loads(data := pickle.dumps(model.layers[1]))
+    assert len(data) < 20_000 and alone.output.shape == (None, 3)
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        part = Model(again.input, again.layers[0].output)
+        assert part.layers == again.layers[:1] and part.predict(np.ones((2, 400))).shape == (2, 300)
+    long = minicnn.Sequential([Input((2,)), *(layers.ReLU() for _ in range(1200))])
+    assert copy.deepcopy(long.layers[-1]).name and long.output.shape == (None, 2)
+    long.astype("float64")
+    assert long.output.dtype == "float64"
+
+
+def test_a_layer_of_ones_own_may_keep_what_it_likes():
+    class Mine(layers.Layer):
+        def forward(self, x, training=False):
+            self.input, self.source = x, x
+            self.output = x + 1
+            return self.output
+
+        def backward(self, dy):
+            return dy
+
+    one = Mine()
+    model, x = minicnn.Sequential([Input((3,)), one]), np.zeros((2, 3), "float32")
+    assert (model.predict(x) == 1).all() and (
+        minicnn.Sequential([Input((3,)), one, layers.ReLU()]).predict(x) == 1
+    ).all()
+    assert Model(model.input, model.output).layers == [one]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -510,7 +604,14 @@ def test_a_learning_rate_can_be_assigned_to():
     assert model.optimizer.learning_rate == 0.25 == model.optimizer.learning_rate.numpy()
     K.set_value(model.optimizer.learning_rate, 0.5)
     assert K.get_value(model.optimizer.learning_rate) == 0.5
-    assert copy.deepcopy(model.optimizer.learning_rate) == 0.5
+    assert type(copy.deepcopy(model.optimizer.learning_rate)) is float
+
+    class Mine(minicnn.optimizers.SGD):
+        def __init__(self, lr):
+            super().__init__(lr)
+            self.lr = lr
+
+    assert Mine(0.25).lr == 0.25
     for use in (lambda: model.optimizer.lr, lambda: setattr(model.optimizer, "lr", 1.0)):
         with pytest.raises(AttributeError, match="lr is called learning_rate today"):
             use()
@@ -580,6 +681,9 @@ def test_other_things_that_are_not_here_say_so_when_used(name):
     module = importlib.import_module(f"minicnn.{module}")
     with pytest.raises(ValueError, match=f"^minicnn has no [a-z ]*{name}: "):
         getattr(module, name)(1, to_file="a")
+    with pytest.raises(ValueError, match=f"^minicnn has no [a-z ]*{name}: "):
+        type("Mine", (getattr(module, name),), {})
+    assert not isinstance(3, getattr(module, name))
     assert not hasattr(module, "Nothing")
 
 

@@ -650,6 +650,42 @@ def test_a_worker_keeps_the_items_that_it_did_in_the_phase_before(threads, monke
     assert sorted(first for _, first in phases[2]) == list(range(12))
 
 
+def test_words_that_workers_change_are_never_anything_else(threads):
+    """A worker that comes late from another program may still change one, if that says what it has read."""
+    threads(40)
+    for phases, items in ((30, 2), (1, 40), (300, 1)):
+        tape, y = Tape("float32"), np.zeros((40, 2), np.float32)
+        for _ in range(phases):
+            tape.barrier()
+            tape.add(WRITE, items, cut(items, items), y=y)
+        tape.finish()
+        program = tape.programs[0]
+        start = program.words.array.ctypes.data
+        assert program.address == start + 8 * walk.LINE * (2 + walk.MOST_SHARES)
+        tape.run()
+        assert len(program.workers) == min(40, items) and program.head[walk.SHARES] == min(walk.MOST_SHARES, items)
+
+
+def test_numbers_of_runs_begin_anew(threads):
+    """What a share says of a run long ago, of the same number, is not taken for this one's."""
+    done = []
+    tape = Tape("float32")
+    tape.add(Spy("a", "first", "", lambda count, first: done.append(first)), 10, first=Times(1))
+    tape.finish()
+    program = tape.programs[0]
+    for number, workers in (
+        (5, 4),
+        (0x7FFFFF - 1, 1),
+        (0x7FFFFF, 1),
+        (4, 4),
+    ):  # of the run before, and who does this one
+        program.words.number = number
+        threads(workers)
+        done.clear()
+        tape.run()
+        assert sorted(done) == list(range(10))
+
+
 @pytest.mark.parametrize("number", [2, 7])
 def test_every_worker_has_memory_of_its_own(threads, number, monkeypatch):
     threads(number)

@@ -37,6 +37,7 @@ ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of ar
 RUN, PHASE = 40, 20  # bits below which the number of the run and of the phase stand in a word; below them, a task
 OVER = NEXT = 0xFFFFF  # the phase when all is done; the bits of the next task
 LINE = 8  # int64 in a cache line: words that workers contend for lie apart
+MOST_SHARES = 32  # of the tasks of a phase
 PATIENCE = 2000  # pauses after which a waiting worker gives its core to others
 
 
@@ -148,9 +149,9 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, l
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
 (
-    STATE, SHARES, LAST_WORD, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES,
+    STATE, SHARES, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES,
     HEAD,
-) = range(15)  # fmt: skip
+) = range(14)  # fmt: skip
 
 
 @part
@@ -191,13 +192,12 @@ def number_of(table, place):
 def take(program, word, worker, tasks):
     """The number of a task that nobody has taken yet, or -1 if there is none in the phase that the word says.
 
-    What a share's word says of another phase is old: whether all are still in ours is asked after it was read. The words
-    stand in lines of their own, from the last one back.
+    What a share's word says of another phase is old: whether all are still in ours is asked after it was read.
     """
     state, shares = number_of(program, STATE), number_of(program, SHARES)
     for other in range(shares):
         share = (worker + other) % shares
-        own = number_of(program, LAST_WORD) - 8 * LINE * share
+        own = state + 8 * LINE * (2 + share)
         first, behind = (tasks * share + shares - 1) // shares, (tasks * (share + 1) + shares - 1) // shares
         while True:
             taken = read(own)

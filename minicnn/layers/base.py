@@ -6,8 +6,7 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 import inspect
 import re
 from collections import Counter
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -103,6 +102,27 @@ class Tensor:
         return f"<Tensor {self.shape} of {self.layer.name}>"
 
 
+class _Shown:
+    """A property that a layer of one's own may write over."""
+
+    def __init__(self, function: Callable[[Any], Tensor]) -> None:
+        self.function, self.__doc__ = function, function.__doc__
+
+    def __get__(self, layer: Any, kind: type) -> Any:
+        return self if layer is None else self.function(layer)
+
+
+def _tensor(layer: "Layer") -> Tensor:
+    """What comes out of a layer, by way of those before it."""
+    chain = [layer]
+    while (source := chain[-1]._source) is not None:
+        chain.append(source)
+    tensor = Tensor(chain.pop())
+    for after in reversed(chain):
+        tensor = Tensor(after, tensor)
+    return tensor
+
+
 class Layer:
     """Base of all layers. A layer of your own defines `forward` and `backward`, and `build` if it has parameters:
 
@@ -176,7 +196,7 @@ class Layer:
         self.ops: Ops = get_ops("cpu")
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
-        self.source: Layer | None = None  # the layer before it, where it was first put behind one
+        self._source: Layer | None = None  # the layer before it, where it was first put behind one
 
     # ------------------------------------------------------------------ to define in a layer
 
@@ -221,23 +241,30 @@ class Layer:
         if isinstance(x, Tensor):
             if not self.built:
                 self.build(x.shape)
-            self.source = self.source or x.layer
+            self._source = self._source or x.layer
             return Tensor(self, x)
         if not self.built:
             self.build((None, *x.shape[1:]))
         return self.forward(x, training=training)
 
-    @cached_property  # which a layer of one's own may write over
-    def input(self) -> Tensor:
-        """What goes in, as a `Tensor`: of a model up to here `Model(model.input, layer.output)` is the rest."""
-        return self.output if self.source is None else self.source.output
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy stands alone; a model puts its copies behind each other again."""
+        return self.__dict__ | {"_source": None}
 
-    @cached_property
+    @_Shown
+    def input(self) -> Tensor:
+        """What goes in, as a `Tensor`, where the layer was first put behind another: see `output`."""
+        return self.output if self._source is None else _tensor(self._source)
+
+    @_Shown
     def output(self) -> Tensor:
-        """What comes out, as a `Tensor`; AttributeError before the layer is part of a model whose input is known."""
+        """What comes out, as a `Tensor`: `Model(model.input, layer.output)` is the model up to here.
+
+        AttributeError before the layer is part of a model whose input is known.
+        """
         if not self.built:
             raise AttributeError(f"layer {self.name} has no output yet: the shape of its input is not known")
-        return Tensor(self, None if self.source is None else self.source.output)
+        return _tensor(self)
 
     def refuse(self, **options: Any) -> None:
         """ValueError for an option of Keras that is not offered here and is not None."""

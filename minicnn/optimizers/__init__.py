@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..absent import without
+from ..absent import refuse, without
 from . import schedules
 from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from .base import Operation, Optimizer
@@ -24,6 +24,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Opt
     `custom_objects` has the classes of optimizers and schedules of your own, by name. ValueError for a name that is not
     known.
     """
+    refuse(identifier)
     if isinstance(identifier, Optimizer):
         return identifier
     config = identifier if isinstance(identifier, dict) else {"class_name": identifier, "config": {}}

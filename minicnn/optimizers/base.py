@@ -6,7 +6,7 @@ An optimizer works on one flat array that holds all parameters of a model, and k
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class CurrentRate(float):
 
     def numpy(self) -> np.float32:
         return np.float32(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (float(self),)  # a copy is a number
 
 
 class Options(TypedDict, total=False):
@@ -159,12 +162,16 @@ class Optimizer:
         self._learning_rate = float(rate)
 
     @property
-    def lr(self) -> NoReturn:
+    def lr(self) -> Any:
+        if "lr" in self.__dict__:
+            return self.__dict__["lr"]
         raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
 
     @lr.setter
-    def lr(self, rate: Any) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
+    def lr(self, rate: Any) -> None:
+        if type(self).__module__.partition(".")[0] == __package__.partition(".")[0]:
+            raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
+        self.__dict__["lr"] = rate  # an optimizer of one's own may call something so
 
     # ------------------------------------------------------------------ a step
 

@@ -15,8 +15,8 @@ class PyDataset:
     """Base of data that are read batch by batch: define `__len__`, the number of batches, and `__getitem__`.
 
     The batch of a number is (x, y) or (x, y, sample_weight). `fit` asks for batches in a new order in every epoch, and
-    then calls `on_epoch_end`, if that is defined. It takes any object that has these, and asks one thread at a time:
-    the settings are there for Keras' sake.
+    calls `on_epoch_begin` before and `on_epoch_end` after it. It takes any object that has these, and one batch at a
+    time: the settings are there for Keras' sake.
     """
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
@@ -27,6 +27,14 @@ class PyDataset:
 
     def __getitem__(self, index: int) -> Any:
         raise TypeError(f"{type(self).__name__} does not define __getitem__(index), the batch of a number")
+
+    @property
+    def num_batches(self) -> int:
+        return len(self)
+
+    def on_epoch_begin(self) -> None: ...
+
+    def on_epoch_end(self) -> None: ...
 
 
 Sequence = PyDataset  # Keras' other name
