@@ -134,7 +134,7 @@ def _default() -> list[Layer]:
 def _large(kernel_size: int, padding: str = "valid") -> Network:
     """Two convolutions on the whole image, two on its half, two on what is left."""
     return lambda: [
-        RandomAffine(rotation=0.03, translation=0.08, zoom=0.1, shear=0.1),
+        RandomAffine(rotation=0.04, translation=0.1, zoom=0.12, shear=0.15),
         *convolution(32, kernel_size, padding=padding),
         *convolution(32, kernel_size, padding=padding),
         MaxPooling2D(),
@@ -183,7 +183,7 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
     ]
 
 
-BEST = Recipe((_large(3),), epochs=40, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True)
+BEST = Recipe((_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True)
 KINDS = _large(5), _large(3), _large(5, "same")
 
 RECIPES = {
