@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.abc import MetaPathFinder
 from types import ModuleType, new_class
 from typing import Any
@@ -40,6 +41,7 @@ class Absent:
         cls.why = why
 
 
+@cache
 def absent(name: str, why: str) -> type[Absent]:
     """What stands for the class or function of this name; `why` is the sentence."""
     return new_class(name, (Absent,), {"why": why})

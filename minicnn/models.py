@@ -37,6 +37,7 @@ class Sequential:
     def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str = "sequential") -> None:
         self.name = name
         self._layers: list[Layer] = []
+        self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
         self.history: History | None = None
@@ -62,47 +63,64 @@ class Sequential:
     def add(self, layer: "Layer | Sequential") -> None:
         if isinstance(layer, Sequential):
             inner = [one for one in layer._layers if not (isinstance(one, Input) and self._layers)]
-            for one in inner:
-                self._check_name(one)
-            for one in inner:
-                self.add(one)
+            before = self._layers[:]
+            try:
+                for one in inner:
+                    self.add(one)
+            except (TypeError, ValueError):
+                self._layers, self._tensors = before, self._tensors[: len(before)]
+                raise
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
-        self._check_name(layer)
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
         if isinstance(layer, Input):
             if self._layers:
                 raise ValueError("an Input can only be the first layer of a model")
             layer.build()
         elif self._layers and self._layers[-1].built:
-            _build(layer, self._layers[-1].output_shape, self._layers[-1])
+            _build(layer, self._layers[-1].output_shape)
         elif not self._layers and layer.given_shape is not None:
             _build(layer, layer.given_shape)
         self._layers.append(layer.to(self.ops))
         self._flat = None
+        self._link()
 
-    def _check_name(self, layer: Layer) -> None:
-        if any(layer.name == other.name for other in self._layers):
-            raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
+    def _link(self) -> None:
+        """Has the layers whose input is known follow each other as tensors; one that follows another elsewhere goes on to."""
+        for layer in self._layers[len(self._tensors) :]:
+            if not layer.built:
+                break
+            source = self._tensors[-1] if self._tensors else None
+            if source is None and not isinstance(layer, Input):
+                start = Input(batch_shape=layer.input_shape, name=f"{layer.name}_input")
+                start.build()
+                source = Tensor(start)
+            layer._source = layer._source or source
+            self._tensors.append(Tensor(layer, source))
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
         if not self._layers:
             raise ValueError("a model without layers cannot be built: add some")
-        if not all(layer.built for layer in self._layers):
-            if input_shape is None and self._layers[0].built:  # as a part of another model
-                input_shape = self._layers[0].input_shape
-            if input_shape is None:
-                raise ValueError(
-                    "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
-                )
-            for layer, previous in zip(self._layers, [None, *self._layers], strict=False):
-                _build(layer, input_shape if previous is None else previous.output_shape, previous)
-                layer.to(self.ops)
-        elif input_shape is not None and tuple(input_shape)[1:] != self._layers[0].input_shape[1:]:
+        first = self._layers[0]
+        if not first.built and input_shape is None:
             raise ValueError(
-                f"layer {self._layers[0].name}: expected an input of shape {self._layers[0].input_shape}, received {tuple(input_shape)}"
+                "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
             )
+        if first.built and input_shape is not None and tuple(input_shape)[1:] != first.input_shape[1:]:
+            raise ValueError(
+                f"layer {first.name}: expected an input of shape {first.input_shape}, received {tuple(input_shape)}"
+            )
+        if self._flat is None:  # layers may be new, or have been built as parts of other models
+            shape: Sequence[int | None] = first.input_shape if first.built else input_shape  # type: ignore[assignment]
+            for layer in self._layers:
+                if not isinstance(layer, Input):
+                    _build(layer, shape)
+                layer.to(self.ops)
+                shape = layer.output_shape
+            self._link()
         if not self._is_gathered():
             self._flat = self._gather()
 
@@ -136,12 +154,11 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has memory of its own, which is gathered when it is first used."""
-        return self.__dict__ | {"_flat": None}
+        return self.__dict__ | {"_flat": None, "_tensors": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for layer, previous in zip(self._layers[1:], self._layers, strict=False):
-            layer._source = previous
+        self._link()
 
     def to(self, device: str | Ops) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference".
@@ -200,19 +217,12 @@ class Sequential:
     def input(self) -> Tensor:
         """What goes in, and `output` what comes out, as `Tensor`s: for `Model(model.input, layer.output)`."""
         self.build()
-        first = self._layers[0]
-        if isinstance(first, Input):
-            return Tensor(first)
-        if not isinstance(first._source, Input):  # it has been in another model, or was copied
-            first._source = _input(first.input_shape)
-        return Tensor(first._source)
+        return self._tensors[0].source or self._tensors[0]
 
     @property
     def output(self) -> Tensor:
-        tensor = self.input
-        for layer in self._layers:
-            tensor = tensor if layer is tensor.layer else Tensor(layer, tensor)
-        return tensor
+        self.build()
+        return self._tensors[-1]
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -241,7 +251,7 @@ class Sequential:
     @property
     def built(self) -> bool:
         """Whether all shapes are known."""
-        return bool(self._layers) and self._layers[-1].built
+        return bool(self._layers) and all(layer.built for layer in self._layers)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of this name, or of this place; ValueError if there is none."""
@@ -260,6 +270,7 @@ class Sequential:
         if not self.layers:
             raise ValueError("the model has no layer that could be taken off")
         self._flat = None
+        del self._tensors[len(self._layers) - 1 :]
         return self._layers.pop()
 
     def count_params(self) -> int:
@@ -728,18 +739,8 @@ class Model(Sequential):
         super().__init__([start, *reversed(layers)], name)
 
 
-def _input(shape: Sequence[int | None]) -> Input:
-    """For a model that begins without one."""
-    found = Input(batch_shape=shape, name="input")
-    found.build()
-    return found
-
-
-def _build(layer: Layer, shape: Sequence[int | None], previous: Layer | None = None) -> None:
+def _build(layer: Layer, shape: Sequence[int | None]) -> None:
     """Builds a layer, unless it brings its parameters along; ValueError if those are for other inputs."""
-    if previous is None and layer._source is None and not isinstance(layer, Input):
-        previous = _input(shape)
-    layer._source = layer._source or previous
     if not layer.built:
         layer.build(shape)
     elif layer.check_input_shape(shape)[1:] != layer.input_shape[1:]:

@@ -402,6 +402,7 @@ def evaluate(
         number += 1
     if number == 0:
         raise ValueError("there was no batch to evaluate")
+    feed.end()
     tell(listeners, "on_test_end", means.logs())
     return means.logs()
 

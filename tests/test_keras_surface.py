@@ -486,6 +486,8 @@ def test_a_dataset_is_told_of_epochs():
     told = Told()
     small().fit(told, epochs=2, verbose=0)
     assert told.begun == told.ends == 2 and told.num_batches == 5
+    small().evaluate(told)
+    assert told.begun == told.ends == 3
 
 
 def test_a_dataset_without_batches():
@@ -542,6 +544,47 @@ def test_the_output_of_a_model_is_of_its_own_layers():
     base = minicnn.Sequential([Input((4,)), Dense(3)])
     outer = minicnn.Sequential([Input((4,)), base, Dense(2)])
     assert Model(outer.inputs, outer.outputs).layers == outer.layers
+
+
+def test_layers_that_were_built_apart_must_fit():
+    first, second = Dense(5), minicnn.Sequential([Input((4000,)), Dense(2)]).layers[0]
+    model = minicnn.Sequential([first, second])
+    minicnn.Sequential([Input((3,)), first])
+    with pytest.raises(ValueError, match=r"already built for inputs of shape \(None, 4000\), received \(None, 5\)"):
+        model.predict(np.ones((2, 3)))
+    model = minicnn.Sequential([Dense(3, input_shape=(4,))])
+    with pytest.raises(ValueError, match="already built"):
+        model.add(minicnn.Sequential([layers.ReLU(), second]))
+    assert len(model.layers) == 1 and model.output.shape == (None, 3)
+
+
+def test_parts_of_models_with_models_inside():
+    base = minicnn.Sequential([Input((8,)), Dense(4), Dense(3)])
+    x = Input((8,))
+    functional = Model(x, Dense(2, name="last")(base(x)))
+    chain = minicnn.Sequential([Input((8,)), base, Dense(2, name="last")])
+    scaled = minicnn.Sequential([Input((8,)), layers.Rescaling(0.5), base, Dense(2, name="last")])
+    for model in (functional, chain, scaled):
+        base.input  # noqa: B018  changes nothing
+        part = Model(outputs=model.get_layer("last").output, inputs=model.input)
+        assert part.layers == model.layers
+    assert Model(base.input, base.layers[0].output).layers == base.layers[:1]
+
+
+def test_layers_in_two_orders():
+    one, two = Dense(8), Dense(8)
+    first = minicnn.Sequential([one, two])
+    first.build((None, 8))
+    other = minicnn.Sequential([two, one])
+    other.build()
+    assert Model(first.input, two.output).layers == [one, two]
+    assert Model(other.input, other.output).layers == [two, one]
+    again = copy.copy(first)
+    assert again.layers == first.layers and Model(first.input, two.output).layers == [one, two]
+    again = copy.deepcopy(first)
+    assert again.layers[0].input.shape == (None, 8) and layers.LSTM is layers.LSTM
+    named = minicnn.Sequential([Dense(3, name="input", input_shape=(2,))])
+    assert Model(named.input, named.output).layers == named.layers
 
 
 def test_copies_of_layers_and_models():

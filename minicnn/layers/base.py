@@ -96,7 +96,14 @@ class Tensor:
 
     def __init__(self, layer: "Layer", source: "Tensor | None" = None) -> None:
         self.layer, self.source = layer, source
-        self.shape, self.dtype = layer.output_shape, layer.dtype.name
+
+    @property
+    def shape(self) -> Shape:
+        return self.layer.output_shape
+
+    @property
+    def dtype(self) -> str:
+        return self.layer.dtype.name
 
     def __repr__(self) -> str:
         return f"<Tensor {self.shape} of {self.layer.name}>"
@@ -110,17 +117,6 @@ class _Shown:
 
     def __get__(self, layer: Any, kind: type) -> Any:
         return self if layer is None else self.function(layer)
-
-
-def _tensor(layer: "Layer") -> Tensor:
-    """What comes out of a layer, by way of those before it."""
-    chain = [layer]
-    while (source := chain[-1]._source) is not None:
-        chain.append(source)
-    tensor = Tensor(chain.pop())
-    for after in reversed(chain):
-        tensor = Tensor(after, tensor)
-    return tensor
 
 
 class Layer:
@@ -196,7 +192,7 @@ class Layer:
         self.ops: Ops = get_ops("cpu")
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
-        self._source: Layer | None = None  # the layer before it, where it was first put behind one
+        self._source: Tensor | None = None  # its input, where it was first put behind another layer
 
     # ------------------------------------------------------------------ to define in a layer
 
@@ -241,7 +237,7 @@ class Layer:
         if isinstance(x, Tensor):
             if not self.built:
                 self.build(x.shape)
-            self._source = self._source or x.layer
+            self._source = self._source or x
             return Tensor(self, x)
         if not self.built:
             self.build((None, *x.shape[1:]))
@@ -254,7 +250,7 @@ class Layer:
     @_Shown
     def input(self) -> Tensor:
         """What goes in, as a `Tensor`, where the layer was first put behind another: see `output`."""
-        return self.output if self._source is None else _tensor(self._source)
+        return self._source or self.output
 
     @_Shown
     def output(self) -> Tensor:
@@ -264,7 +260,7 @@ class Layer:
         """
         if not self.built:
             raise AttributeError(f"layer {self.name} has no output yet: the shape of its input is not known")
-        return _tensor(self)
+        return Tensor(self, self._source)
 
     def refuse(self, **options: Any) -> None:
         """ValueError for an option of Keras that is not offered here and is not None."""
