@@ -324,7 +324,7 @@ def serialize(loss: Loss) -> dict[str, Any]:
 
 
 __getattr__ = without(__name__, "loss ", {
-    "a loss of your own is a Loss with `terms`, or a function of y_true and y_pred": """
+    "a loss of your own is a Loss with `terms`": """
         KLDivergence Huber Hinge SquaredHinge CategoricalHinge Poisson LogCosh CosineSimilarity Dice Tversky CTC
         MeanAbsolutePercentageError MeanSquaredLogarithmicError BinaryFocalCrossentropy CategoricalFocalCrossentropy""",
 })  # fmt: skip

@@ -116,9 +116,11 @@ class Sequential:
         if self._flat is None:  # layers may be new, or have been built as parts of other models
             shape: Sequence[int | None] = first.input_shape if first.built else input_shape  # type: ignore[assignment]
             for layer in self._layers:
+                new = not layer.built
                 if not isinstance(layer, Input):
                     _build(layer, shape)
-                layer.to(self.ops)
+                if new:
+                    layer.to(self.ops)
                 shape = layer.output_shape
             self._link()
         if not self._is_gathered():
