@@ -5,7 +5,8 @@ step is one call.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Sequential:
         self._views: list[tuple[Parameter, Array]] = []
         self._engine = engine.Engine()
         self.run_eagerly = False
+        self._ends: list[int] = []  # of a `Model` with several outputs: behind how many layers each is taken,
+        self._parts: dict[int, Sequential] = {}  # and the layers from each such place to the next
         for layer in layers or []:
             self.add(layer)
 
@@ -404,6 +407,7 @@ class Sequential:
         for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
             if value:
                 raise ValueError(f"compile cannot take {name}: a model has one output, and metrics count samples alike")
+        self._needs_one_output("trained")
         self.run_eagerly = run_eagerly
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
@@ -572,9 +576,10 @@ class Sequential:
         loss, scores = self.scores_of(x, y, sample_weight)
         return self._report(loss, y, scores, return_dict)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
+    def predict_on_batch(self, x: Any) -> Any:
         """The output for one batch."""
-        return np.array(self.outputs_of(training.checked(x)[0]))
+        found = self.outputs_of(training.checked(x)[0])
+        return [np.array(output) for output in found] if self._ends else np.array(found)
 
     def _report(self, loss: float, y: Any, scores: np.ndarray, return_dict: bool) -> Any:
         means = training.RunningMeans(self)
@@ -649,8 +654,11 @@ class Sequential:
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
-    ) -> np.ndarray:
-        """The output for all samples, as a NumPy array; nothing is printed, whatever `verbose` says."""
+    ) -> Any:
+        """The output for all samples, as a NumPy array; of several outputs a list of arrays.
+
+        Nothing is printed, whatever `verbose` says.
+        """
         return training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
 
     def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
@@ -681,6 +689,7 @@ class Sequential:
         that of safetensors. DataError where the file cannot be written, or is there and is not to be written over, and
         ValueError for what Keras does not have.
         """
+        self._needs_one_output("saved")
         self.build()
         _check_overwrite(filepath, overwrite)
         saving.save_model(self, filepath)
@@ -703,6 +712,7 @@ class Sequential:
 
     def get_config(self) -> dict[str, Any]:
         """Name, layers and input shape as Keras writes them, for `from_config`."""
+        self._needs_one_output("described")
         config: dict[str, Any] = keras_format.config_of(self)["config"]
         return config
 
@@ -713,13 +723,20 @@ class Sequential:
 
     def to_json(self) -> str:
         """The layers and what was compiled, as Keras writes them; `keras.models.model_from_json` reads it."""
+        self._needs_one_output("described")
         return json.dumps(keras_format.config_of(self))
+
+    def _needs_one_output(self, action: str) -> None:
+        if self._ends:
+            raise ValueError(f"a model of {len(self._ends)} outputs is asked what they give, and not {action}")
 
 
 class Model(Sequential):
     """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
 
-    ValueError where the output does not come from that input, or more than one of either is given.
+    With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives. Such a model
+    shows what layers see, and cannot be trained or saved. ValueError where an output does not come from that input, or
+    not on the way to the farthest of them.
     """
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str = "functional") -> None:
@@ -727,18 +744,75 @@ class Model(Sequential):
             raise ValueError(
                 "expected Model(inputs, outputs); a model with a call of its own is not there: make a Layer of it, with forward and backward"
             )
-        for role, given in (("input", inputs), ("output", outputs)):
-            if isinstance(given, list | tuple | dict) and len(given) != 1:
-                raise ValueError(f"a model is one chain of layers here, with one {role}, not {len(given)}")
-        inputs, outputs = (given[0] if isinstance(given, list | tuple) else given for given in (inputs, outputs))
-        start = inputs.layer if isinstance(inputs, Tensor) else inputs
-        layers, tensor = [], outputs
-        while isinstance(tensor, Tensor) and tensor.source is not None:
-            layers.append(tensor.layer)
-            tensor = tensor.source
-        if not isinstance(tensor, Tensor) or tensor.layer is not start:
-            raise ValueError("the output of a Model must be made from its input, layer by layer")
-        super().__init__([start, *reversed(layers)], name)
+        inputs, outputs = (list(g) if isinstance(g, list | tuple | dict) else [g] for g in (inputs, outputs))
+        if len(inputs) != 1 or not outputs:
+            raise ValueError(
+                f"a model is one chain of layers here, with one input, not {len(inputs)}, and at least one output"
+            )
+        start = inputs[0].layer if isinstance(inputs[0], Tensor) else inputs[0]
+        chains = [_chain(start, output) for output in outputs]
+        longest = max(chains, key=len)
+        if any(chain != longest[: len(chain)] for chain in chains):
+            raise ValueError(
+                "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
+            )
+        super().__init__([start, *longest], name)
+        if len(chains) > 1:
+            self._ends = [len(chain) for chain in chains]
+            for first, end in pairwise(sorted({0, *self._ends})):
+                self._parts[end] = Sequential(longest[first:end] if first else [start, *longest[:end]])
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        self.build()
+        return [self._tensors[end] for end in self._ends or [-1]]
+
+    @property
+    def output(self) -> Any:
+        return self.outputs if self._ends else super().output
+
+    @property
+    def output_shape(self) -> Any:
+        return [tensor.shape for tensor in self.outputs] if self._ends else super().output_shape
+
+    def to(self, device: str | Ops) -> "Model":
+        super().to(device)
+        for part in self._parts.values():
+            part.to(device)
+        return self
+
+    def forward(self, x: Array, training: bool = False, scores: bool = False) -> Any:
+        if not self._ends:
+            return super().forward(x, training, scores)
+        return self._at_ends(x, lambda part, x: part.forward(x, training))
+
+    def outputs_of(self, x: np.ndarray) -> Any:
+        if not self._ends:
+            return super().outputs_of(x)
+        return self._at_ends(np.asarray(x, self._layers[0].dtype), Sequential.outputs_of)
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        if not (self._ends and isinstance(x, Tensor | Layer)):
+            return super().__call__(x, training)
+        return self._at_ends(x, Sequential.__call__)
+
+    def _at_ends(self, x: Any, ask: Callable[[Sequential, Any], Any]) -> list[Any]:
+        """What each output gives: every part of the chain is asked about what the one before gave."""
+        found = {0: x}
+        for end, part in self._parts.items():
+            x = found[end] = ask(part, x)
+        return [found[end] for end in self._ends]
+
+
+def _chain(start: Layer, output: Any) -> list[Layer]:
+    """The layers that lead from an `Input` to a tensor; ValueError if none do."""
+    layers, tensor = [], output
+    while isinstance(tensor, Tensor) and tensor.source is not None:
+        layers.append(tensor.layer)
+        tensor = tensor.source
+    if (tensor.layer if isinstance(tensor, Tensor) else tensor) is not start:
+        raise ValueError("the output of a Model must be made from its input, layer by layer")
+    return layers[::-1]
 
 
 def _build(layer: Layer, shape: Sequence[int | None]) -> None:

@@ -413,7 +413,7 @@ def predict(
     batch_size: int | None = None,
     steps: int | None = None,
     listeners: Iterable[Callback] = (),
-) -> np.ndarray:
+) -> Any:
     most = 256 if batch_size is None else batch_size
     if (
         type(x) is np.ndarray
@@ -426,7 +426,7 @@ def predict(
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
     batch_size = positive_integer("batch_size", most)
     tell(listeners, "on_predict_begin", {})
-    parts: list[np.ndarray] = []
+    parts: list[Any] = []
     for number, batch in enumerate(_inputs(x, batch_size, steps)):
         tell(listeners, "on_predict_batch_begin", number, {})
         parts.append(model.outputs_of(batch))
@@ -434,6 +434,8 @@ def predict(
     tell(listeners, "on_predict_end", {})
     if not parts:
         raise ValueError("there was no batch to predict")
+    if isinstance(parts[0], list):  # of several outputs
+        return [np.concatenate(of_one) for of_one in zip(*parts, strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

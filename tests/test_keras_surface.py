@@ -58,11 +58,35 @@ def test_a_part_of_a_chain_is_a_model():
     assert part.predict(X).shape == (50, 4, 4, 3) and whole.predict(X).shape == (50, 12)
 
 
+def test_what_layers_see_is_a_model_of_several_outputs():
+    model = small()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    wanted = [model.layers[2].output, model.layers[0].output, model.input, model.layers[2].output]
+    seen = Model(inputs=model.inputs, outputs=wanted)
+    assert seen.output_shape == [(None, 4), (None, 4, 4, 3), (None, 6, 6, 1), (None, 4)]
+    assert [tensor.shape for tensor in seen.output] == seen.output_shape and seen.layers == model.layers
+    for _ in range(2):  # also after training, of the layers that both have
+        model.fit(X, Y, verbose=0)
+        maps = np.asarray(model.layers[0].forward(X))
+        for found in (seen.predict(X), seen.predict(X, batch_size=16), seen.predict_on_batch(X), seen(X)):
+            for one, expected in zip(found, [model.predict(X), maps, X, model.predict(X)], strict=True):
+                np.testing.assert_allclose(one, expected, atol=1e-6)
+    other = Input((6, 6, 1))
+    again = Model(other, seen(other))
+    np.testing.assert_array_equal(again.predict(X)[1], seen.predict(X)[1])
+    assert [part.dtype for part in seen.astype("float64").predict(X)] == [np.float64] * 4
+    for act in (seen.compile, seen.get_config, seen.to_json, lambda: seen.save("never.keras")):
+        with pytest.raises(ValueError, match="a model of 4 outputs is asked what they give, and not"):
+            act()
+
+
 @pytest.mark.parametrize(
     "make, sentence",
     [
         (lambda x: Model([x, Input((3,))], Flatten()(x)), "one chain of layers here, with one input, not 2"),
-        (lambda x: Model(x, [Flatten()(x), Flatten()(x)]), "one chain of layers here, with one output, not 2"),
+        (lambda x: Model(x, [Flatten()(x), Flatten()(x)]), "its outputs must lie on the way to the farthest of them"),
+        (lambda x: Model(x, []), "at least one output"),
+        (lambda x: Model(x, [x, Input((6, 6, 1))]), "must be made from its input"),
         (lambda x: Model(Input((6, 6, 1)), Flatten()(x)), "must be made from its input"),
         (lambda x: Model(x, 3), "must be made from its input"),
         (lambda x: Model(), r"expected Model\(inputs, outputs\)"),
