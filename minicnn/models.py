@@ -4,6 +4,7 @@ All trainable parameters lie in one flat buffer, of which the layers hold views,
 step is one call.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -25,6 +26,10 @@ from .ops.reference import Array
 from .seeding import new_seed
 
 ALIGNMENT = 16  # every parameter begins at a multiple of so many numbers: 64 bytes in float32
+
+UNKNOWN_INPUT = (
+    "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
+)
 
 
 class Sequential:
@@ -109,9 +114,7 @@ class Sequential:
             raise ValueError("a model without layers cannot be built: add some")
         first = self._layers[0]
         if not first.built and input_shape is None:
-            raise ValueError(
-                "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
-            )
+            raise ValueError(UNKNOWN_INPUT)
         if first.built and input_shape is not None and tuple(input_shape)[1:] != first.input_shape[1:]:
             raise ValueError(
                 f"layer {first.name}: expected an input of shape {first.input_shape}, received {tuple(input_shape)}"
@@ -737,13 +740,27 @@ class Model(Sequential):
     With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives. Such a model
     shows what layers see, and cannot be trained or saved. ValueError where an output does not come from that input, or
     not on the way to the farthest of them.
+
+    A class of your own may define `call(x)` or `call(x, training)` instead, which puts layers one behind the other, and
+    is called with a tensor when the model first sees the shape of its data:
+
+        class Small(Model):
+            def __init__(self):
+                super().__init__()
+                self.flatten, self.last = Flatten(), Dense(10, activation="softmax")
+
+            def call(self, x):
+                return self.last(self.flatten(x))
     """
 
+    call: Callable[..., Any] | None = None
+
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str = "functional") -> None:
+        if self.call is not None and inputs is None and outputs is None:
+            super().__init__(name=name)
+            return
         if inputs is None or outputs is None:
-            raise ValueError(
-                "expected Model(inputs, outputs); a model with a call of its own is not there: make a Layer of it, with forward and backward"
-            )
+            raise ValueError("expected Model(inputs, outputs), or a class of your own with call(x)")
         inputs, outputs = (list(g) if isinstance(g, list | tuple | dict) else [g] for g in (inputs, outputs))
         if len(inputs) != 1 or not outputs:
             raise ValueError(
@@ -761,6 +778,29 @@ class Model(Sequential):
             self._ends = [len(chain) for chain in chains]
             for first, end in pairwise(sorted({0, *self._ends})):
                 self._parts[end] = Sequential(longest[first:end] if first else [start, *longest[:end]])
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Builds all layers for inputs of this shape, batch first, those of `call` in the order it uses them."""
+        if self.call is not None and not self._layers:
+            if input_shape is None:
+                raise ValueError(UNKNOWN_INPUT)
+            chain, asked = self._called(input_shape, True), self._called(input_shape, False)
+            lasting = [
+                [type(layer) for layer in found if not isinstance(layer, RandomLayer)] for found in (chain, asked)
+            ]
+            if lasting[0] != lasting[1]:
+                raise ValueError("call(x, training) may leave out nothing but random layers when it does not train")
+            for layer in chain:
+                self.add(layer)
+        super().build(input_shape)
+
+    def _called(self, input_shape: Sequence[int | None], training: bool) -> list[Layer]:
+        """The layers that `call` goes through, an `Input` first."""
+        assert self.call is not None
+        start = Input(tuple(input_shape[1:]))  # type: ignore[arg-type]
+        start.build()
+        takes = "training" in inspect.signature(self.call).parameters
+        return [start, *_chain(start, self.call(Tensor(start), **({"training": training} if takes else {})))]
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -806,13 +846,10 @@ class Model(Sequential):
 
 def _chain(start: Layer, output: Any) -> list[Layer]:
     """The layers that lead from an `Input` to a tensor; ValueError if none do."""
-    layers, tensor = [], output
-    while isinstance(tensor, Tensor) and tensor.source is not None:
-        layers.append(tensor.layer)
-        tensor = tensor.source
-    if (tensor.layer if isinstance(tensor, Tensor) else tensor) is not start:
+    chain = output.chain if isinstance(output, Tensor) else [output]
+    if chain[0] is not start:
         raise ValueError("the output of a Model must be made from its input, layer by layer")
-    return layers[::-1]
+    return chain[1:]
 
 
 def _build(layer: Layer, shape: Sequence[int | None]) -> None:

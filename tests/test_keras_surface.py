@@ -80,6 +80,58 @@ def test_what_layers_see_is_a_model_of_several_outputs():
             act()
 
 
+class Called(Model):
+    """`small` in the manner of classes: one pooling layer in two places, dropout in training."""
+
+    def __init__(self, **options):
+        super().__init__(name="called", **options)
+        self.convolve, self.pool, self.flatten = Conv2D(3, 3, activation="relu"), MaxPooling2D(), Flatten()
+        self.drop, self.last = layers.Dropout(0.5), Dense(4, activation="softmax")
+
+    def call(self, x, training=False):
+        x = self.pool(self.pool(self.convolve(x)))
+        x = self.flatten(x)
+        if training:
+            x = self.drop(x, training=training)
+        return self.last(x)
+
+
+def test_a_class_with_a_call_is_the_chain_it_goes_through():
+    minicnn.set_random_seed(5)
+    model = Called()
+    with pytest.raises(ValueError, match="does not know the shape of its input"):
+        model.summary()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+    kinds = ["Conv2D", "MaxPooling2D", "MaxPooling2D", "Flatten", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in model.layers] == kinds
+    assert model.layers[0] is model.convolve and model.layers[1] is model.pool is not model.layers[2]
+    plain = Sequential([Input((6, 6, 1)), Conv2D(3, 3, activation="relu"), *(MaxPooling2D() for _ in range(2))])
+    for layer in (Flatten(), Dense(4, activation="softmax")):
+        plain.add(layer)
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    np.testing.assert_array_equal(Model(model.inputs, model.layers[0].output).predict(X), model.convolve.forward(X))
+    np.testing.assert_array_equal(Called()(X).shape, (50, 4))
+
+
+def test_a_call_that_is_no_chain():
+    class Halves(Model):
+        def call(self, x, training):
+            return Flatten()(x) if training else Dense(2)(Flatten()(x))
+
+    class Sums(Model):
+        def call(self, x):
+            return x + Conv2D(1, 3, padding="same", name="same")(x)
+
+    with pytest.raises(ValueError, match="may leave out nothing but random layers"):
+        Halves().build((None, 6, 6, 1))
+    with pytest.raises(TypeError, match="Rescaling and Activation are layers"):
+        Input((6, 6, 1)) / 255
+    with pytest.raises(TypeError, match="what comes out of input.* goes from layer to layer"):
+        Sums().predict(X)
+
+
 @pytest.mark.parametrize(
     "make, sentence",
     [
@@ -90,6 +142,7 @@ def test_what_layers_see_is_a_model_of_several_outputs():
         (lambda x: Model(Input((6, 6, 1)), Flatten()(x)), "must be made from its input"),
         (lambda x: Model(x, 3), "must be made from its input"),
         (lambda x: Model(), r"expected Model\(inputs, outputs\)"),
+        (lambda x: [same := Conv2D(2, 3, name="same"), same(same(x))], "layer same: is called twice in one chain"),
         (lambda x: Flatten(name="flat")([x, x]), "layer flat: a model is one chain of layers here"),
         (lambda x: Conv2D(2, 9, name="wide")(x), "layer wide"),
     ],

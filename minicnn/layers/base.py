@@ -91,11 +91,26 @@ class Parameter:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
 
 
-class Tensor:
+class Symbol:
+    """Base of what stands for numbers that are not there yet: TypeError where Keras would calculate with them."""
+
+    name: str
+
+    def _refuse_calculation(self, *_: Any) -> Any:
+        raise TypeError(
+            f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with: "
+            "Rescaling and Activation are layers, and one of your own does what it likes"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse_calculation
+    __pow__ = __matmul__ = __neg__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
+
+
+class Tensor(Symbol):
     """What a layer will give for an input that is not there yet: `Model(inputs, outputs)` follows it back to the `Input`."""
 
     def __init__(self, layer: "Layer", source: "Tensor | None" = None) -> None:
-        self.layer, self.source = layer, source
+        self.layer, self.source, self.name = layer, source, layer.name
 
     @property
     def shape(self) -> Shape:
@@ -104,6 +119,11 @@ class Tensor:
     @property
     def dtype(self) -> str:
         return self.layer.dtype.name
+
+    @property
+    def chain(self) -> "list[Layer]":
+        """The layers that lead here, the `Input` first."""
+        return [*(self.source.chain if self.source is not None else []), self.layer]
 
     def __repr__(self) -> str:
         return f"<Tensor {self.shape} of {self.layer.name}>"
@@ -235,13 +255,20 @@ class Layer:
                 x.build(())
             x = Tensor(x)
         if isinstance(x, Tensor):
-            if not self.built:
-                self.build(x.shape)
-            self._source = self._source or x
-            return Tensor(self, x)
+            layer = self._again() if self in x.chain else self
+            if not layer.built:
+                layer.build(x.shape)
+            layer._source = layer._source or x
+            return Tensor(layer, x)
         if not self.built:
             self.build((None, *x.shape[1:]))
         return self.forward(x, training=training)
+
+    def _again(self) -> "Layer":
+        """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""
+        if self.parameters:
+            raise ValueError(f"layer {self.name}: is called twice in one chain, where what has parameters stands once")
+        return self.from_config(self.get_config() | {"name": None})
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy stands alone; a model puts its copies behind each other again."""

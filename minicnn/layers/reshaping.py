@@ -5,11 +5,11 @@ from math import prod
 from typing import Any
 
 from ..ops.reference import Array, Pads
-from .base import Layer, Shape
+from .base import Layer, Shape, Symbol
 from .convolution import channels_last
 
 
-class Input(Layer):
+class Input(Symbol, Layer):
     """The shape of one sample, as the first entry of a model: Input((28, 28, 1)). y = x
 
     `InputLayer` is another name of it. `shape` may also be given as `input_shape`, or with the batch axis as `batch_shape`.
