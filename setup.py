@@ -14,7 +14,7 @@ setup(
     package_data={"minicnn": ["py.typed"], "minicnn.cuda": ["*.cu", "*.cuh"]},
     install_requires=["numpy>=2", "numba>=0.61", "pandas>=2.2", "tqdm>=4.60", "safetensors>=0.4"],
     extras_require={
-        "gpu": ["cupy-cuda13x"],
+        "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda-check": ["nvidia-cuda-nvrtc"],
         "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5", "h5py"],
         "parity": ["keras>=3.10", "jax", "h5py", "scipy", "pillow"],

@@ -92,6 +92,7 @@ class Run:
         self._set_targets(np.asarray(y), sample_weight, steps)
         data = self._data(x, rows)
         if data is not self.data:
+            self.begun &= self.data is not None and self.data.dtype == data.dtype  # else `gather` is another kernel
             self.data, self.replay = data, None
         order = np.arange(samples) if rows is None else engine._rows_of(rows, len(x))
         self.order[:samples] = self.ops.array(order.astype(np.int32))

@@ -479,11 +479,40 @@ def test_a_thousand_steps_leave_nothing(gpu):
     if gpu.kernels.step is not None:
         pytest.skip("for a GPU")
     model = network().to(gpu)
-    rows, (free, _) = np.tile(np.arange(64), 250), (0, 0)
-    model.train_steps(IMAGES, LABELS[rows[:128]], None, rows[:128], BATCH)
+    rows = np.tile(np.arange(64), 250)
+    model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
     free, _ = gpu.xp.cuda.runtime.memGetInfo()
     model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
     assert gpu.xp.cuda.runtime.memGetInfo()[0] == free
+
+
+def test_numbers_of_another_type_begin_anew(gpu):
+    """Bytes and floats are gathered by two kernels: each is compiled by a step that is not captured."""
+    model, rows, kernels = network().to(gpu), np.arange(64), gpu.kernels
+    model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
+    assert (kernels.captured, kernels.replayed) == (1, 3)
+    floats = IMAGES.astype("float32")
+    model.train_steps(floats, LABELS[rows], None, rows, BATCH)
+    assert (kernels.captured, kernels.replayed) == (2, 6)
+
+
+def test_numbers_of_the_host_go_into_parameters(gpu):
+    model = network().to(gpu)
+    model.build((None, 8, 8, 1))
+    kernel = next(layer for layer in model.layers if isinstance(layer, layers.Conv2D)).kernel
+    kernel.assign(np.full(kernel.shape, 2.0))
+    np.testing.assert_array_equal(kernel.numpy(), np.full(kernel.shape, 2.0, "float32"))
+    kernel.value = gpu.array(np.ones(kernel.shape, "float32"))
+    np.testing.assert_array_equal(kernel.numpy(), np.ones(kernel.shape, "float32"))
+
+
+def test_weights_drawn_anew_are_not_kept_on_the_device(gpu):
+    layer = layers.RandomGaussianBlur(1.0, 5, (0.3, 1.0), seed=1).to(gpu)
+    layer.build((None, 8, 8, 1))
+    kept = len(vars(gpu).get("_constants", {}))
+    for _ in range(5):
+        layer(gpu.array(IMAGES[:4], "float32"), training=True)
+    assert len(vars(gpu).get("_constants", {})) == kept
 
 
 @pytest.mark.gpu
@@ -561,6 +590,7 @@ class Fake:
             found.__exit__.side_effect = context.__exit__
             return found
 
+        self.get_default_memory_pool = lambda: at(free_all_blocks=lambda: log.append("free"))
         self.cuda = at(
             MemoryPool=lambda: at(malloc="own pool"), Stream=new_stream, using_allocator=using_allocator,
             runtime=at(CUDARuntimeError=self.CUDARuntimeError), Device=lambda: at(attributes={"MultiProcessorCount": 1}),
@@ -570,7 +600,7 @@ class Fake:
 def test_what_a_capture_asks_of_cupy():
     cupy = Fake()
     replay = Kernels(cupy).capture(lambda: cupy.log.append(gc.isenabled()))
-    assert cupy.log == ["stream", "own pool", "begin", False, "end", "pool", "default"] and gc.isenabled()
+    assert cupy.log == ["free", "stream", "own pool", "begin", False, "end", "pool", "default"] and gc.isenabled()
     del cupy.log[:]
     replay(), replay()
     assert cupy.log == ["launch", "launch"]

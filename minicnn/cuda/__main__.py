@@ -18,9 +18,9 @@ from ..layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input,
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..ops import Ops, get_ops
+from ..ops.gpu import dotted
 from . import FILES, options, source
 
-LEAST = 80  # compute capability 8.0, whose tensor cores take TF32
 EXACT, FAST = 1e-5, 5e-3  # errors allowed, in units of the largest number expected
 KEY = (7, 3, 1)
 NONE, ONE = ((0, 0), (0, 0)), ((1, 1), (1, 1))
@@ -193,23 +193,16 @@ def trained(ops: Any) -> str:
 def facts(ops: Any) -> Iterator[tuple[str, Callable[[], str]]]:
     runtime, device = ops.xp.cuda.runtime, ops.xp.cuda.Device()
 
-    def capability() -> str:
-        found = str(device.compute_capability)
-        if int(found) < LEAST:
-            raise Wrong(
-                f"{dotted(int(found), 10)} is too old: the kernels need {dotted(LEAST, 10)}, an Ampere GPU or newer"
-            )
-        return dotted(int(found), 10)  # fmt: skip
-
-    yield "CuPy", lambda: f"{ops.xp.__version__}, for CUDA {dotted(runtime.runtimeGetVersion() // 10, 100)}"
-    yield "driver", lambda: f"for CUDA up to {dotted(runtime.driverGetVersion() // 10, 100)}"
+    yield "CuPy", lambda: f"{ops.xp.__version__}, for CUDA {version(runtime.runtimeGetVersion())}"
+    yield "driver", lambda: f"for CUDA up to {version(runtime.driverGetVersion())}"
     yield "device", lambda: str(runtime.getDeviceProperties(device.id)["name"].decode())
     yield "memory", lambda: f"{device.mem_info[0] / 1e9:.1f} of {device.mem_info[1] / 1e9:.1f} GB free"
-    yield "compute capability", capability
+    yield "compute capability", lambda: dotted(int(device.compute_capability))
 
 
-def dotted(number: int, share: int) -> str:
-    return f"{number // share}.{number % share}"
+def version(number: int) -> str:
+    """Of CUDA, which writes 13.2 as 13020."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def checks(ops: Any) -> Iterator[tuple[str, Callable[[], str]]]:

@@ -1,6 +1,6 @@
 // Batch normalisation of rows (pixels) of channels, x (M, C): statistics over the rows, in three launches each way.
 //
-// First every block (channels, part) measures its part of the rows; then one block per 32 channels puts the parts together;
+// First every block (channels, part) measures its part of the rows; then one block per 8 channels puts the parts together;
 // then y, or dx, is written. Which row is added where depends on M and C alone, so a run repeats to the bit.
 #include "rows.cuh"
 

@@ -70,10 +70,13 @@ class _Augmentation(RandomLayer):
         bits = self.ops.random_bits(key, samples * len(limits)).reshape(samples, -1)
         return [low + (high - low) * (bits[:, k] / 2**32) for k, (low, high) in enumerate(limits)]
 
-    def smoothing(self, sigmas: Sequence[float], sizes: Sequence[int]) -> list[Array]:
-        """The weights of `smoothing` for rows and for columns."""
-        given = zip(self.input_shape[1:3], sigmas, sizes, strict=True)
-        return [self.constant(smoothing(int(length or 0), sigma, size), self.dtype) for length, sigma, size in given]
+    def smoothing(self, sigmas: Sequence[float], sizes: Sequence[int], drawn: bool = True) -> list[Array]:
+        """The weights of `smoothing` for rows and for columns; drawn: whether they are others in every step."""
+        given, place = (
+            zip(self.input_shape[1:3], sigmas, sizes, strict=True),
+            self.ops.array if drawn else self.constant,
+        )
+        return [place(smoothing(int(length or 0), sigma, size), self.dtype) for length, sigma, size in given]
 
     def constant(self, values: Any, dtype: Any) -> Array:
         """A few numbers on the device, where some devices keep them."""
@@ -144,16 +147,17 @@ class _RandomAffine(_Augmentation):
 
     def displacements(self, samples: int) -> tuple[Array, Array, Array, Key]:
         """The arguments of `Ops.random_field` that go with the last `matrices`."""
-        rows, columns, strength, key = self.smoothed(1.0, *self.elastic)
+        alpha, sigma = self.elastic
+        rows, columns, strength, key = self.smoothed(1.0, alpha, sigma, drawn=False)
         return rows, columns, self.constant(np.full(samples, strength), "float64"), key
 
-    def smoothed(self, chosen: Any, alpha: float, sigma: float) -> tuple[Array, Array, Any, Key]:
+    def smoothed(self, chosen: Any, alpha: float, sigma: float, drawn: bool = True) -> tuple[Array, Array, Any, Key]:
         """Displacements alpha · G(sigma · u) with a Gaussian G of standard deviation sigma and u of variance 1, as Keras'.
 
         On average over pixels that are not near an edge √mean(d²) = alpha / √(4 π), or 0.28 alpha pixels in each
         direction; alpha of Simard et al. is 1.7 sigma times this one. `chosen` (N,) is 0 for images that stay.
         """
-        rows, columns = self.smoothing([max(sigma, 1e-6)] * 2, [int(6 * sigma) | 1] * 2)
+        rows, columns = self.smoothing([max(sigma, 1e-6)] * 2, [int(6 * sigma) | 1] * 2, drawn)
         seed, step, _ = self.key
         return rows, columns, chosen * (math.sqrt(3) * alpha * sigma), (seed, step, 1)
 

@@ -58,7 +58,10 @@ class Parameter:
     def value(self, value: Array) -> None:
         if tuple(value.shape) != self.shape:
             raise ValueError(f"{self.name}: expected values of shape {self.shape}, got {tuple(value.shape)}")
-        self._value[...] = value
+        if hasattr(self._value, "set") and not hasattr(value, "set"):  # to CuPy's array one of the host
+            self._value.set(value.astype(self._value.dtype))
+        else:
+            self._value[...] = value
         Parameter.writes += 1
 
     @property

@@ -13,16 +13,16 @@ from .gpu_convolution import ConvolutionOps
 from .gpu_elementwise import ElementwiseOps
 from .reference import Array
 
-INSTALL = (
-    'install the extra with: pip install "minicnn[gpu]" (CuPy for CUDA 13; on CUDA 12 install cupy-cuda12x instead)'
-)
+INSTALL = 'install the extra with: pip install "minicnn[gpu]" (CuPy for CUDA 13; on CUDA 12 install "cupy-cuda12x[ctk]" instead)'
+LEAST = 80  # compute capability 8.0, whose tensor cores take TF32
 
 
-def missing(runtime: Any) -> str | None:
-    """What there is to do before CuPy can use a GPU; None where it can."""
+def missing(cuda: Any) -> str | None:
+    """What there is to do before CuPy can compile kernels for a GPU; None where it can."""
+    runtime = cuda.runtime
     try:
         if runtime.getDeviceCount():
-            return None
+            return _lacking(cuda)
         error = "cudaErrorNoDevice"
     except runtime.CUDARuntimeError as raised:
         error = " ".join(str(raised).split())
@@ -43,6 +43,25 @@ def missing(runtime: Any) -> str | None:
     return f"cannot be used: {error}"
 
 
+def _lacking(cuda: Any) -> str | None:
+    """The same where there is a GPU."""
+    capability = int(cuda.Device().compute_capability)
+    if capability < LEAST:
+        return (
+            f"is too old: the kernels need compute capability {dotted(LEAST)}, an Ampere GPU or newer, and it has "
+            f"{dotted(capability)}"
+        )
+    try:
+        cuda.nvrtc.getVersion()
+    except Exception as error:  # of a class that differs from version to version
+        return f"needs NVRTC, which compiles the kernels, and it cannot be loaded ({' '.join(str(error).split())}); {INSTALL}"
+    return None
+
+
+def dotted(capability: int) -> str:
+    return f"{capability // 10}.{capability % 10}"
+
+
 class GpuOps(ConvolutionOps, ElementwiseOps):
     name = "gpu"
 
@@ -52,7 +71,7 @@ class GpuOps(ConvolutionOps, ElementwiseOps):
         except ImportError as error:
             reason = " ".join(str(error).split())
             raise RuntimeError(f"the GPU needs CuPy, which cannot be imported ({reason}); {INSTALL}") from None
-        if found := missing(cupy.cuda.runtime):
+        if found := missing(cupy.cuda):
             raise RuntimeError(f"the GPU {found}")
         self.xp = cupy
         self.kernels = Kernels(cupy)

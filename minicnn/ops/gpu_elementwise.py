@@ -465,7 +465,7 @@ class ElementwiseOps(OptimizerOps):
         parts = self.empty((grid[1], 3, C), x.dtype)
         self.kernels.launch("normalization", "moments", x.dtype, grid, block, (x, parts, np.int64(x.size // C), C))
         arguments = parts, x, mean, variance, inverse, *moving, grid[1], C, float(epsilon), np.float64(momentum)
-        self.kernels.launch("normalization", "combine_moments", x.dtype, (-(-C // 32),), (32, 8), arguments)
+        self.kernels.launch("normalization", "combine_moments", x.dtype, (-(-C // 8),), (8, 32), arguments)
         return self._scale(x, mean, inverse, gamma, beta), mean, variance, (x, mean, inverse, gamma)
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:

@@ -68,7 +68,7 @@ class OptimizerOps(KernelOps):
     def _add_parts(self, parts: Array) -> Array:
         """The sum over the first axis."""
         sums = self.empty(parts.shape[1:], parts.dtype)
-        along, high = self._block(sums.size)
+        along, high = self._block(min(sums.size, 8))  # many rows at once: what one thread reads, it waits for
         arguments = parts, sums, len(parts), sums.size
         self.kernels.launch("sums", "add_parts", parts.dtype, (-(-sums.size // along),), (along, high), arguments)
         return sums
