@@ -145,10 +145,12 @@ class ProgressBar(Callback):
             else "{desc} {percentage:3.0f}% |{bar:20}| {rate_fmt}, {remaining} left{postfix}",
         )
 
+    def add(self, samples: int) -> None:
+        """Moves the bar on."""
+        self.bar.update(samples)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        logs = dict(logs or {})
-        self.bar.update(int(logs.pop("size", 0)))
-        self.bar.set_postfix_str(format_logs(logs), refresh=False)
+        self.bar.set_postfix_str(format_logs(logs or {}), refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.bar.set_postfix_str(format_logs(logs or {}))
@@ -653,13 +655,13 @@ class SwapEMAWeights(Callback):
 
 def outline(model: Any) -> dict[str, Any]:
     """What two models have in common if the weights and moments of one can be those of the other."""
-    kinds = [type(layer).__name__ + ("" if layer.trainable else " (not trained)") for layer in model.layers]
+    kinds = [type(layer).__name__ + ("" if layer.trainable else " (not trained)") for layer in model.chain]
     shapes = [list(parameter.shape) for parameter in model.parameters]
     return {"layers": kinds, "weights of shapes": shapes, "optimizer": type(model.optimizer).__name__}
 
 
 def seeded_layers(model: Any) -> list[Any]:
-    return [layer for layer in model.layers if getattr(layer, "seed", None) is not None]
+    return [layer for layer in model.chain if getattr(layer, "seed", None) is not None]
 
 
 def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

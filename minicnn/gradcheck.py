@@ -79,7 +79,7 @@ def check_model(model: Sequential, x: Any, y: Any, tolerance: float = 1e-6, seed
     model.build((None, *x.shape[1:]))
     model = copy.deepcopy(model).astype("float64")
     x_on_device = model.ops.array(x)
-    steps = {layer: layer.step for layer in model.layers if isinstance(layer, RandomLayer)}
+    steps = {layer: layer.step for layer in model.chain if isinstance(layer, RandomLayer)}
 
     def scores() -> Any:
         for layer, step in steps.items():

@@ -79,16 +79,19 @@ def config_of(model: "Sequential") -> dict[str, Any]:
     for name in (model.name, *(layer.name for layer in model._layers)):
         if "/" in name:
             raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
-    shape = list(model.input_shape)
+    shape, layers = list(model.input_shape), [_layer_config(layer) for layer in model._layers]
+    inner = {"name": model.name, "trainable": True, "layers": layers, "build_input_shape": shape}
+    functional = getattr(model, "_made_of_tensors", False)
+    if functional:
+        for entry, layer, source in zip(layers, model._layers, [None, *model._layers], strict=False):
+            entry |= {"name": layer.name, "inbound_nodes": [] if source is None else [_call(source)]}
+        ends = model._layers[0], model._layers[-1]
+        del inner["build_input_shape"]
+        inner |= {f"{role}_layers": [end.name, 0, 0] for role, end in zip(("input", "output"), ends, strict=True)}
     config: dict[str, Any] = {
         "module": "keras",
-        "class_name": "Sequential",
-        "config": {
-            "name": model.name,
-            "trainable": True,
-            "layers": [_layer_config(layer) for layer in model._layers],
-            "build_input_shape": shape,
-        },
+        "class_name": "Functional" if functional else "Sequential",
+        "config": inner,
         "registered_name": None,
         "build_config": {"input_shape": shape},
     }
@@ -107,17 +110,19 @@ def config_of(model: "Sequential") -> dict[str, Any]:
 
 def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
     """The model, built and compiled, that `config_of` or Keras described; ValueError for what minicnn does not have."""
-    from .models import Sequential
+    from .models import Model, Sequential
 
     custom = custom_objects or {}
     kind, inner = config["class_name"], config["config"]
     if kind not in ("Sequential", "Functional"):
         raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
     entries = inner["layers"] if kind == "Sequential" else _chain(inner)
-    model = Sequential([_layer(entry, custom) for entry in entries], name=inner.get("name") or "sequential")
+    model = Sequential([_layer(entry, custom) for entry in entries], name=inner.get("name"))
     shape = inner.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
     if shape or isinstance(model._layers[0], Input):
         model.build(shape)
+    if kind == "Functional":
+        model = Model(model.input, model.output, name=model.name)
     compiled = config.get("compile_config") or {}
     if compiled.get("optimizer") is not None:
         options = {name: _decode(compiled.get(name), custom) for name in ("optimizer", "loss", "metrics")}
@@ -128,6 +133,12 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
             raise ValueError("the model has several losses; minicnn's models have one output and one loss")
         model.compile(**options, run_eagerly=bool(compiled.get("run_eagerly")))
     return model
+
+
+def _call(source: Layer) -> dict[str, Any]:
+    """How Keras writes that a layer was called with what comes out of another."""
+    tensor = {"shape": list(source.output_shape), "dtype": source.dtype.name, "keras_history": [source.name, 0, 0]}
+    return {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": {}}
 
 
 def _layer_config(layer: Layer) -> dict[str, Any]:
@@ -304,7 +315,7 @@ def stored_parameters(layer: Layer) -> list[Parameter]:
 def _groups(model: "Sequential") -> Iterator[tuple[str, Layer]]:
     """Keras' name of every layer in a file: its class in snake case, numbered from the second on."""
     counts: Counter[str] = Counter()
-    for layer in model.layers:
+    for layer in model.chain:
         kind = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
         yield f"{kind}_{counts[kind]}" if counts[kind] else kind, layer
         counts[kind] += 1
@@ -456,7 +467,7 @@ def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = Fals
 def save_model(model: "Sequential", path: str | Path) -> None:
     """Writes a `.keras` file. Raises DataError where it cannot be written, ValueError for what Keras does not have."""
     own: dict[str, Any] = {"seed": model.seed}  # what Keras has no place for; it reads none of metadata.json
-    own["seeds"] = {layer.name: layer.seed for layer in model.layers if isinstance(layer, RandomLayer)}
+    own["seeds"] = {layer.name: layer.seed for layer in model.chain if isinstance(layer, RandomLayer)}
     if model.optimizer is not None:
         own["excluded"] = [p.name for p in model.trainable_parameters if not model.optimizer.decays(p)]
     metadata = {"keras_version": FORMAT, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S"), "minicnn": own}
@@ -485,7 +496,7 @@ def load_model(
             _set_weights(model, parts["model.weights.h5"], whole=True)
         if own is not None:
             model.seed = int(own["seed"])
-            for layer in model.layers:
+            for layer in model.chain:
                 if isinstance(layer, RandomLayer):
                     layer.seed = int(own["seeds"][layer.name])
             if model.optimizer is not None:

@@ -150,8 +150,18 @@ class MeanMetric(Metric):
         self.total, self.weight = 0.0, 0.0
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, batches: int = 1) -> None:
-        """Takes in a batch, or `batches` of equal size, whose sums are taken one by one."""
-        values = self.values(np.asarray(y_true), np.asarray(y_pred)).reshape(len(y_pred), -1).mean(axis=1)
+        """Takes in a batch, or `batches` of equal size, whose sums are taken one by one.
+
+        A function may also give one number for a batch: then all batches count alike.
+        """
+        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        values = self.values(y_true, y_pred)
+        if values.ndim == 0:
+            parts = zip(np.split(y_true, batches), np.split(y_pred, batches), strict=True)
+            self.total += sum(float(self.values(*part)) for part in parts) if batches > 1 else float(values)
+            self.weight += batches
+            return
+        values = values.reshape(len(y_pred), -1).mean(axis=1)
         weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1)
         for total, weight in zip((values * weights).reshape(batches, -1), weights.reshape(batches, -1), strict=True):
             self.total += float(total.sum())
@@ -240,7 +250,7 @@ def get(identifier: Any) -> Any:
         return identifier()
     if hasattr(identifier, "update_state"):
         return identifier
-    if isinstance(identifier, str) and identifier in CLASSES:
+    if isinstance(identifier, str) and identifier in CLASSES and identifier != "Accuracy":  # a word for any of several
         return CLASSES[identifier]()
     function = identifier if callable(identifier) else BY_NAME.get(str(identifier).lower())
     if function is None:

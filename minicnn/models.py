@@ -6,8 +6,9 @@ step is one call.
 
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from . import metrics as all_metrics
 from .callbacks import Callback, History
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
-from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor
+from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, new_name
 from .layers.reshaping import Input
 from .ops import Ops, get_ops
 from .ops.reference import Array
 from .seeding import new_seed
+from .training import as_batch
 
 ALIGNMENT = 16  # every parameter begins at a multiple of so many numbers: 64 bytes in float32
 
+OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
 )
@@ -40,9 +43,10 @@ class Sequential:
     themselves: what either learns, both have learnt.
     """
 
-    def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str = "sequential") -> None:
-        self.name = name
+    def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str | None = None) -> None:
+        self.name = new_name(type(self).__name__) if name is None else name
         self._layers: list[Layer] = []
+        self._added: list[Layer | Sequential] = []  # the same, but models that were added as such
         self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
@@ -61,9 +65,23 @@ class Sequential:
         for layer in layers or []:
             self.add(layer)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in OVERRIDDEN:
+            if name in vars(cls):
+                raise TypeError(
+                    f"model class {cls.__name__}: a {name} of your own is not called here; train_on_batch makes one step, "
+                    "a Loss or a Callback of your own does the rest"
+                )
+
     @property
-    def layers(self) -> list[Layer]:
-        """The layers, without the `Input`, as in Keras."""
+    def layers(self) -> "list[Any]":
+        """The layers, and models, that were added; without the `Input`, as in Keras."""
+        return [layer for layer in self._added if not isinstance(layer, Input)]
+
+    @property
+    def chain(self) -> list[Layer]:
+        """The same with the layers of added models in their places."""
         return [layer for layer in self._layers if not isinstance(layer, Input)]
 
     # ------------------------------------------------------------------ building
@@ -71,13 +89,14 @@ class Sequential:
     def add(self, layer: "Layer | Sequential") -> None:
         if isinstance(layer, Sequential):
             inner = [one for one in layer._layers if not (isinstance(one, Input) and self._layers)]
-            before = self._layers[:]
+            before, added = self._layers[:], self._added[:]
             try:
                 for one in inner:
                     self.add(one)
             except (TypeError, ValueError):
-                self._layers, self._tensors = before, self._tensors[: len(before)]
+                self._layers, self._added, self._tensors = before, added, self._tensors[: len(before)]
                 raise
+            self._added = [*added, layer]
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
@@ -92,6 +111,7 @@ class Sequential:
         elif not self._layers and layer.given_shape is not None:
             _build(layer, layer.given_shape)
         self._layers.append(layer.to(self.ops))
+        self._added.append(layer)
         self._flat = None
         self._link()
 
@@ -261,11 +281,13 @@ class Sequential:
         """Whether all shapes are known."""
         return bool(self._layers) and all(layer.built for layer in self._layers)
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of this name, or of this place; ValueError if there is none."""
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """The layer (or the model that was added) of this name, or of this place; ValueError if there is none."""
         if (name is None) == (index is None):
             raise ValueError("get_layer needs either a name or an index")
-        found = self.layers if name is None else [layer for layer in self._layers if layer.name == name]
+        found = self.layers
+        if name is not None:
+            found = [layer for layer in [*self._added, *self._layers] if layer.name == name]
         if name is None and index is not None:
             found = found[index : index + 1 or None]
         if not found:
@@ -273,13 +295,17 @@ class Sequential:
             raise ValueError(f"the model has no layer {index if name is None else name!r}; it has {names}")
         return found[0]
 
-    def pop(self) -> Layer:
-        """Takes the last layer off the model, and returns it."""
+    def pop(self) -> Any:
+        """Takes the last layer, or added model, off the model, and returns it."""
         if not self.layers:
             raise ValueError("the model has no layer that could be taken off")
+        last = self._added.pop()
+        kept = len(self._layers) - (len(last._layers) if isinstance(last, Sequential) else 1)
+        if isinstance(last, Sequential) and isinstance(last._layers[0], Input) and last._layers[0] not in self._layers:
+            kept += 1
         self._flat = None
-        del self._tensors[len(self._layers) - 1 :]
-        return self._layers.pop()
+        del self._layers[kept:], self._tensors[kept:]
+        return last
 
     def count_params(self) -> int:
         self.build()
@@ -296,29 +322,33 @@ class Sequential:
     ) -> None:
         """Prints a line per layer: the shape of its output for one image, parameters, and this image's multiply-adds and memory.
 
-        A layer named otherwise than after its class has the class beside its name. All settings but `print_fn`, which may
-        take the place of `print`, are there for Keras' sake: the table is as wide as it must be.
+        A layer named otherwise than after its class has the class beside its name. What is not known before the model has
+        seen data is a question mark. All settings but `print_fn`, which may take the place of `print`, are there for Keras'
+        sake: the table is as wide as it must be.
         """
-        self.build()
+        known = bool(self._layers) and self._layers[0].built
+        if known:
+            self.build()
         print_fn = print_fn or print
-        size = self._layers[0].dtype.itemsize
         rows = [("layer", "output", "parameters", "multiply-adds", "memory")]
         memory = 0
         for layer in self._layers:
-            bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * size
+            bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * layer.dtype.itemsize
             memory += bytes_
             kind = type(layer).__name__
             plain = layer.name.replace("_", "").startswith(kind.lower())  # the name says what it is
             label = layer.name if plain else f"{layer.name} ({kind})"
-            rows.append(
+            facts = (
                 (
-                    label if len(label) <= 25 else label[:24] + "…",
                     " × ".join(str(n) for n in layer.output_shape[1:]) or "1",
                     f"{layer.count_params():,}",
                     f"{layer.multiply_adds():,}",
                     f"{bytes_ / 1024:,.1f} KiB" if bytes_ < 2**20 else f"{bytes_ / 2**20:,.1f} MiB",
                 )
+                if known
+                else ("?",) * 4
             )
+            rows.append((label if len(label) <= 25 else label[:24] + "…", *facts))
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [
             "  ".join((str.ljust if c < 2 else str.rjust)(cell, widths[c]) for c, cell in enumerate(row))
@@ -327,6 +357,12 @@ class Sequential:
         trained = sum(prod(parameter.shape) for parameter in self.trainable_parameters)
         rule = "─" * len(lines[0])
         print_fn("\n".join([f"Model: {self.name}", rule, lines[0], rule, *lines[1:], rule]))
+        if not known:
+            print_fn(
+                "not built: the shapes are known when it has seen data, or after build((None, height, width, channels))"
+            )
+            return
+        size = self._layers[0].dtype.itemsize
         print_fn(
             f"parameters: {self.count_params():,} ({trained:,} trainable), {self.count_params() * size / 2**20:.2f} MiB"
         )
@@ -363,9 +399,11 @@ class Sequential:
     def __call__(self, x: Any, training: bool = False) -> Any:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
-            return self.forward(x, training=training)
+            return self.forward(as_batch(self, x), training=training)
         for layer in self._layers:
-            x = x if isinstance(layer, Input) else layer(x)
+            if not isinstance(layer, Input):
+                x = layer(x)
+                x.model = self
         return x
 
     def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
@@ -413,7 +451,14 @@ class Sequential:
         self._needs_one_output("trained")
         self.run_eagerly = run_eagerly
         self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
+        self.loss = None if loss is None else losses.get(_of_one_output(loss, "loss"))
+        if isinstance(metrics, dict) or (isinstance(metrics, list) and any(isinstance(one, list) for one in metrics)):
+            metrics = _of_one_output(metrics, "list of metrics")
+        if self.loss is not None and self.loss.from_logits and self._layers and self.ends_with_softmax:
+            warnings.warn(
+                f"the loss {self.loss.name} expects scores (from_logits=True), and gets those before the last softmax",
+                stacklevel=2,
+            )
         self.metrics = list(metrics or []) if metrics is None or isinstance(metrics, list | tuple | set) else [metrics]
         self.named_metrics()  # says which is unknown
         self._flat = None
@@ -529,6 +574,7 @@ class Sequential:
         with self._engine.lock:
             run = self._engine.latest(self, len(x), "predict")
             if run is None or run.shape != x.shape[1:]:
+                x = as_batch(self, x)
                 self.build((None, *x.shape[1:]))
                 if not self._uses_engine:
                     return self.ops.numpy(self.forward(self.as_input(x)))
@@ -541,7 +587,7 @@ class Sequential:
         found: dict[str, Any] = {}
         for identifier in self.metrics:
             metric = all_metrics.get(identifier)
-            name = metric.name
+            name = identifier if isinstance(identifier, str) else metric.name
             while name in found:
                 name += "_1"
             found[name] = metric
@@ -569,26 +615,26 @@ class Sequential:
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch; returns the loss, [loss, metrics …] if there are metrics, or a dictionary of them."""
-        x, y, sample_weight = training.checked(x, y, sample_weight)
+        x, y, sample_weight = training.checked(self, x, y, sample_weight)
         loss, scores = self.train_step(x, y, training.weights_of(y, sample_weight, class_weight))
         return self._report(loss, y, scores, return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The same without training."""
-        x, y, sample_weight = training.checked(x, y, sample_weight)
+        x, y, sample_weight = training.checked(self, x, y, sample_weight)
         loss, scores = self.scores_of(x, y, sample_weight)
         return self._report(loss, y, scores, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for one batch."""
-        found = self.outputs_of(training.checked(x)[0])
+        found = self.outputs_of(training.checked(self, x)[0])
         return [np.array(output) for output in found] if self._ends else np.array(found)
 
     def _report(self, loss: float, y: Any, scores: np.ndarray, return_dict: bool) -> Any:
         means = training.RunningMeans(self)
         means.add([loss], y, scores)
         logs = means.logs() | {"loss": loss}
-        return logs if return_dict else list(logs.values()) if len(logs) > 1 else loss
+        return training.in_order(logs) if return_dict else list(logs.values()) if len(logs) > 1 else loss
 
     def fit(
         self,
@@ -647,7 +693,7 @@ class Sequential:
         """
         logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
         if return_dict:
-            return logs
+            return training.in_order(logs)
         return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
     def predict(
@@ -685,17 +731,32 @@ class Sequential:
         for layer in self._layers:
             layer.set_weights([next(rest) for _ in layer.parameters])
 
-    def save(self, filepath: str | Path, overwrite: bool = True) -> None:
+    def save(
+        self,
+        filepath: str | Path,
+        overwrite: bool = True,
+        include_optimizer: bool = True,
+        save_format: str | None = None,
+    ) -> None:
         """Writes weights, architecture, optimizer and its state into one file, for `load_model`.
 
         Named `….keras` it is in Keras 3's own format, which `keras.models.load_model` reads (this needs h5py), else in
-        that of safetensors. DataError where the file cannot be written, or is there and is not to be written over, and
-        ValueError for what Keras does not have.
+        that of safetensors. Without `include_optimizer` it is as if the model had not been compiled; `save_format` Keras
+        has dropped, as the name says it. DataError where the file cannot be written, or is there and is not to be written
+        over, and ValueError for what Keras does not have.
         """
         self._needs_one_output("saved")
         self.build()
         _check_overwrite(filepath, overwrite)
-        saving.save_model(self, filepath)
+        if save_format is not None:
+            warnings.warn("save_format says nothing: the end of the name does, .keras or any other", stacklevel=2)
+        compiled = self.optimizer, self.loss, self.metrics
+        try:
+            if not include_optimizer:
+                self.optimizer, self.loss, self.metrics = None, None, []
+            saving.save_model(self, filepath)
+        finally:
+            self.optimizer, self.loss, self.metrics = compiled
 
     def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Writes the weights alone; named `….weights.h5` in Keras 3's own format, with the state of the optimizer."""
@@ -722,12 +783,16 @@ class Sequential:
     @staticmethod
     def from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
         """A new model, not compiled, of the layers that `get_config` described."""
-        return keras_format.model_of({"class_name": "Sequential", "config": config}, custom_objects)
+        kind = "Functional" if "input_layers" in config else "Sequential"
+        return keras_format.model_of({"class_name": kind, "config": config}, custom_objects)
 
-    def to_json(self) -> str:
-        """The layers and what was compiled, as Keras writes them; `keras.models.model_from_json` reads it."""
+    def to_json(self, **options: Any) -> str:
+        """The layers and what was compiled, as Keras writes them; `keras.models.model_from_json` reads it.
+
+        The options are those of `json.dumps`.
+        """
         self._needs_one_output("described")
-        return json.dumps(keras_format.config_of(self))
+        return json.dumps(keras_format.config_of(self), **options)
 
     def _needs_one_output(self, action: str) -> None:
         if self._ends:
@@ -754,8 +819,10 @@ class Model(Sequential):
     """
 
     call: Callable[..., Any] | None = None
+    _made_of_tensors = False
 
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str = "functional") -> None:
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
+        name = new_name("functional") if name is None and type(self) is Model else name
         if self.call is not None and inputs is None and outputs is None:
             super().__init__(name=name)
             return
@@ -768,16 +835,27 @@ class Model(Sequential):
             )
         start = inputs[0].layer if isinstance(inputs[0], Tensor) else inputs[0]
         chains = [_chain(start, output) for output in outputs]
-        longest = max(chains, key=len)
+        longest, last = max(zip(chains, outputs, strict=True), key=lambda pair: len(pair[0]))
         if any(chain != longest[: len(chain)] for chain in chains):
             raise ValueError(
                 "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
             )
         super().__init__([start, *longest], name)
+        self._made_of_tensors = True
+        self._added = [start]
+        for model, tensors in groupby(last.path[1:] if isinstance(last, Tensor) else (), lambda tensor: tensor.model):
+            passed = [tensor.layer for tensor in tensors]
+            self._added += [model] if model is not None and model.chain == passed else passed
         if len(chains) > 1:
             self._ends = [len(chain) for chain in chains]
             for first, end in pairwise(sorted({0, *self._ends})):
-                self._parts[end] = Sequential(longest[first:end] if first else [start, *longest[:end]])
+                part = longest[first:end] if first else [start, *longest[:end]]
+                self._parts[end] = Sequential(part, name=f"{self.name}_{end}")
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, and models, that were called; the `Input` is the first of those of a model made of tensors, as in Keras."""
+        return list(self._added) if self._made_of_tensors else super().layers
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first, those of `call` in the order it uses them."""
@@ -860,6 +938,17 @@ def _build(layer: Layer, shape: Sequence[int | None]) -> None:
         raise ValueError(
             f"layer {layer.name}: already built for inputs of shape {layer.input_shape}, received {tuple(shape)}"
         )
+
+
+def _of_one_output(given: Any, what: str) -> Any:
+    """What is given by outputs, in a list or by their names, for the one that there is."""
+    if isinstance(given, dict) and "config" not in given:
+        given = list(given.values())
+    if not isinstance(given, list | tuple):
+        return given
+    if len(given) != 1:
+        raise ValueError(f"compile: expected one {what}, as a model has one output, got {len(given)}")
+    return given[0]
 
 
 def _check_overwrite(path: str | Path, overwrite: bool) -> None:

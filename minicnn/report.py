@@ -474,7 +474,7 @@ def _outputs(model: Sequential, image: np.ndarray) -> Iterator[tuple[Conv2D, np.
 
 
 def _convolutions(models: list[Sequential], images: np.ndarray | None, labels: np.ndarray | None) -> str:
-    found = [layer for layer in models[0].layers if isinstance(layer, Conv2D)] if models else []
+    found = [layer for layer in models[0].chain if isinstance(layer, Conv2D)] if models else []
     if not found:
         return ""
     models[0].build()
@@ -520,7 +520,7 @@ def _details(models: list[Sequential], settings: Mapping[str, Any]) -> str:
         model = models[0]
         model.build()
         rows = []
-        for layer in model.layers:
+        for layer in model.chain:
             cells = (
                 type(layer).__name__,
                 _size(layer.output_shape),
@@ -535,7 +535,7 @@ def _details(models: list[Sequential], settings: Mapping[str, Any]) -> str:
             'of one image.</caption><thead><tr><th scope="col">layer</th><th scope="col">kind</th><th scope="col">output</th>'
             f'<th scope="col">parameters</th><th scope="col">multiply-adds</th></tr></thead><tbody>{"".join(rows)}</tbody><tfoot><tr>'
             f'<th scope="row">sum</th><td></td><td></td><td>{model.count_params():,}</td>'
-            f"<td>{sum(layer.multiply_adds() for layer in model.layers):,}</td></tr></tfoot></table></div>"
+            f"<td>{sum(layer.multiply_adds() for layer in model.chain):,}</td></tr></tfoot></table></div>"
         )
     facts = {
         "networks": len(models) if len(models) > 1 else None,

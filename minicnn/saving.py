@@ -39,13 +39,19 @@ def save_weights(model: "Sequential", path: str | Path) -> None:
 
 
 def _weights(model: "Sequential") -> dict[str, np.ndarray]:
-    parameters = [parameter for layer in model.layers for parameter in keras_format.stored_parameters(layer)]
+    parameters = [parameter for layer in model.chain for parameter in keras_format.stored_parameters(layer)]
     return {parameter.name: model.ops.numpy(parameter.data) for parameter in parameters}
 
 
 def _write(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, Any]) -> None:
     from safetensors.numpy import save
 
+    if str(path).endswith((".h5", ".hdf5")):
+        warnings.warn(
+            f"{path} is written in the format of safetensors, whatever its name; Keras reads what is named ….keras, and "
+            "weights named ….weights.h5",
+            stacklevel=4,
+        )
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
 
@@ -54,6 +60,7 @@ def describe(model: "Sequential") -> dict[str, Any]:
     """All but the numbers: layers, loss, metrics and optimizer, in types that JSON has."""
     header: dict[str, Any] = {
         "name": model.name,
+        "functional": getattr(model, "_made_of_tensors", False),
         "seed": model.seed,
         "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model._layers],
         "input_shape": model.input_shape,
@@ -108,7 +115,7 @@ def _set_weights(
 ) -> list[str]:
     """Gives the layers with parameters, whatever their names, the tensors of those in the file; returns what did not fit."""
     names = header.get("weights") or [parameter.name for parameter in model.parameters]
-    layers = [layer for layer in model.layers if layer.parameters]
+    layers = [layer for layer in model.chain if layer.parameters]
     stored = [[tensors[name] for name in group] for _, group in groupby(names, lambda name: name.rpartition("/")[0])]
     if len(stored) != len(layers) and not skip_mismatch:
         raise ValueError(f"the model has {len(layers)} layers with parameters, the file {len(stored)}")
@@ -154,7 +161,7 @@ def _restore(
 def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
     """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
     from . import layers
-    from .models import Sequential
+    from .models import Model, Sequential
 
     model = Sequential(name=header["name"])
     for entry in header["layers"]:
@@ -162,6 +169,8 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         if cls is None:
             raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
         model.add(cls.from_config(entry["config"]))
+    if header.get("functional"):
+        model = Model(model.input, model.output, name=model.name)
     model.seed = header["seed"]
     model.build(header["input_shape"])
     if header["optimizer"] is not None:

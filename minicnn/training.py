@@ -59,6 +59,11 @@ class RunningMeans:
         return {prefix + name: value for name, value in found.items()}
 
 
+def in_order(logs: dict[str, float]) -> dict[str, float]:
+    """Numbers sorted by their names, as Keras has them in its history."""
+    return dict(sorted(logs.items()))
+
+
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Over the last axis."""
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -136,6 +141,7 @@ class Stream:
         self.iterator: Iterator[Any] | None = None
 
     def begin(self, model: "Sequential", done: int = 0) -> None:
+        self.model = model
         if self.indexed:
             if hasattr(self.source, "on_epoch_begin"):
                 self.source.on_epoch_begin()
@@ -163,7 +169,7 @@ class Stream:
                 return None
         if not isinstance(found, tuple | list) or len(found) not in (2, 3):
             raise ValueError("a generator must give (x, y) or (x, y, sample_weight) for every batch")
-        x, y, weight = checked(*found)
+        x, y, weight = checked(self.model, *found)
         assert y is not None
         return (x, y, weights_of(y, weight, self.class_weight), None), 1
 
@@ -187,18 +193,40 @@ def is_stream(x: Any) -> bool:
 
 
 def checked(
-    x: Any, y: Any = None, sample_weight: Any = None
+    model: "Sequential", x: Any, y: Any = None, sample_weight: Any = None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """The three as arrays of equal length; ValueError where they differ or there is nothing."""
-    x = np.asarray(x)
+    """The three as arrays of equal length, x as the model takes it; ValueError where they differ or there is nothing."""
+    x = np.asarray(as_batch(model, x))
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"expected at least one sample, got an array of shape {x.shape}")
-    y = None if y is None else np.asarray(y)
+    y = None if y is None else np.asarray(only(y, len(x)))
     sample_weight = None if sample_weight is None else np.asarray(sample_weight)
     for name, values in (("targets", y), ("sample weights", sample_weight)):
         if values is not None and len(values) != len(x):
             raise ValueError(f"{len(x)} samples but {len(values)} {name}")
     return x, y, sample_weight
+
+
+def as_batch(model: "Sequential", x: Any) -> Any:
+    """x as the model takes it: a list of one array is that array, and an axis of length 1 comes or goes at the end, as in Keras."""
+    inner = [x[0]] if isinstance(x, list | tuple) and len(x) == 1 else []
+    if not (model._layers and model._layers[0].built):
+        return inner[0] if inner and np.ndim(inner[0]) > 1 else x
+    expected = model._layers[0].input_shape[1:]
+    for given in (*inner, x):
+        shape = np.shape(given)[1:]
+        if shape == expected:
+            return given
+        if (*shape, 1) == expected:
+            return np.asarray(given)[..., None]
+        if shape == (*expected, 1):
+            return np.asarray(given)[..., 0]
+    return x
+
+
+def only(y: Any, samples: int) -> Any:
+    """The targets, or those in a list of one array, of so many samples."""
+    return y[0] if isinstance(y, list | tuple) and len(y) == 1 and np.ndim(y[0]) and len(y[0]) == samples else y
 
 
 def positive_integer(name: str, value: Any) -> int:
@@ -211,14 +239,11 @@ def positive_integer(name: str, value: Any) -> int:
 def weights_of(
     y: np.ndarray, sample_weight: np.ndarray | None, class_weight: Mapping[int, float] | None
 ) -> np.ndarray | None:
-    """Sample weights times the weight of each sample's class."""
+    """Sample weights times the weight of each sample's class, which is 1 for a class without."""
     if class_weight is None:
         return sample_weight
     labels = all_metrics.labels_of(y)
-    missing = sorted({int(label) for label in np.unique(labels)} - set(class_weight))
-    if missing:
-        raise ValueError(f"class_weight has no weight for class {missing[0]}")
-    by_class = np.array([class_weight[int(label)] for label in labels], float)
+    by_class = np.array([class_weight.get(int(label), 1.0) for label in labels], float)
     return by_class if sample_weight is None else by_class * sample_weight
 
 
@@ -263,16 +288,12 @@ def fit(
         if feed.steps is None and epochs - initial_epoch > 1:
             raise ValueError("a generator without a length needs steps_per_epoch to be trained on for several epochs")
     else:
-        x, y, sample_weight = checked(x, y, sample_weight)
+        x, y, sample_weight = checked(model, x, y, sample_weight)
         if y is None:
             raise ValueError("fit needs targets: fit(x, y)")
         if validation_data is None and validation_split:
             x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
-        batch_size = positive_integer("batch_size", min(32, len(x)) if batch_size is None else batch_size)
-        if batch_size > len(x):
-            raise ValueError(
-                f"batch_size must be between 1 and the number of training samples, {len(x)}, not {batch_size}"
-            )
+        batch_size = min(len(x), positive_integer("batch_size", 32 if batch_size is None else batch_size))
         feed = Arrays(x, y, weights_of(y, sample_weight, class_weight), batch_size, shuffle, steps_per_epoch)
         model.build((None, *x.shape[1:]))
     if verbose == "auto":
@@ -285,7 +306,8 @@ def fit(
         model.check_targets(y)  # says which label is wrong, before anything is trained
 
     history = History()
-    listeners = [*(callbacks or []), history, *([ProgressBar()] if verbose else [])]
+    bars = [ProgressBar()] if verbose else []
+    listeners = [*(callbacks or []), history, *bars]
     parameters = {
         "epochs": epochs,
         "steps": feed.steps,
@@ -317,8 +339,10 @@ def fit(
             losses, scores = model.train_steps(inputs, targets, weights, rows, size)
             number += together
             means.add(losses, targets, scores)
-            logs = means.logs()
-            tell(listeners, "on_train_batch_end", number - 1, logs | {"size": samples})
+            logs = in_order(means.logs())
+            for bar in bars:
+                bar.add(samples)
+            tell(listeners, "on_train_batch_end", number - 1, logs)
             if not np.isfinite(losses).all() and not model.stop_training:
                 step = number - together + int(np.argmin(np.isfinite(losses)))
                 raise ValueError(
@@ -334,7 +358,7 @@ def fit(
         feed.end()
         if validation_data is not None and (epoch + 1) % validation_freq == 0:
             found = validate(model, validation_data, validation_batch_size or batch_size, validation_steps, listeners)
-            logs |= {f"val_{name}": value for name, value in found.items()}
+            logs |= {f"val_{name}": value for name, value in in_order(found).items()}
         tell(listeners, "on_epoch_end", epoch, logs)
         if model.stop_training:
             break
@@ -380,7 +404,7 @@ def evaluate(
     if is_stream(x):
         feed = Stream(x, steps, None, False)
     else:
-        x, y, sample_weight = checked(x, y, sample_weight)
+        x, y, sample_weight = checked(model, x, y, sample_weight)
         if y is None:
             raise ValueError("evaluate needs targets: evaluate(x, y)")
         size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
@@ -427,7 +451,7 @@ def predict(
     batch_size = positive_integer("batch_size", most)
     tell(listeners, "on_predict_begin", {})
     parts: list[Any] = []
-    for number, batch in enumerate(_inputs(x, batch_size, steps)):
+    for number, batch in enumerate(_inputs(model, x, batch_size, steps)):
         tell(listeners, "on_predict_batch_begin", number, {})
         parts.append(model.outputs_of(batch))
         tell(listeners, "on_predict_batch_end", number, {"outputs": parts[-1]} if listeners else {})
@@ -439,10 +463,10 @@ def predict(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _inputs(x: Any, batch_size: int, steps: int | None) -> Iterator[np.ndarray]:
+def _inputs(model: "Sequential", x: Any, batch_size: int, steps: int | None) -> Iterator[np.ndarray]:
     """The batches of x: slices of an array, or the first parts of what a generator gives."""
     if not is_stream(x):
-        x, _, _ = checked(x)
+        x, _, _ = checked(model, x)
         for first in range(0, len(x) if steps is None else min(len(x), steps * batch_size), batch_size):
             yield x[first : first + batch_size]
         return
@@ -452,6 +476,6 @@ def _inputs(x: Any, batch_size: int, steps: int | None) -> Iterator[np.ndarray]:
     for number, batch in enumerate(batches):
         if count is not None and number >= count:
             return
-        yield checked(batch[0] if isinstance(batch, tuple) else batch)[0]
+        yield checked(model, batch[0] if isinstance(batch, tuple) else batch)[0]
         if count is not None and number + 1 == count:
             return

@@ -120,7 +120,8 @@ def test_a_bar_without_a_known_number_of_samples(capsys):
     bar = callbacks.ProgressBar()
     bar.set_params({"epochs": 2, "steps": None, "verbose": 1})
     bar.on_epoch_begin(0)
-    bar.on_train_batch_end(0, {"loss": 0.5, "size": 30})
+    bar.add(30)
+    bar.on_train_batch_end(0, {"loss": 0.5})
     bar.on_epoch_end(0, {"loss": 0.5})
     assert "epoch 1/2 30.0 images, " in capsys.readouterr().out
 
@@ -131,11 +132,11 @@ def test_a_bar_without_a_known_number_of_samples(capsys):
 @pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, lambda **o: ModelCheckpoint("x", **o, save_best_only=True)])  # fmt: skip
 def test_a_name_that_is_not_in_the_logs_is_an_error(make):
     with pytest.raises(
-        ValueError, match=r"expected monitor to be one of loss, accuracy.*, not 'val_accuracy' \(without"
+        ValueError, match=r"expected monitor to be one of accuracy, loss.*, not 'val_accuracy' \(without"
     ):
         fit(network(), make(monitor="val_accuracy"))
     with pytest.raises(
-        ValueError, match=r"expected monitor to be one of loss, accuracy, val_loss, val_accuracy.*not 'acc'$"
+        ValueError, match=r"expected monitor to be one of accuracy, loss, val_accuracy, val_loss.*not 'acc'$"
     ):
         fit(network(), make(monitor="acc"), validation_split=0.2)
     with pytest.raises(
@@ -216,7 +217,7 @@ def test_weights_alone_are_saved_by_save_weights():
 
 def test_checkpoints_that_cannot_be(tmp_path):
     with pytest.raises(
-        ValueError, match=r"filepath '{val_loss}' cannot be filled in \('val_loss'\); the names are loss, acc"
+        ValueError, match=r"filepath '{val_loss}' cannot be filled in \('val_loss'\); the names are accuracy, loss"
     ):
         fit(network(), ModelCheckpoint("{val_loss}"))
     for save_freq in ("batch", 0, True, 1.5):

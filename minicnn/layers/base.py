@@ -27,6 +27,14 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
 }  # fmt: skip
 
 
+def new_name(kind: str) -> str:
+    """The name of a class in small letters, with a number from the second one on: max_pooling2d_1."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    count = _instances[kind]
+    _instances[kind] += 1
+    return f"{kind}_{count}" if count else kind
+
+
 class Parameter:
     """A trained tensor (or, not trainable, a state such as a moving average) with its gradient.
 
@@ -114,6 +122,7 @@ class Tensor(Symbol):
 
     def __init__(self, layer: "Layer", source: "Tensor | None" = None) -> None:
         self.layer, self.source, self.name = layer, source, layer.name
+        self.model: Any = None  # that was called, if the layer is one of a model within the model
 
     @property
     def shape(self) -> Shape:
@@ -124,9 +133,14 @@ class Tensor(Symbol):
         return self.layer.dtype.name
 
     @property
+    def path(self) -> "list[Tensor]":
+        """The tensors that lead here, of the `Input` first, and this one."""
+        return [*(self.source.path if self.source is not None else []), self]
+
+    @property
     def chain(self) -> "list[Layer]":
-        """The layers that lead here, the `Input` first."""
-        return [*(self.source.chain if self.source is not None else []), self.layer]
+        """Their layers."""
+        return [tensor.layer for tensor in self.path]
 
     def __repr__(self) -> str:
         return f"<Tensor {self.shape} of {self.layer.name}>"
@@ -168,6 +182,14 @@ class Layer:
 
     input_rank: int | None = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "call" in vars(cls):
+            raise TypeError(
+                f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are written "
+                "by hand here, only a Model may put layers together in its call"
+            )
+
     def __new__(cls, *arguments: Any, **options: Any) -> "Layer":
         known = inspect.signature(cls.__init__).parameters
         for name in options:
@@ -190,11 +212,7 @@ class Layer:
         activity_regularizer: None = None,
         **unknown: Any,
     ) -> None:
-        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
-        if name is None:
-            count = _instances[kind]
-            _instances[kind] += 1
-            name = f"{kind}_{count}" if count else kind
+        name = new_name(type(self).__name__) if name is None else name
         if unknown:
             raise ValueError(f"layer {name}: a {type(self).__name__} has no argument {min(unknown)}")
         dtype = "float32" if dtype is None else dtype

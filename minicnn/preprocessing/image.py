@@ -351,15 +351,20 @@ class ImageDataGenerator:
         shuffle: bool = True,
         sample_weight: Any = None,
         seed: int | None = None,
-        *,
+        save_to_dir: None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
         ignore_class_split: bool = False,
         subset: str | None = None,
     ) -> "NumpyArrayIterator":
         """Batches of images x (N, H, W, C), moved and normalised, with their targets y and sample weights, if given.
 
         `subset` "validation" takes the first `validation_split` of the samples, "training" the others; both must have the
-        same classes in y unless `ignore_class_split`. Raises ValueError for arrays that do not go together.
+        same classes in y unless `ignore_class_split`. Raises ValueError for arrays that do not go together. No pictures are
+        written: `save_to_dir` must be None, and what else is said of them is there for Keras' sake.
         """
+        if save_to_dir is not None:
+            raise ValueError(f"flow: save_to_dir must be None, not {save_to_dir!r}: no pictures are written here")
         x = _rank("flow", x, 4)
         if y is None and sample_weight is not None:
             raise ValueError("flow: sample_weight needs y")
