@@ -252,7 +252,6 @@ def test_a_missing_file(folder, run):
         (["--out", "train.csv"], "different files"),
         (["--epochs", 0], "--epochs"),
         (["--batch-size", "many"], "--batch-size"),
-        (["--batch-size", 1000], "batch_size"),
         (["--validation", 2], "--validation"),
         (["--threads", 0], "--threads"),
         (["--recipe", "unknown"], "unknown"),
