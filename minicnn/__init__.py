@@ -4,6 +4,7 @@ from . import (
     activations,
     backend,
     callbacks,
+    config,
     constraints,
     data,
     datasets,
@@ -18,6 +19,7 @@ from . import (
     recipes,
     regularizers,
     report,
+    saving,
     schedules,
     utils,
 )
@@ -67,7 +69,15 @@ from .seeding import set_random_seed
 from .threads import get_threads, set_threads
 
 __version__ = "0.1.0"
-__getattr__ = without(__name__, "", {})
+__getattr__, _ = without(__name__, "", {
+    "what goes from layer to layer is a NumPy array, or one of its device": "KerasTensor Variable Function Operation",
+    "a layer checks its input itself, as far as its input_rank says": "InputSpec",
+    "numbers are float32, or float64 where a layer is given that dtype": "DTypePolicy FloatDTypePolicy Quantizer",
+    "layers have names of their own": "name_scope",
+    "a model is on one device, that of model.to": "device",
+    "it is minicnn.__version__": "version",
+    "a layer has its gradient in backward": "StatelessScope SymbolicScope RematScope remat",
+})  # fmt: skip
 
 __all__ = [
     "ELU",
@@ -112,6 +122,7 @@ __all__ = [
     "activations",
     "backend",
     "callbacks",
+    "config",
     "constraints",
     "data",
     "datasets",
@@ -129,6 +140,7 @@ __all__ = [
     "recipes",
     "report",
     "regularizers",
+    "saving",
     "schedules",
     "set_precision",
     "set_random_seed",

@@ -7,27 +7,84 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType, new_class
 from typing import Any
 
-DROPPED = {  # modules that Keras 3 has no longer, and what is used today
-    "utils.np_utils": "minicnn.utils.to_categorical",
-    "layers.core": "minicnn.layers",
-    "layers.convolutional": "minicnn.layers",
-    "layers.noise": "minicnn.layers",
-    "layers.advanced_activations": "minicnn.layers",
-    "layers.experimental": "minicnn.layers",
-    "optimizers.legacy": "minicnn.optimizers",
-    "optimizers.experimental": "minicnn.optimizers",
-}
-ABSENT = {  # modules that are not here, and why
-    "applications": "nothing is trained beforehand, build a Sequential",
-    "datasets.fashion_mnist": "load_mnist and read_kaggle of minicnn.data read files of its formats",
-    "datasets.cifar10": "the data sets are those of handwritten digits",
-    "datasets.cifar100": "the data sets are those of handwritten digits",
-    "mixed_precision": "numbers are float32, or float64 where a layer is given that dtype",
-    "wrappers": "call fit and predict yourself",
-}
+import numpy as np
 
 
-class Absent:
+def by_name(reasons: Mapping[str, str]) -> dict[str, str]:
+    """The names that are listed behind each sentence, with the sentence."""
+    return {name: why for why, names in reasons.items() for name in names.split()}
+
+
+DROPPED = by_name({  # modules that Keras 3 has no longer, behind what is used today
+    "minicnn.utils": "utils.data_utils utils.generic_utils utils.all_utils",
+    "minicnn.utils.to_categorical": "utils.np_utils",
+    "minicnn.layers": """
+        layers.core layers.convolutional layers.noise layers.advanced_activations layers.experimental layers.preprocessing
+        layers.normalization_v2""",
+    "minicnn.optimizers": "optimizers.legacy optimizers.experimental optimizer_v2 optimizer_v1",
+    "minicnn.callbacks": "callbacks.callbacks callbacks_v1",
+    "minicnn.losses": "objectives",
+    "minicnn.initializers": "initializations initializers_v1 initializers_v2",
+    "minicnn.layers.Layer, or minicnn.Model": """
+        engine.topology engine.base_layer engine.training engine.network engine.sequential engine.functional
+        engine.input_layer engine.input_spec engine.saving""",
+    "minicnn.backend": "backend.tensorflow_backend backend.common backend.theano_backend backend.cntk_backend",
+})  # fmt: skip
+_IMAGES = "the layers here are those for the classification of images"
+_CHAIN = "a model is one chain of layers here, and nothing joins branches"
+_DIGITS = "the data sets are those of handwritten digits"
+ABSENT = by_name({  # modules that are not here, behind the reason
+    "nothing is trained beforehand, build a Sequential": "applications",
+    "load_mnist and read_kaggle of minicnn.data read files of its formats": "datasets.fashion_mnist",
+    _DIGITS: """
+        datasets.cifar10 datasets.cifar100 datasets.cifar datasets.imdb datasets.reuters datasets.boston_housing
+        datasets.california_housing""",
+    "numbers are float32, or float64 where a layer is given that dtype": "mixed_precision dtype_policies",
+    "call fit and predict yourself": "wrappers estimator",
+    _CHAIN: "layers.merge layers.merging",
+    _IMAGES: """
+        layers.recurrent layers.recurrent_v2 layers.convolutional_recurrent layers.cudnn_recurrent layers.rnn layers.wrappers
+        layers.embeddings layers.attention layers.dense_attention layers.local layers.locally_connected
+        preprocessing.text preprocessing.sequence preprocessing.timeseries""",
+    "model.summary() prints the layers, report.write a page about the trained model": "utils.vis_utils",
+    "a model is on one device, that of model.to": "utils.multi_gpu_utils utils.training_utils distribution",
+    "numpy.random draws, and set_random_seed seeds all": "random",
+    "import from minicnn itself, without it": "src api legacy python",
+    "numbers are float32 and nothing is quantized": "quantizers",
+    "model.save writes files that Keras reads, and exports": "export",
+    "report.write writes a page about the trained model": "visualization",
+    "lists and dictionaries of arrays are walked by Python itself": "tree",
+    "the features are arrays": "feature_column experimental premade_models distillation",
+})  # fmt: skip
+MODULES = {  # of whose functions there are too many to name: what to say of any
+    "minicnn.ops": "it is where a device is chosen, not keras.ops; ",
+    "minicnn.backend": "metrics get NumPy arrays, losses and layers those of their device; ",
+}
+ARGUMENTS = by_name({  # that Keras 3 has dropped, behind what is used today
+    "epochs": "nb_epoch",
+    "steps_per_epoch": "samples_per_epoch",
+    "validation_steps": "nb_val_samples",
+    "the arguments of a utils.PyDataset": "workers use_multiprocessing max_queue_size max_q_size nb_worker pickle_safe",
+    "metrics=['accuracy'] of compile": "show_accuracy",
+    "save_freq, a number of batches": "period",
+    "skip_mismatch, which leaves out layers that do not fit": "by_name",
+    "set_weights of the built layer": "weights",
+    "astype(dtype) of what is returned": "dtype",
+    "x": "generator",
+    "steps": "val_samples",
+})  # fmt: skip
+
+
+class _Kind(type):
+    """What is asked of a class that is not here says so too, where what was once a module is asked for its classes."""
+
+    why: str
+
+    def __getattr__(cls, name: str) -> Any:
+        raise AttributeError(name if name.startswith("__") else cls.why)
+
+
+class Absent(metaclass=_Kind):
     """Base of what can be imported, and says that it is not here when it is called or made a base: ValueError."""
 
     why = ""
@@ -53,35 +110,54 @@ def refuse(thing: Any) -> None:
         thing()
 
 
-def without(module: str, kind: str, reasons: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a module: for the names of Keras that are not there, listed by the reason, what says so."""
-    found = {name: why for why, names in reasons.items() for name in names.split()}
+def without(module: str, kind: str, reasons: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
+    """The `__getattr__` of a module: for the names of Keras that are not there, listed by the reason, what says so.
+
+    The names come with it, for the module's `__all__`.
+    """
+    found = by_name(reasons)
 
     def __getattr__(name: str) -> Any:
+        if name == "__path__":
+            return []  # as of a package, so that `Finder` is asked for what is imported from the module and is not there
         if name in found:
             return absent(name, f"minicnn has no {kind}{name}: {found[name]}")
-        raise AttributeError(sentence(module, name))
+        raise AttributeError(sentence(module, name) or f"module {module!r} has no attribute {name!r}")
 
-    return __getattr__
+    return __getattr__, list(found)
 
 
 def sentence(module: str, name: str) -> str:
-    """What to say of a name that a module does not have."""
+    """What to say of a name that a module does not have; nothing if it is not known."""
     place = f"{module}.{name}".partition(".")[2]
     if place in DROPPED:
         return f"{module} has no {name}: Keras 3 has dropped it, use {DROPPED[place]}"
     if place in ABSENT:
         return f"{module} has no {name}: {ABSENT[place]}"
-    return f"module {module!r} has no attribute {name!r}"
+    if module in MODULES and not name.startswith("_"):
+        function = f"numpy.{name}" if hasattr(np, name) else "NumPy's functions or those of minicnn.activations"
+        return f"{module} has no {name}: {MODULES[module]}use {function}"
+    return ""
+
+
+def refuse_arguments(place: str, given: Mapping[str, Any]) -> None:
+    """TypeError for arguments that there are not; with what is used today where Keras 3 has dropped them."""
+    for name in given:
+        raise TypeError(f"{place} has no argument {name!r}{today(name)}")
+
+
+def today(argument: str) -> str:
+    """The end of a sentence that says that there is no such argument."""
+    return f": Keras 3 has dropped it, use {ARGUMENTS[argument]}" if argument in ARGUMENTS else ""
 
 
 class Finder(MetaPathFinder):
     """Comes last when a module is imported: for one of Keras' that is not here, says so."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        package, _, place = name.partition(".")
-        if package == __package__ and (place in DROPPED or place in ABSENT):
-            raise ModuleNotFoundError(sentence(*name.rsplit(".", 1)))  # whose `name` is not set: it is not passed over
+        module, _, last = name.rpartition(".")
+        if module.partition(".")[0] == __package__ and (said := sentence(module, last)):
+            raise ModuleNotFoundError(said)  # whose `name` is not set: it is not passed over
 
 
 sys.meta_path.append(Finder())

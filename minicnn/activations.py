@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .absent import without
 from .ops import get_ops
 from .ops.reference import ELEMENTWISE, Array
 
@@ -96,3 +97,21 @@ NAMES = (
     *("linear", "relu", "relu6", "leaky_relu", "elu", *ELEMENTWISE, "softmax", "log_softmax"),
     *("swish", "hard_swish"),  # other names for silu and hard_silu
 )
+
+
+def serialize(activation: Callable[..., Any]) -> str:
+    """The name of an activation, for `get`; ValueError for one of your own."""
+    name = getattr(activation, "__name__", repr(activation))
+    if name not in NAMES:
+        raise ValueError(f"the activation {name} is not one of minicnn.activations")
+    return name
+
+
+deserialize = get
+__getattr__, _absent = without(__name__, "activation ", {
+    "make a Layer of your own, with forward and backward": """
+        celu glu hard_shrink hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink
+        threshold""",
+})  # fmt: skip
+
+__all__ = [*NAMES, "deserialize", "get", "serialize", *_absent]

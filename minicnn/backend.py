@@ -2,30 +2,17 @@
 
 from typing import Any
 
+from .absent import without
+from .config import (
+    backend,
+    epsilon,
+    floatx,
+    image_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+)
 from .layers import base
-
-
-def image_data_format() -> str:
-    """How images lie in memory: always "channels_last", (N, H, W, C)."""
-    return "channels_last"
-
-
-def set_image_data_format(data_format: str) -> None:
-    """Accepts "channels_last"; ValueError for anything else."""
-    if data_format != "channels_last":
-        raise ValueError(
-            f"images are channels_last here, (N, H, W, C), not {data_format!r}: move the axis with numpy.moveaxis(x, 1, -1)"
-        )
-
-
-def floatx() -> str:
-    """The number type of layers unless told."""
-    return "float32"
-
-
-def epsilon() -> float:
-    """How near to 0 and 1 probabilities may come in a loss."""
-    return 1e-7
 
 
 def get_value(x: Any) -> Any:
@@ -38,17 +25,28 @@ def set_value(x: Any, value: Any) -> None:
     x.assign(value)
 
 
-def backend() -> str:
-    """What computes."""
-    return "minicnn"
-
-
 def clear_session(free_memory: bool = True) -> None:
     """Has the names of layers begin anew, at "conv2d"; no other state is kept outside of models."""
     base._instances.clear()
 
 
-def __getattr__(name: str) -> Any:
-    if name == "image_dim_ordering":
-        raise AttributeError("minicnn.backend has no image_dim_ordering: Keras 3 has dropped it, use image_data_format")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, _ = without(__name__, "backend.", {
+    "Keras 3 has dropped it, use image_data_format": "image_dim_ordering",
+    "Keras 3 has dropped it, use set_image_data_format": "set_image_dim_ordering",
+    "Keras 3 has dropped it, use Model(model.inputs, layer.output).predict": "function",
+    "Keras 3 has dropped it, use the method numpy()": "eval batch_get_value",
+    "Keras 3 has dropped it, use the method assign(value)": "batch_set_value",
+    "Keras 3 has dropped it, use the attribute shape": "int_shape",
+    "layers are told by the argument training": "learning_phase set_learning_phase in_train_phase in_test_phase",
+    "there are no sessions: set_threads and model.to choose what computes": """
+        set_session get_session tensorflow_backend tf manual_variable_initialization""",
+    "what goes from layer to layer is a NumPy array, or one of its device": """
+        variable placeholder constant is_keras_tensor is_tensor is_sparse""",
+    "a layer has its gradient in backward": "gradients stop_gradient",
+    "set_random_seed seeds all": "set_random_seed get_uid reset_uids",
+})  # fmt: skip
+
+__all__ = [
+    "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format", "set_epsilon", "set_floatx",
+    "set_image_data_format", "set_value",
+]  # fmt: skip

@@ -12,13 +12,14 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .absent import without
+from .absent import refuse_arguments, without
 from .data.files import PathLike, make_folder, read_bytes, reason, write_bytes
 
 Logs = dict[str, float]
@@ -275,7 +276,9 @@ class ModelCheckpoint(MonitorCallback):
         mode: str = "auto",
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
+        **dropped: Any,
     ) -> None:
+        refuse_arguments("ModelCheckpoint", dropped)
         super().__init__(monitor, mode)
         self.filepath, self.verbose, self.best = os.fspath(filepath), verbose, initial_value_threshold
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
@@ -407,7 +410,12 @@ class ReduceLROnPlateau(MonitorCallback):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
+        **dropped: Any,
     ) -> None:
+        if "epsilon" in dropped:
+            warnings.warn("ReduceLROnPlateau: epsilon is called min_delta today", stacklevel=2)
+            min_delta = dropped.pop("epsilon")
+        refuse_arguments("ReduceLROnPlateau", dropped)
         super().__init__(monitor, mode, min_delta)
         if not 0 <= factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be from 0 on and below 1, not {factor}")
@@ -678,6 +686,14 @@ def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         ) from error
 
 
-__getattr__ = without(__name__, "callback ", {
-    "fit shows its progress itself, CSVLogger writes it to a file": "TensorBoard RemoteMonitor ProgbarLogger",
+__getattr__, _absent = without(__name__, "callback ", {
+    "fit shows its progress itself, CSVLogger writes it to a file": """
+        TensorBoard RemoteMonitor ProgbarLogger BaseLogger""",
+    "fit calls callbacks itself": "CallbackList",
+    "BackupAndRestore keeps backups": "OrbaxCheckpoint",
 })  # fmt: skip
+
+__all__ = [
+    "BackupAndRestore", "CSVLogger", "Callback", "EarlyStopping", "History", "LambdaCallback", "LearningRateScheduler",
+    "ModelCheckpoint", "ReduceLROnPlateau", "SwapEMAWeights", "TerminateOnNaN", *_absent,
+]  # fmt: skip

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import layers as all_layers
+from .absent import without
 from .kernels import arrays
 from .layers.activation import Activation, Linear, ReLU, Softmax
 from .layers.augmentation import _RandomAffine
@@ -34,6 +35,8 @@ from .threads import forks
 
 if TYPE_CHECKING:
     from .models import Sequential
+
+__getattr__, _ = without(__name__, "", {})  # for what scripts take from keras.engine
 
 NO_LOSS = np.zeros(1)
 SETTINGS_OF_OPERATION = 8  # at most, of an optimizer's

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .absent import without
 from .seeding import new_seed
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -208,11 +209,15 @@ BY_NAME: dict[str, type[Initializer]] = {
 } | {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform}  # the last four are Keras' too
 
 
+_without, _absent = without(__name__, "initializer ", {
+    "one of your own is a function of shape and dtype": "STFT STFTInitializer stft",
+    "it is called so without Initializer": "IdentityInitializer OrthogonalInitializer",
+})  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
     """A class by its name in small letters, as in Keras: `he_normal`."""
-    if name in BY_NAME:
-        return BY_NAME[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return BY_NAME[name] if name in BY_NAME else _without(name)
 
 
 def get(identifier: Any) -> Callable[..., Any]:
@@ -251,3 +256,9 @@ def serialize(initializer: Callable[..., Any]) -> dict[str, Any]:
 
 def _name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+deserialize = get
+__all__ = [
+    *(name for name in CLASSES if not name.startswith("_")), *BY_NAME, "Initializer", "deserialize", "get", "serialize", *_absent,
+]  # fmt: skip

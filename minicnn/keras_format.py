@@ -24,6 +24,7 @@ from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .optimizers import schedules
+from .registered import get_custom_objects
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -112,7 +113,7 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
     """The model, built and compiled, that `config_of` or Keras described; ValueError for what minicnn does not have."""
     from .models import Model, Sequential
 
-    custom = custom_objects or {}
+    custom = get_custom_objects() | dict(custom_objects or {})
     kind, inner = config["class_name"], config["config"]
     if kind not in ("Sequential", "Functional"):
         raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
@@ -169,7 +170,7 @@ def _encode(thing: Any) -> dict[str, Any]:
     name, module = type(thing).__name__, type(thing).__module__
     if not hasattr(thing, "get_config"):
         raise ValueError(f"an object of the class {name} cannot be saved: it has no get_config()")
-    module = next((family for family in FAMILIES if _find(family, name) is type(thing)), module)
+    module = next((family for family in FAMILIES if find(family, name) is type(thing)), module)
     return _entry(module, name, thing.get_config())
 
 
@@ -191,12 +192,12 @@ def _plain(value: Any) -> Any:
     """A setting, in which objects that our own `serialize` wrote become Keras' entries."""
     if isinstance(value, dict) and "config" in value:
         name = next(str(value[key]) for key in ("class_name", "class", "schedule", "name") if key in value)
-        module = next((module for module in FAMILIES if _find(module, name)), value.get("module") or "custom")
+        module = next((module for module in FAMILIES if find(module, name)), value.get("module") or "custom")
         return _entry(module, name, value["config"])
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _find(module: str, name: str) -> Any:
+def find(module: str, name: str) -> Any:
     """Our class of this name in the family; None if there is none."""
     ours, base = FAMILIES.get(module, (None, object))
     found = getattr(ours, name, None)
@@ -214,7 +215,7 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
         return config  # the name of a function
     if name in ("DTypePolicy", "FloatDTypePolicy"):
         return config["name"]
-    cls = custom.get(name) or _find(value.get("module") or "", name)
+    cls = custom.get(name) or find(value.get("module") or "", name)
     for defined in (initializers.CLASSES, initializers.functions, regularizers.CLASSES):
         cls = cls or defined.get(name)
     if cls is None:
@@ -230,7 +231,7 @@ def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:
             dtype = str(_decode(config.get("dtype"), custom) or "float32")
             dtype = dtype if "float" in dtype else "float32"  # whole numbers become floats in the first layer
             return Input(tuple(config["batch_shape"][1:]), name=config["name"], dtype=dtype)
-        cls = custom.get(name) or _find("keras.layers", name)
+        cls = custom.get(name) or find("keras.layers", name)
         if name in ("Sequential", "Functional"):
             raise ValueError("is a model within the model; minicnn reads files whose layers are one chain")
         if cls is None:

@@ -323,8 +323,18 @@ def serialize(loss: Loss) -> dict[str, Any]:
     return {"name": type(loss).name, "config": loss.get_config()}
 
 
-__getattr__ = without(__name__, "loss ", {
+deserialize = get
+__getattr__, _absent = without(__name__, "loss ", {
     "a loss of your own is a Loss with `terms`": """
-        KLDivergence Huber Hinge SquaredHinge CategoricalHinge Poisson LogCosh CosineSimilarity Dice Tversky CTC
-        MeanAbsolutePercentageError MeanSquaredLogarithmicError BinaryFocalCrossentropy CategoricalFocalCrossentropy""",
+        KLDivergence Huber Hinge SquaredHinge CategoricalHinge Poisson LogCosh CosineSimilarity Dice Tversky CTC Circle
+        MeanAbsolutePercentageError MeanSquaredLogarithmicError BinaryFocalCrossentropy CategoricalFocalCrossentropy
+        CategoricalGeneralizedCrossEntropy kl_divergence kullback_leibler_divergence huber hinge squared_hinge categorical_hinge
+        poisson log_cosh logcosh cosine_similarity cosine_proximity dice tversky ctc circle mean_absolute_percentage_error
+        mean_squared_logarithmic_error binary_focal_crossentropy categorical_focal_crossentropy
+        categorical_generalized_cross_entropy""",
 })  # fmt: skip
+
+__all__ = [
+    "Loss", *(cls.__name__ for cls in CLASSES.values()), *FUNCTIONS.values(), "mse", "mae", "deserialize", "get", "serialize",
+    *_absent,
+]  # fmt: skip

@@ -14,6 +14,15 @@ import numpy as np
 
 from . import losses
 from .absent import refuse, without
+from .losses import (  # which are metrics too
+    binary_crossentropy,
+    categorical_crossentropy,
+    mae,
+    mean_absolute_error,
+    mean_squared_error,
+    mse,
+    sparse_categorical_crossentropy,
+)
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -123,8 +132,9 @@ class Metric:
         """The metric over all batches since `reset_state`."""
         raise TypeError(f"{type(self).__name__} does not define result()")
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        self.update_state(y_true, y_pred, sample_weight)
+    def __call__(self, *arguments: Any, **options: Any) -> float:
+        """`update_state`, and the result so far."""
+        self.update_state(*arguments, **options)
         return float(self.result())
 
     def get_config(self) -> dict[str, Any]:
@@ -196,6 +206,35 @@ def _metric(name: str, fn: Callable[..., Any], of_scores: bool = False, /, **def
     words = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
     about = f"The mean of `{label}` over all samples."
     return type(name, (MeanMetric,), {"__init__": __init__, "__doc__": about, "of_scores": of_scores, "label": words})
+
+
+class Sum(Metric):
+    """The sum of the numbers that `update_state` is given: of loops of one's own, not of `compile`."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(dtype, name)
+        self.reset_state()
+
+    def reset_state(self) -> None:
+        self.total, self.weight = 0.0, 0.0
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Takes in numbers (N, …), each with the weight of its sample."""
+        values = np.asarray(values, float)
+        weights = np.ones(values.shape) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim))
+        self.total += float((values * weights).sum())
+        self.weight += float(np.broadcast_to(weights, values.shape).sum())
+
+    def result(self) -> float:
+        return self.total
+
+
+class Mean(Sum):
+    """The mean of the numbers that `update_state` is given: of loops of one's own, not of `compile`."""
+
+    def result(self) -> float:
+        return self.total / self.weight if self.weight else 0.0
 
 
 def _equal(y_true: Any, y_pred: Any) -> np.ndarray:
@@ -270,8 +309,22 @@ def serialize(metric: Any) -> Any:
     return {"class_name": type(metric).__name__, "config": metric.get_config()}
 
 
-__getattr__ = without(__name__, "metric ", {
+deserialize = get
+__getattr__, _absent = without(__name__, "metric ", {
     "a metric of your own is a Metric, or a function of y_true and y_pred": """
-        Precision Recall AUC F1Score FBetaScore IoU MeanIoU Hinge KLDivergence Poisson CosineSimilarity RootMeanSquaredError
-        TruePositives TrueNegatives FalsePositives FalseNegatives MatthewsCorrelation""",
+        Precision Recall AUC F1Score FBetaScore IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU Hinge SquaredHinge CategoricalHinge
+        KLDivergence Poisson CosineSimilarity RootMeanSquaredError LogCoshError MeanAbsolutePercentageError
+        MeanSquaredLogarithmicError R2Score TruePositives TrueNegatives FalsePositives FalseNegatives MatthewsCorrelation
+        ConcordanceCorrelation PearsonCorrelation PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity
+        SpecificityAtSensitivity MeanRelativeError SumOverBatchSize precision recall fmeasure fbeta_score matthews_correlation
+        concordance_correlation pearson_correlation hinge squared_hinge categorical_hinge huber kl_divergence
+        kullback_leibler_divergence log_cosh logcosh poisson cosine_similarity cosine_proximity mean_absolute_percentage_error
+        mean_squared_logarithmic_error binary_focal_crossentropy categorical_focal_crossentropy""",
+    "a function of y_true and y_pred is a metric as it is": "MeanMetricWrapper",
 })  # fmt: skip
+
+__all__ = [
+    *CLASSES, "Mean", "Metric", "Sum", "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
+    "deserialize", "get", "mae", "mean_absolute_error", "mean_squared_error", "mse", "serialize", "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy", "sparse_top_k_categorical_accuracy", "top_k_categorical_accuracy", *_absent,
+]  # fmt: skip

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import captured, engine, keras_format, losses, optimizers, saving, training
 from . import metrics as all_metrics
+from .absent import refuse_arguments, without
 from .callbacks import Callback, History
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
@@ -24,6 +25,7 @@ from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, 
 from .layers.reshaping import Input
 from .ops import Ops, get_ops
 from .ops.reference import Array
+from .saving import save_model
 from .seeding import new_seed
 from .training import as_batch
 
@@ -275,6 +277,25 @@ class Sequential:
         return [parameter for parameter in self.parameters if parameter not in trained]
 
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
+    @property
+    def compiled(self) -> bool:
+        return self.optimizer is not None
+
+    @property
+    def losses(self) -> list[float]:
+        """What the regularizer of each trained parameter that has one adds to the loss."""
+        punished = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
+        return [float(p.regularizer.penalize(self.ops, p.data, None)) for p in punished]  # type: ignore[union-attr]
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """What shape comes out for inputs of this shape, batch first; of several outputs a list."""
+        if not self._layers:
+            self.build(input_shape)
+        shapes: list[Any] = [tuple(input_shape)]
+        for layer in self._layers:
+            shapes.append(layer.compute_output_shape(shapes[-1]))
+        return [shapes[1:][end] for end in self._ends] if self._ends else shapes[-1]
 
     @property
     def built(self) -> bool:
@@ -665,11 +686,7 @@ class Sequential:
         epoch. `verbose`: 1 a progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError
         for data that do not fit the model, each other or the batch.
         """
-        for name in dropped:
-            today = training.DROPPED.get(name)
-            raise TypeError(
-                f"fit has no argument {name!r}" + (f": Keras 3 has dropped it, use {today}" if today else "")
-            )
+        refuse_arguments("fit", dropped)
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
@@ -686,11 +703,13 @@ class Sequential:
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         return_dict: bool = False,
+        **dropped: Any,
     ) -> Any:
         """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them.
 
         x is an array, or gives batches as for `fit`. `verbose` is there for Keras' sake: nothing is printed.
         """
+        refuse_arguments("evaluate", dropped)
         logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
         if return_dict:
             return training.in_order(logs)
@@ -703,11 +722,13 @@ class Sequential:
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
+        **dropped: Any,
     ) -> Any:
         """The output for all samples, as a NumPy array; of several outputs a list of arrays.
 
         Nothing is printed, whatever `verbose` says.
         """
+        refuse_arguments("predict", dropped)
         return training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
 
     def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
@@ -754,7 +775,7 @@ class Sequential:
         try:
             if not include_optimizer:
                 self.optimizer, self.loss, self.metrics = None, None, []
-            saving.save_model(self, filepath)
+            saving.write_model(self, filepath)
         finally:
             self.optimizer, self.loss, self.metrics = compiled
 
@@ -764,13 +785,14 @@ class Sequential:
         _check_overwrite(filepath, overwrite)
         saving.save_weights(self, filepath)
 
-    def load_weights(self, filepath: str | Path, skip_mismatch: bool = False) -> None:
+    def load_weights(self, filepath: str | Path, skip_mismatch: bool = False, **dropped: Any) -> None:
         """Takes over the weights of a file that `save_weights` or `save` wrote, or Keras 3, layer by layer.
 
         In Keras' formats the layers of each class are matched in their order, else all layers that have parameters. A
         `.weights.h5` or `.keras` file also sets the optimizer, if that has made a step. ValueError where shapes differ;
         with `skip_mismatch` such layers keep their weights, and a warning names them.
         """
+        refuse_arguments("load_weights", dropped)
         self.build()
         saving.load_weights(self, filepath, skip_mismatch)
 
@@ -799,7 +821,17 @@ class Sequential:
             raise ValueError(f"a model of {len(self._ends)} outputs is asked what they give, and not {action}")
 
 
-class Model(Sequential):
+class _Kind(type):
+    """Has every model be a `Model`, as in Keras, where that is the base of `Sequential`."""
+
+    def __instancecheck__(cls, thing: Any) -> bool:
+        return super().__instancecheck__(thing) or cls is Model and isinstance(thing, Sequential)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return super().__subclasscheck__(kind) or cls is Model and issubclass(kind, Sequential)
+
+
+class Model(Sequential, metaclass=_Kind):
     """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
 
     With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives. Such a model
@@ -978,3 +1010,12 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 def clone_model(model: Sequential, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
     """A model of the same layers, not compiled, with new weights."""
     return Sequential.from_config(model.get_config(), custom_objects)
+
+
+__getattr__, _absent = without(__name__, "", {
+    "Keras 3 has dropped it, use model_from_json": "model_from_yaml",
+    "Keras 3 has dropped it, use Model.from_config": "model_from_config",
+    "Keras 3 has dropped it, use Sequential or Model": "Graph Functional",
+})  # fmt: skip
+
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model", *_absent]

@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import keras_format, losses, metrics, optimizers
+from .absent import without
 from .data.files import write_bytes
+from .registered import CustomObjectScope, custom_object_scope, get_custom_objects, register_keras_serializable
 
 if TYPE_CHECKING:
     from .layers.base import Layer
     from .models import Sequential
 
 
-def save_model(model: "Sequential", path: str | Path) -> None:
+def save_model(model: "Sequential", filepath: str | Path, overwrite: bool = True) -> None:
+    """`model.save(filepath, overwrite)`."""
+    model.save(filepath, overwrite)
+
+
+def write_model(model: "Sequential", path: str | Path) -> None:
     """See `Sequential.save`. Raises DataError (a ValueError) where the file cannot be written."""
     if str(path).endswith(".keras"):
         return keras_format.save_model(model, path)
@@ -78,16 +85,20 @@ def describe(model: "Sequential") -> dict[str, Any]:
 
 
 def load_model(
-    path: str | Path, custom_objects: "Mapping[str, type[Layer]] | None" = None, compiled: bool = True
+    filepath: str | Path,
+    custom_objects: "Mapping[str, type[Layer]] | None" = None,
+    compile: bool = True,
+    safe_mode: bool = True,
 ) -> "Sequential":
     """See `minicnn.load_model`. Raises ValueError, naming the file, for one that is not a whole saved model."""
+    path = filepath
     if str(path).endswith(".keras"):
-        return keras_format.load_model(path, custom_objects, compiled)
+        return keras_format.load_model(path, custom_objects, compile)
     header, tensors = _read(path)
-    if not compiled:
+    if not compile:
         header |= {"optimizer": None, "loss": None, "metrics": []}
     try:
-        return _restore(header, tensors, custom_objects or {})
+        return _restore(header, tensors, custom_objects)
     except KeyError as error:
         raise ValueError(f"{path}: the file is damaged: {error} is missing or unknown") from error
     except (ValueError, TypeError) as error:
@@ -146,7 +157,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _restore(
-    header: dict[str, Any], tensors: dict[str, np.ndarray], custom_objects: "Mapping[str, type[Layer]]"
+    header: dict[str, Any], tensors: dict[str, np.ndarray], custom_objects: "Mapping[str, type[Layer]] | None"
 ) -> "Sequential":
     """The model that the header describes, with the tensors as its weights and moments."""
     model = from_description(header, custom_objects)
@@ -160,12 +171,12 @@ def _restore(
 
 def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
     """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
-    from . import layers
     from .models import Model, Sequential
 
+    custom_objects = get_custom_objects() | dict(custom_objects or {})
     model = Sequential(name=header["name"])
     for entry in header["layers"]:
-        cls = (custom_objects or {}).get(entry["class"]) or getattr(layers, entry["class"], None)
+        cls = custom_objects.get(entry["class"]) or keras_format.find("keras.layers", entry["class"])
         if cls is None:
             raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
         model.add(cls.from_config(entry["config"]))
@@ -181,3 +192,15 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         model.optimizer.exclude_from_weight_decay([p for p in model.parameters if p.name in excluded])
         model.optimizer.ops = model.ops
     return model
+
+
+__getattr__, _absent = without(__name__, "", {
+    "get_config and from_config describe a model or layer": """
+        serialize_keras_object deserialize_keras_object get_registered_name get_registered_object""",
+    "h5py and safetensors open the files": "KerasFileEditor",
+})  # fmt: skip
+
+__all__ = [
+    "CustomObjectScope", "custom_object_scope", "get_custom_objects", "load_model", "load_weights", "register_keras_serializable",
+    "save_model", "save_weights", *_absent,
+]  # fmt: skip

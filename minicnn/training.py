@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 PAUSE = 0.05  # seconds for which steps are done without looking at the progress bar, or at Ctrl-C
-DROPPED = {  # arguments of `fit` in Keras 1 and 2, and what is used today
-    "nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps",
-    **dict.fromkeys(("workers", "use_multiprocessing", "max_queue_size"), "the arguments of a utils.PyDataset"),
-}  # fmt: skip
 Batch = tuple[Any, Any, Any, Any]  # x, y, sample weights, and which rows of x, or None for all
 
 

@@ -504,7 +504,6 @@ def test_backend():
         (lambda: small().fit_generator, "Keras 3 has dropped it, use fit"),
         (lambda: small().predict_classes, r"use predict\(x\).argmax\(axis=-1\)"),
         (lambda: minicnn.utils.np_utils, "use minicnn.utils.to_categorical"),
-        (lambda: K.image_dim_ordering, "use image_data_format"),
         (lambda: small().nothing, "a model has no attribute 'nothing'$"),
     ],
 )
@@ -1028,3 +1027,296 @@ def test_pictures_of_a_generator_are_not_written():
     assert len(generator.flow(X, Y, 10, True, None, 1, None, "", "png", False, None)) == 5
     with pytest.raises(ValueError, match="flow: save_to_dir must be None, not 'out': no pictures are written here"):
         generator.flow(X, Y, save_to_dir="out")
+
+
+# ---------------------------------------------------------------------- names, arguments and attributes that scripts know
+
+
+def starred(module):
+    found = {}
+    exec(f"from minicnn.{module} import *", found)
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+@pytest.mark.parametrize(
+    "module, some",
+    [
+        ("layers", "MaxPool2D AvgPool2D Convolution2D GlobalAvgPool2D GlobalMaxPool2D Dense Input Add LSTM average"),
+        ("models", "Model Sequential load_model model_from_json save_model clone_model model_from_yaml"),
+        ("callbacks", "ModelCheckpoint EarlyStopping History TensorBoard"),
+        ("losses", "Loss MeanSquaredError categorical_crossentropy mse get Huber hinge"),
+        ("metrics", "Metric Mean categorical_crossentropy mean_squared_error CategoricalAccuracy MeanIoU"),
+        ("utils", "to_categorical Sequence plot_model get_file set_random_seed get_custom_objects"),
+        ("optimizers", "Adam SGD schedules Lion adam get"),
+        ("optimizers.schedules", "ExponentialDecay"),
+        ("initializers", "HeNormal he_normal get STFT"),
+        ("regularizers", "l2 L2 get"),
+        ("activations", "relu softmax get glu"),
+        ("constraints", "MaxNorm max_norm"),
+        ("backend", "image_data_format clear_session set_value"),
+        ("config", "floatx set_floatx set_dtype_policy"),
+        ("saving", "load_model register_keras_serializable"),
+        ("preprocessing", "image image_dataset_from_directory"),
+        ("preprocessing.image", "ImageDataGenerator img_to_array load_img"),
+    ],
+)
+def test_a_star_brings_the_names_of_keras_and_no_others(module, some):
+    found = starred(module)
+    assert set(some.split()) <= set(found)
+    no_names = {"np", "Any", "Sequence", "Callable", "Mapping", "without", "refuse", "Path", "Ops", "Array", "sum"}
+    assert set(found) & no_names == ({"Sequence"} if module == "utils" else set())
+    modules = {name for name, value in found.items() if inspect.ismodule(value)}
+    assert modules <= {"schedules", "image"} and all(callable(found[name]) for name in set(found) - modules)
+
+
+def test_stars_of_models_and_utils_one_after_the_other():
+    found = {}
+    exec("from minicnn.utils import *\nfrom minicnn.models import *\nfrom minicnn.layers import *", found)
+    assert found["Sequence"] is minicnn.utils.Sequence and found["MaxPool2D"] is MaxPooling2D
+    with pytest.raises(ValueError, match="minicnn has no layer Add: a model is one chain of layers here"):
+        found["Add"]()
+
+
+@pytest.mark.parametrize(
+    "place, sentence",
+    [
+        ("backend.function", r"Keras 3 has dropped it, use Model\(model.inputs, layer.output\).predict"),
+        ("backend.eval", r"use the method numpy\(\)"),
+        ("backend.int_shape", "use the attribute shape"),
+        ("backend.image_dim_ordering", "use image_data_format"),
+        ("backend.set_image_dim_ordering", "use set_image_data_format"),
+        ("backend.set_session", "there are no sessions"),
+        ("backend.learning_phase", "by the argument training"),
+        ("optimizers.adam", "Keras 3 has dropped it, the classes are SGD, RMSprop"),
+        ("models.model_from_yaml", "use model_from_json"),
+        ("layers.MaxPool1D", "for the classification of images"),
+        ("layers.RepeatVector", "for the classification of images"),
+        ("layers.ThresholdedReLU", "make a Layer of your own"),
+        ("layers.multiply", "one chain of layers"),
+        ("layers.InputSpec", "input_rank"),
+        ("losses.kl_divergence", "a Loss with `terms`"),
+        ("metrics.huber", "a function of y_true and y_pred"),
+        ("callbacks.BaseLogger", "fit shows its progress itself"),
+        ("utils.multi_gpu_model", "a model is on one device, that of model.to"),
+        ("initializers.STFT", "one of your own is a function of shape and dtype"),
+        ("activations.glu", "make a Layer of your own"),
+        ("config.set_dtype_policy", "numbers are float32"),
+        ("saving.KerasFileEditor", "h5py and safetensors"),
+    ],
+)
+def test_names_of_any_keras_say_what_is_used_today(place, sentence):
+    module, _, name = place.rpartition(".")
+    module = importlib.import_module(f"minicnn.{module}")
+    with pytest.raises(ValueError, match=f"^minicnn has no .*{name}: .*{sentence}"):
+        getattr(module, name)("anything", of=3)
+    with pytest.raises(AttributeError, match=sentence):  # what was a module once
+        getattr(module, name).anything  # noqa: B018
+    assert not hasattr(getattr(module, name), "__anything__")
+
+
+@pytest.mark.parametrize(
+    "statement, sentence",
+    [
+        ("from minicnn.backend import sum", "metrics get NumPy arrays.*; use numpy.sum$"),
+        ("import minicnn; minicnn.backend.l2_normalize(3)", "use NumPy's functions or those of minicnn.activations"),
+        ("from minicnn.ops import mean", "minicnn.ops has no mean: it is where a device is chosen.*use numpy.mean"),
+        ("import minicnn; minicnn.ops.relu(3)", "or those of minicnn.activations"),
+        ("from minicnn.layers.merge import add", "minicnn.layers has no merge: a model is one chain of layers here"),
+        ("from minicnn.layers.recurrent import LSTM", "for the classification of images"),
+        ("from minicnn.layers.advanced_activations import LeakyReLU", "use minicnn.layers$"),
+        ("from minicnn.engine.topology import Layer", "use minicnn.layers.Layer"),
+        ("from minicnn.callbacks.callbacks import History", "use minicnn.callbacks$"),
+        ("from minicnn.callbacks import callbacks", "use minicnn.callbacks$"),
+        ("from minicnn.utils.vis_utils import plot_model", r"model.summary\(\)"),
+        ("from minicnn.utils.data_utils import Sequence", "use minicnn.utils$"),
+        ("from minicnn.preprocessing.text import Tokenizer", "for the classification of images"),
+        ("from minicnn.preprocessing import sequence", "for the classification of images"),
+        ("from minicnn.backend.tensorflow_backend import set_session", "use minicnn.backend$"),
+        ("from minicnn.optimizer_v2.adam import Adam", "use minicnn.optimizers$"),
+        ("from minicnn.optimizers import adam_v2; adam_v2.Adam()", "the classes are"),
+        ("from minicnn.src.layers import Dense", "minicnn has no src: import from minicnn itself"),
+        ("import minicnn.legacy", "import from minicnn itself"),
+        ("from minicnn.objectives import mse", "use minicnn.losses$"),
+        ("import minicnn.initializations", "use minicnn.initializers$"),
+        ("from minicnn.datasets import imdb", "those of handwritten digits"),
+        ("from minicnn.random import normal", "numpy.random"),
+        ("from minicnn.callbacks import Nothing", "cannot import name 'Nothing'"),
+        ("import minicnn.layers.nothing", "No module named 'minicnn.layers.nothing'"),
+    ],
+)
+def test_places_of_any_keras_say_what_is_used_today(statement, sentence):
+    with pytest.raises((ImportError, AttributeError), match=sentence):
+        exec(statement, {})
+
+
+@pytest.mark.parametrize(
+    "give, sentence",
+    [
+        (lambda: small().predict(X, workers=2), "predict has no argument 'workers': Keras 3 .* utils.PyDataset"),
+        (
+            lambda: small().evaluate(X, Y, use_multiprocessing=True),
+            "evaluate has no argument 'use_multiprocessing'.* utils.PyDataset",
+        ),
+        (lambda: small().fit(X, Y, show_accuracy=True), r"use metrics=\['accuracy'\] of compile"),
+        (lambda: small().load_weights("w.weights.h5", by_name=True), "use skip_mismatch"),
+        (
+            lambda: callbacks.ModelCheckpoint("a.keras", period=5),
+            "ModelCheckpoint has no argument 'period'.* save_freq",
+        ),
+        (lambda: callbacks.ReduceLROnPlateau(what=1), "ReduceLROnPlateau has no argument 'what'$"),
+        (lambda: minicnn.utils.to_categorical([1], dtype="float32"), r"use astype\(dtype\) of what is returned"),
+        (lambda: small().predict(X, what=2), "predict has no argument 'what'$"),
+    ],
+)
+def test_arguments_that_keras_has_dropped(give, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        give()
+
+
+def test_arguments_of_layers_that_keras_has_dropped():
+    with pytest.raises(ValueError, match="layer c: a Conv2D has no argument weights.* use set_weights of the built"):
+        Conv2D(8, 3, weights=[1], name="c")
+    with pytest.warns(UserWarning, match="alpha is called negative_slope today"):
+        assert layers.LeakyReLU(alpha=0.1).negative_slope == 0.1
+    with pytest.warns(UserWarning, match="epsilon is called min_delta today"):
+        assert callbacks.ReduceLROnPlateau(epsilon=0.5).min_delta == 0.5
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("apply_gradients", "there is train_on_batch"),
+        ("get_weights", "Keras 3 has dropped get_weights, use variables"),
+        ("nothing", "SGD: there is no attribute 'nothing'"),
+    ],
+)
+def test_what_an_optimizer_does_not_have(name, sentence):
+    with pytest.raises(AttributeError, match=sentence):
+        getattr(small().optimizer, name)
+    assert not hasattr(small().optimizer, name)
+
+
+@pytest.mark.parametrize("labels", [np.array(["2", "0", "1"], object), ["2", "0", "1"], np.array([2, 0, 1], object)])
+def test_labels_of_strings(labels):
+    np.testing.assert_array_equal(minicnn.utils.to_categorical(labels), np.eye(3)[[2, 0, 1]])
+    with pytest.raises(ValueError, match=r"label \(0,\): expected a whole number from 0 to 1, got 2"):
+        minicnn.utils.to_categorical(labels, 2)
+    with pytest.raises(ValueError, match="labels must be whole numbers, or strings of such: .*'cat'"):
+        minicnn.utils.to_categorical(["cat", *labels])
+
+
+def test_losses_are_metrics_too():
+    for name in ("categorical_crossentropy", "mean_squared_error", "mse", "binary_crossentropy"):
+        assert getattr(metrics, name) is getattr(losses, name)
+    assert small(loss="mse", last=1, metrics=[metrics.mean_squared_error]).metrics_names[1:] == ["mean_squared_error"]
+    for module, one in ((losses, losses.MeanSquaredError()), (metrics, metrics.BinaryAccuracy(threshold=0.7))):
+        assert module.deserialize(module.serialize(one)).get_config() == one.get_config()
+
+
+def test_metrics_of_numbers():
+    mean, total = metrics.Mean(), metrics.Sum("all")
+    assert mean([1, 3]) == 2 and mean.result() == 2 and mean(6) == pytest.approx(10 / 3) and mean.name == "mean"
+    total.update_state([1, 3], sample_weight=[2, 0])
+    mean.reset_state()
+    assert total.result() == 2 and total.name == "all" and mean.result() == 0
+    mean.update_state([[1, 2], [3, 4]], sample_weight=[1, 0])
+    assert mean.result() == 1.5
+
+
+def test_what_is_set_for_all_of_keras():
+    config = minicnn.config
+    assert (config.floatx(), config.epsilon(), config.backend(), K.floatx is config.floatx) == (
+        "float32",
+        1e-7,
+        "minicnn",
+        True,
+    )
+    for module in (config, K):
+        module.set_floatx("float32"), module.set_epsilon(1e-7), module.set_image_data_format("channels_last")
+        with pytest.raises(ValueError, match="floatx is 'float32' here, not 'float16': give layers a dtype"):
+            module.set_floatx("float16")
+        with pytest.raises(ValueError, match="epsilon is 1e-07 here, not 0.1"):
+            module.set_epsilon(0.1)
+
+
+def test_attributes_of_layers_weights_and_inputs():
+    model = small()
+    conv = model.layers[0]
+    assert conv.variables == conv.trainable_variables == conv.weights and conv.non_trainable_variables == []
+    conv.trainable = False
+    assert conv.trainable_variables == [] and conv.non_trainable_weights == conv.weights
+    norm = minicnn.Sequential([Input((3,)), layers.BatchNormalization()]).layers[0]
+    assert [one.path.split("/")[1] for one in norm.non_trainable_variables] == ["moving_mean", "moving_variance"]
+    assert conv.weights[0].dtype == "float32" and conv.weights[0].path == f"{conv.name}/kernel"
+    x = Input((6, 6, 1))
+    assert x.shape == conv(x).shape[:1] + (6, 6, 1) == (None, 6, 6, 1) and x.ndim == conv(x).ndim == 4
+    assert Input(batch_shape=(8, 3)).shape == (None, 3) and Input.from_config(x.get_config()).shape == x.shape
+
+
+def test_attributes_of_models():
+    model = small()
+    assert isinstance(model, Model) and issubclass(Sequential, Model) and not isinstance(model, Called)
+    assert not isinstance(3, Model) and isinstance(Called(), Model) and isinstance(Called(), Called)
+    assert model.compiled and not Sequential([Dense(3)]).compiled and model.losses == []
+    assert (
+        model.compute_output_shape((None, 6, 6, 1))
+        == (None, 4)
+        == Sequential([Dense(4)]).compute_output_shape((None, 9))
+    )
+    assert Model(model.inputs, [model.layers[0].output, model.output]).compute_output_shape((7, 6, 6, 1)) == [
+        (7, 4, 4, 3), (7, 4),
+    ]  # fmt: skip
+    punished = Sequential([Input((3,)), Dense(2, kernel_regularizer="l2"), Dense(2)])
+    assert punished.losses == [pytest.approx(punished.penalty())] and punished.losses[0] > 0
+
+
+def test_attributes_of_optimizers():
+    model = small(optimizer="adam")
+    model.fit(X, Y, batch_size=25, verbose=0)
+    optimizer = model.optimizer
+    assert optimizer.iterations == 2 == optimizer.iterations.numpy() == optimizer.variables[0]
+    assert optimizer.variables[1] == 0.001 and len(optimizer.variables) == 2 + 2 * len(model.weights)
+    assert [moment.shape for moment in optimizer.variables[2:6]] == [weight.shape for weight in model.weights]
+    optimizer.variables[2][...] = 3
+    assert (optimizer.state["m"] == 3).sum() == 27
+    again = pickle.loads(pickle.dumps(optimizer))
+    assert again.iterations == 2 and copy.deepcopy(optimizer).iterations == 2 and "iterations" not in again.get_config()
+
+
+def test_activations_by_their_names():
+    assert minicnn.activations.serialize(minicnn.activations.relu) == "relu"
+    assert minicnn.activations.deserialize("relu") is minicnn.activations.relu
+    with pytest.raises(ValueError, match="the activation abs is not one of minicnn.activations"):
+        minicnn.activations.serialize(abs)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.keras"])
+def test_classes_that_every_file_may_name(tmp_path, name):
+    class Twice(layers.Layer):
+        def forward(self, x, training=False):
+            return 2 * x
+
+        def backward(self, dy):
+            return 2 * dy
+
+    path, model = tmp_path / name, Sequential([Input((6, 6, 1)), Twice(), Flatten(), Dense(2)])
+    minicnn.models.save_model(model, path)
+    minicnn.saving.save_model(model, filepath=path, overwrite=True)
+    with pytest.raises(ValueError, match="which is not to be written over"):
+        minicnn.models.save_model(model, path, overwrite=False)
+    with pytest.raises(ValueError, match="unknown layer class Twice; pass it in custom_objects"):
+        minicnn.load_model(path)
+    with minicnn.utils.custom_object_scope({"Twice": Twice}):
+        assert weights_equal(model, minicnn.load_model(path))
+    assert minicnn.saving.get_custom_objects() == {}
+    assert minicnn.saving.register_keras_serializable(package="mine")(Twice) is Twice
+    try:
+        found = minicnn.saving.load_model(path, compile=False, safe_mode=False)
+        np.testing.assert_array_equal(found.predict(X), model.predict(X))
+        assert type(minicnn.models.model_from_json(model.to_json()).layers[0]) is Twice
+    finally:
+        minicnn.utils.get_custom_objects().clear()
+    twin = type("ThresholdedReLU", (Twice,), {})
+    Sequential([Input((2,)), twin()]).save(path)
+    with pytest.raises(ValueError, match="unknown layer class ThresholdedReLU; pass it in custom_objects"):
+        minicnn.load_model(path)

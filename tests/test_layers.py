@@ -360,7 +360,7 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Dense(3, W_regularizer="l2"), "no argument W_regularizer; it is called kernel_regularizer today"),
         (lambda: layers.Dense(output_dim=3), "no argument output_dim; it is called units today"),
         (lambda: layers.Dropout(p=0.5), "no argument p; it is called rate today"),
-        (lambda: layers.LeakyReLU(alpha=0.5), "no argument alpha; it is called negative_slope today"),
+        (lambda: layers.ReLU(alpha=0.5), "a ReLU has no argument alpha$"),
         (lambda: layers.Dense(3, input_shape=7, name="d"), r"layer d: input_shape must be a tuple of sizes, .* not 7"),
         (lambda: layers.Input(name="i"), r"layer i: an Input needs the shape of one sample"),
         (lambda: layers.Dense(3, activity_regularizer="l2", name="d"), "layer d: activity_regularizer is not offered here: .* not 'l2'"),

@@ -5,4 +5,4 @@ from . import mnist
 
 __all__ = ["mnist"]
 
-__getattr__ = without(__name__, "", {})
+__getattr__, _ = without(__name__, "", {})

@@ -25,16 +25,33 @@ from .reshaping import Flatten, Input, InputLayer, Reshape, ZeroPadding2D
 Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
 
-__getattr__ = without(__name__, "layer ", {
+__getattr__, _absent = without(__name__, "layer ", {
     "a model is one chain of layers here, and nothing joins branches": """
-        Add Subtract Multiply Average Maximum Minimum Concatenate Dot add concatenate merge""",
+        Add Subtract Multiply Average Maximum Minimum Concatenate Dot add subtract multiply average maximum minimum
+        concatenate dot merge Merge""",
     "the layers here are those for the classification of images": """
-        LSTM GRU SimpleRNN RNN Bidirectional TimeDistributed Embedding Attention MultiHeadAttention Conv1D Conv3D
-        MaxPooling1D MaxPooling3D Masking""",
+        LSTM GRU SimpleRNN RNN LSTMCell GRUCell SimpleRNNCell StackedRNNCells CuDNNLSTM CuDNNGRU ConvLSTM1D ConvLSTM2D
+        ConvLSTM3D Bidirectional TimeDistributed TimeDistributedDense Embedding ReversibleEmbedding Masking RepeatVector
+        Attention AdditiveAttention MultiHeadAttention GroupQueryAttention EinsumDense Conv1D Conv3D Convolution1D Convolution3D
+        Conv1DTranspose Conv3DTranspose Convolution1DTranspose Convolution3DTranspose SeparableConv1D SeparableConvolution1D
+        DepthwiseConv1D MaxPooling1D MaxPooling3D MaxPool1D MaxPool3D AveragePooling1D AveragePooling3D AvgPool1D AvgPool3D
+        GlobalAveragePooling1D GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool3D GlobalMaxPooling1D GlobalMaxPooling3D
+        GlobalMaxPool1D GlobalMaxPool3D AdaptiveAveragePooling1D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
+        AdaptiveMaxPooling3D Cropping1D Cropping3D UpSampling1D UpSampling3D ZeroPadding1D ZeroPadding3D SpatialDropout1D
+        SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
+        MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
         Lambda LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
         Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout
-        CenterCrop RandomBrightness Identity ActivityRegularization""",
+        CenterCrop RandomBrightness Identity ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
+        SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
+        AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
+        RandomColorJitter RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation
+        RandomSharpness RandomHeight RandomWidth Solarization""",
+    "a layer checks its input itself, as far as its input_rank says": "InputSpec",
+    "layers of other libraries have no backward here": "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
+    "get_config and from_config describe a layer": "serialize deserialize",
 })  # fmt: skip
 
 __all__ = [
@@ -71,4 +88,11 @@ __all__ = [
     "Softmax",
     "SpatialDropout2D",
     "ZeroPadding2D",
+    # what a star brings beside
+    "AvgPool2D",
+    "Convolution2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
+    "MaxPool2D",
+    *_absent,
 ]

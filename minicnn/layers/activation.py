@@ -1,5 +1,6 @@
 """Activations: elementwise functions (and softmax) between the linear layers, as layers of their own and by name."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,6 +47,9 @@ class LeakyReLU(Layer):
     """y = x where positive, negative_slope · x elsewhere (Maas et al., 2013)"""
 
     def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
+        if "alpha" in options:
+            warnings.warn("LeakyReLU: alpha is called negative_slope today", stacklevel=2)
+            negative_slope = options.pop("alpha")
         super().__init__(**options)
         self.negative_slope = negative_slope
 

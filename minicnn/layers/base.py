@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import initializers, regularizers
+from ..absent import today
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
 from ..seeding import new_seed
@@ -22,7 +23,7 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "nb_filter": "filters", "nb_row": "kernel_size", "nb_col": "kernel_size", "border_mode": "padding", "subsample": "strides",
     "atrous_rate": "dilation_rate", "dim_ordering": "data_format", "output_dim": "units", "bias": "use_bias", "p": "rate",
     "init": "kernel_initializer", "W_regularizer": "kernel_regularizer", "b_regularizer": "bias_regularizer",
-    "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "alpha": "negative_slope", "sigma": "stddev",
+    "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "sigma": "stddev",
     "batch_input_shape": "batch_shape",
 }  # fmt: skip
 
@@ -56,6 +57,15 @@ class Parameter:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self._value.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self._value.dtype.name
+
+    @property
+    def path(self) -> str:
+        """The name, which has that of the layer in it."""
+        return self.name
 
     @property
     def value(self) -> Array:
@@ -106,6 +116,11 @@ class Symbol:
     """Base of what stands for numbers that are not there yet: TypeError where Keras would calculate with them."""
 
     name: str
+    shape: Shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
@@ -125,7 +140,7 @@ class Tensor(Symbol):
         self.model: Any = None  # that was called, if the layer is one of a model within the model
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> Shape:  # type: ignore[override]
         return self.layer.output_shape
 
     @property
@@ -193,10 +208,10 @@ class Layer:
     def __new__(cls, *arguments: Any, **options: Any) -> "Layer":
         known = inspect.signature(cls.__init__).parameters
         for name in options:
-            today = RENAMED.get(name)
-            if name not in known and (today in known or today in ("input_shape", "batch_shape")):
+            renamed = RENAMED.get(name)
+            if name not in known and (renamed in known or renamed in ("input_shape", "batch_shape")):
                 which = f"layer {options['name']}" if "name" in options else f"a {cls.__name__}"
-                raise ValueError(f"{which} has no argument {name}; it is called {today} today")
+                raise ValueError(f"{which} has no argument {name}; it is called {renamed} today")
         return super().__new__(cls)
 
     def __init__(
@@ -214,7 +229,9 @@ class Layer:
     ) -> None:
         name = new_name(type(self).__name__) if name is None else name
         if unknown:
-            raise ValueError(f"layer {name}: a {type(self).__name__} has no argument {min(unknown)}")
+            raise ValueError(
+                f"layer {name}: a {type(self).__name__} has no argument {min(unknown)}{today(min(unknown))}"
+            )
         dtype = "float32" if dtype is None else dtype
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"layer {name}: dtype must be float32 or float64, not {dtype!r}")
@@ -391,6 +408,13 @@ class Layer:
     @property
     def trainable_parameters(self) -> list[Parameter]:
         return [parameter for parameter in self.parameters if parameter.trainable and self.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        trained = self.trainable_parameters
+        return [parameter for parameter in self.parameters if not any(parameter is one for one in trained)]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     def count_params(self) -> int:
         return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)

@@ -27,10 +27,10 @@ class Input(Symbol, Layer):
         super().__init__(dtype=dtype, batch_size=batch_size, **options)
         if self.given_shape is None:
             raise ValueError(f"layer {self.name}: an Input needs the shape of one sample, such as Input((28, 28, 1))")
-        self.shape = self.given_shape[1:]
+        self.shape = self.given_shape
 
     def build(self, input_shape: Sequence[int | None] = ()) -> None:
-        super().build((None, *self.shape))
+        super().build(self.shape)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         return self.check_input(x)
@@ -39,7 +39,7 @@ class Input(Symbol, Layer):
         return dy
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"shape": self.shape, "batch_size": self.batch_size}
+        return super().get_config() | {"shape": self.shape[1:], "batch_size": self.batch_size}
 
 
 InputLayer = Input  # of which Keras makes two

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from ..absent import without
 from .reference import Ops
 
 DEVICES = ("cpu", "gpu", "reference")
@@ -37,5 +38,7 @@ def set_precision(precision: str) -> None:
         raise ValueError(f"precision must be 'fast' or 'exact', not {precision!r}")
     Ops.precision = get_ops("cpu").precision = precision
 
+
+__getattr__, _ = without(__name__, "", {})  # for what scripts take from keras.ops
 
 __all__ = ["DEVICES", "Ops", "get_ops", "set_precision"]

@@ -6,16 +6,12 @@ from typing import Any
 from ..absent import refuse, without
 from . import schedules
 from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
-from .base import Operation, Optimizer
+from .base import Operation as Operation
+from .base import Optimizer
 
 CLASSES: dict[str, type[Optimizer]] = {
     cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax)
 }
-
-__all__ = [
-    "CLASSES", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "Operation", "Optimizer", "RMSprop", "deserialize",
-    "get", "schedules", "serialize",
-]  # fmt: skip
 
 
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
@@ -44,7 +40,16 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     return {"name": type(optimizer).__name__.lower(), "config": optimizer.get_config()}
 
 
-__getattr__ = without(__name__, "optimizer ", {
-    f"there are {', '.join(cls.__name__ for cls in CLASSES.values())}": """
-        Lion Ftrl Adafactor Lamb Muon LossScaleOptimizer MultiOptimizer""",
+_classes = ", ".join(cls.__name__ for cls in CLASSES.values())
+__getattr__, _absent = without(__name__, "optimizer ", {
+    f"there are {_classes}": """
+        Lion Ftrl Adafactor Lamb Muon LossScaleOptimizer MultiOptimizer OptimizerMap ScheduleFreeAdamW TFOptimizer""",
+    f"Keras 3 has dropped it, the classes are {_classes}": """
+        sgd rmsprop adagrad adadelta adam adamax nadam gradient_descent_v2 rmsprop_v2 adagrad_v2 adadelta_v2 adam_v2 adamax_v2
+        nadam_v2""",
 })  # fmt: skip
+
+__all__ = [
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "Optimizer", "RMSprop", "deserialize", "get", "schedules",
+    "serialize", *_absent,
+]  # fmt: skip

@@ -36,6 +36,13 @@ class CurrentRate(float):
         return float, (float(self),)  # a copy is a number
 
 
+class Count(int):
+    """The number of steps as an optimizer shows it: it can be asked as Keras' variable can."""
+
+    def numpy(self) -> np.int64:
+        return np.int64(self)
+
+
 class Options(TypedDict, total=False):
     """The arguments that every optimizer takes; see `Optimizer`."""
 
@@ -139,6 +146,23 @@ class Optimizer:
             cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
 
     @property
+    def iterations(self) -> Count:
+        """How many steps were made."""
+        return Count(self._iterations)
+
+    @iterations.setter
+    def iterations(self, count: int) -> None:
+        self._iterations = int(count)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The number of steps, the learning rate and the moments, parameter by parameter: arrays that can be written to."""
+        moments = [
+            moment[part].reshape(parameter.shape) for moment in self.state.values() for parameter, part in self.spans
+        ]
+        return [self.iterations, self.learning_rate, *moments]
+
+    @property
     def learning_rate(self) -> CurrentRate:
         """That of the next step; what is assigned may also be a schedule or a function."""
         rate = self._learning_rate
@@ -172,6 +196,10 @@ class Optimizer:
         if type(self).__module__.partition(".")[0] == __package__.partition(".")[0]:
             raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
         self.__dict__["lr"] = rate  # an optimizer of one's own may call something so
+
+    def __getattr__(self, name: str) -> Any:
+        """Says what there is in the place of what Keras has, or had."""
+        raise AttributeError(f"{type(self).__name__}: {_UNKNOWN.get(name, f'there is no attribute {name!r}')}")
 
     # ------------------------------------------------------------------ a step
 
@@ -315,10 +343,17 @@ class Optimizer:
         return cls(**config)
 
 
-_NO_ARGUMENTS = {"_learning_rate", "iterations", "state", "ops", "spans", "excluded"}
+_NO_ARGUMENTS = {"_learning_rate", "_iterations", "state", "ops", "spans", "excluded"}
 _UNKNOWN = {
     "lr": "lr is called learning_rate today",
     "decay": "there is no decay any more; give learning_rate a schedule: ExponentialDecay or InverseTimeDecay",
+    "get_weights": "Keras 3 has dropped get_weights, use variables",
+    "weights": "Keras 3 has dropped weights, use variables",
+    "set_weights": "Keras 3 has dropped set_weights, use model.save and load_model",
+    **dict.fromkeys(
+        ("apply_gradients", "minimize", "compute_gradients", "get_gradients", "get_updates"),
+        "a model has its gradients inside; for training loops of your own there is train_on_batch",
+    ),
 }
 
 

@@ -227,3 +227,9 @@ def deserialize(config: dict[str, Any], custom_objects: Mapping[str, Any] | None
             f"unknown schedule {name!r}; expected one of {', '.join(CLASSES)}, or pass it in custom_objects"
         )
     return cls.from_config(config["config"])
+
+
+__all__ = [
+    "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule", "OneCycle",
+    "PiecewiseConstantDecay", "PolynomialDecay", "deserialize", "serialize",
+]  # fmt: skip

@@ -593,6 +593,13 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: str | None = N
     return x if x.ndim == 3 else x[..., None]
 
 
-__getattr__ = without(__name__, "", {
-    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": "array_to_img load_img save_img",
+__getattr__, _absent = without(__name__, "", {
+    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": """
+        array_to_img load_img save_img smart_resize""",
+    "read the files into arrays, and flow(x, y) gives batches of them": "DirectoryIterator DataFrameIterator Iterator",
+    "it is an argument of ImageDataGenerator, or a layer": """
+        random_rotation random_shift random_shear random_zoom random_brightness random_channel_shift apply_affine_transform
+        apply_brightness_shift apply_channel_shift""",
 })  # fmt: skip
+
+__all__ = ["ImageDataGenerator", "NumpyArrayIterator", "img_to_array", *_absent]

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from ..absent import without
+from ..absent import refuse_arguments, without
+from ..backend import clear_session
 from ..preprocessing.image import img_to_array
+from ..registered import CustomObjectScope, custom_object_scope, get_custom_objects, register_keras_serializable
 from ..seeding import set_random_seed
-
-__all__ = ["PyDataset", "Sequence", "img_to_array", "normalize", "set_random_seed", "to_categorical"]
 
 
 class PyDataset:
@@ -46,12 +46,18 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
     return np.asarray(x / np.where(norms == 0, 1, norms))
 
 
-def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+def to_categorical(x: Any, num_classes: int | None = None, **dropped: Any) -> np.ndarray:
     """Labels (…) as rows of zeros with a one: float64 (…, num_classes), by default as many classes as there are labels.
 
-    ValueError for a label that is not a whole number from 0 to num_classes - 1.
+    A label may also be written as a string, "7". ValueError for one that is not a whole number from 0 to num_classes - 1.
     """
+    refuse_arguments("to_categorical", dropped)
     labels = np.asarray(x)
+    if labels.dtype.kind not in "buif":  # strings, or objects, which come from tables
+        try:
+            labels = labels.astype(str).astype(float)
+        except ValueError as error:
+            raise ValueError(f"labels must be whole numbers, or strings of such: {error}") from None
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     found = labels.astype(np.int64)
@@ -63,10 +69,30 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     return np.eye(classes)[found]
 
 
-__getattr__ = without(__name__, "", {
-    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": """
-        array_to_img load_img save_img image_dataset_from_directory""",
+__getattr__, _absent = without(__name__, "", {
+    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": "array_to_img load_img save_img",
+    "read the files into arrays": """
+        image_dataset_from_directory audio_dataset_from_directory text_dataset_from_directory timeseries_dataset_from_array
+        FeatureSpace HDF5Matrix""",
     "download the file yourself; datasets.mnist.load_data does it for MNIST": "get_file",
     "fit shows its progress itself, and tqdm that of your own loops": "Progbar",
-    "model.summary() prints the layers, report.write a page about the trained model": "plot_model model_to_dot",
+    "model.summary() prints the layers, report.write a page about the trained model": """
+        plot_model model_to_dot print_summary""",
+    "a model is on one device, that of model.to": "multi_gpu_model",
+    "an array is split by its indices: x[:n] and x[n:]": "split_dataset",
+    "fit and predict have the argument verbose": """
+        disable_interactive_logging enable_interactive_logging is_interactive_logging_enabled""",
+    "a PyDataset gives batches in order": "OrderedEnqueuer GeneratorEnqueuer SequenceEnqueuer",
+    "the layers here are those for the classification of images": "pad_sequences bounding_boxes",
+    "get_config and from_config describe a model or layer": """
+        serialize_keras_object deserialize_keras_object get_registered_name get_registered_object""",
+    "metrics get NumPy arrays": "is_keras_tensor standardize_dtype",
+    "a model is one chain of layers here: model.layers": "get_source_inputs layer_utils convert_all_kernels_in_model",
+    "a batch is a tuple (x, y) or (x, y, sample_weight)": "pack_x_y_sample_weight unpack_x_y_sample_weight",
+    "import from minicnn itself": "Config legacy",
 })  # fmt: skip
+
+__all__ = [
+    "CustomObjectScope", "PyDataset", "Sequence", "clear_session", "custom_object_scope", "get_custom_objects", "img_to_array",
+    "normalize", "register_keras_serializable", "set_random_seed", "to_categorical", *_absent,
+]  # fmt: skip

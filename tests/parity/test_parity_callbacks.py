@@ -230,7 +230,7 @@ def test_names_of_hooks_and_arguments_are_the_same(keras):
         "History",
     ]:
         ours, theirs = (inspect.signature(getattr(module, cls)).parameters for module in (callbacks, keras.callbacks))
-        expected = {name: p.default for name, p in theirs.items()}
-        if cls == "ReduceLROnPlateau":
-            del expected["kwargs"]  # of which Keras makes nothing
-        assert {name: p.default for name, p in ours.items()} == expected, cls
+        ours, theirs = (  # what Keras makes nothing of, and we a sentence, is left out
+            {name: p.default for name, p in found.items() if p.kind != p.VAR_KEYWORD} for found in (ours, theirs)
+        )
+        assert ours == theirs, cls
