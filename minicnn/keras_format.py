@@ -90,10 +90,10 @@ def config_of(model: "Sequential") -> dict[str, Any]:
         del inner["build_input_shape"]
         inner |= {f"{role}_layers": [end.name, 0, 0] for role, end in zip(("input", "output"), ends, strict=True)}
     config: dict[str, Any] = {
-        "module": "keras",
+        "module": "keras.src.models.functional" if functional else "keras",
         "class_name": "Functional" if functional else "Sequential",
         "config": inner,
-        "registered_name": None,
+        "registered_name": "Functional" if functional else None,
         "build_config": {"input_shape": shape},
     }
     if model.optimizer is not None:
