@@ -5,14 +5,14 @@ number for every sample.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from . import losses
+from . import initializers, losses
 from .absent import refuse, without
 from .losses import (  # which are metrics too
     binary_crossentropy,
@@ -112,17 +112,49 @@ def expected_calibration_error(y_true: Any, y_pred: Any, bins: int = 15) -> floa
     return float((np.abs(right - confidence) * count).sum() / max(1, count.sum()))
 
 
+class Variable(np.ndarray):
+    """Numbers that a metric keeps; Keras' methods beside NumPy's."""
+
+    def assign(self, value: Any) -> None:
+        self[...] = value
+
+    def assign_add(self, value: Any) -> None:
+        self[...] += value
+
+    def numpy(self) -> np.ndarray:
+        return np.array(self)
+
+    value = property(lambda self: self)
+
+
 class Metric:
-    """Base of all metrics. One of your own defines `update_state`, `result` and `reset_state`."""
+    """Base of all metrics. One of your own defines `update_state` and `result`, and `reset_state`.
+
+    It keeps its numbers as it likes; those of `add_variable` it need not reset itself.
+    """
 
     of_scores = False  # whether scores serve as well as the probabilities that a last softmax makes of them
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or type(self).__name__.lower()
 
+    def add_variable(
+        self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
+    ) -> Variable:
+        """Numbers of this shape, which `reset_state` sets to what the initializer gives."""
+        start = np.array(initializers.get(initializer or "zeros")(tuple(shape), dtype=dtype or "float32"))
+        variable = start.copy().view(Variable)
+        self.__dict__.setdefault("variables", []).append((variable, start))
+        return variable
+
+    add_weight = add_variable
+
     def reset_state(self) -> None:
         """Forgets all batches."""
-        raise TypeError(f"{type(self).__name__} does not define reset_state()")
+        if not hasattr(self, "variables"):
+            raise TypeError(f"{type(self).__name__} does not define reset_state()")
+        for variable, start in self.variables:
+            variable.assign(start)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch."""

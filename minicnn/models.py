@@ -468,7 +468,11 @@ class Sequential:
         """
         for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
             if value:
-                raise ValueError(f"compile cannot take {name}: a model has one output, and metrics count samples alike")
+                words = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+                hint = "; metrics are given by name, metrics=…" if words else ""
+                raise ValueError(
+                    f"compile cannot take {name}: a model has one output, and metrics count samples alike{hint}"
+                )
         self._needs_one_output("trained")
         self.run_eagerly = run_eagerly
         self.optimizer = optimizers.get(optimizer)

@@ -1320,3 +1320,31 @@ def test_classes_that_every_file_may_name(tmp_path, name):
     Sequential([Input((2,)), twin()]).save(path)
     with pytest.raises(ValueError, match="unknown layer class ThresholdedReLU; pass it in custom_objects"):
         minicnn.load_model(path)
+
+
+def test_a_metric_that_keeps_variables():
+    class Right(minicnn.Metric):
+        def __init__(self, name="right", **options):
+            super().__init__(name=name, **options)
+            self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+            self.seen = self.add_weight(name="seen", initializer="zeros")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.count.assign(self.count + (y_pred.argmax(axis=1) == y_true).sum())
+            self.seen.assign_add(len(y_true))
+
+        def result(self):
+            return self.count / self.seen.value
+
+    model = small(metrics=[Right(), "accuracy"])
+    for _ in range(2):
+        _, right, accuracy = model.evaluate(X, Y, batch_size=16)
+        assert right == pytest.approx(accuracy)
+    history = model.fit(X, Y, epochs=2, verbose=0).history
+    assert history["right"] == pytest.approx(history["accuracy"])
+    assert Right().count.numpy() == 0
+
+
+def test_metrics_in_the_place_of_weights_of_losses():
+    with pytest.raises(ValueError, match="compile cannot take loss_weights.*; metrics are given by name, metrics=…"):
+        small().compile("sgd", "mse", ["accuracy"])
