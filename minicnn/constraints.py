@@ -1,9 +1,121 @@
-"""Keras' constraints, of which there are none here: what scripts import says so when it is called."""
+"""Constraints: what weights are brought back to after every step of an optimizer; with the formulas and defaults of Keras 3.
+
+A layer takes one as an object or by name: Dense(10, kernel_constraint=MaxNorm(3)). `axis` says along which axes a norm is
+taken: 0 for the columns of a dense layer's kernel, (0, 1, 2) for the filters of a convolution's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from .absent import without
+from .ops.reference import Array
 
-__getattr__, __all__ = without(__name__, "constraint ", {
-    "regularizers keep weights small, a clipnorm their steps": """
-        Constraint MaxNorm MinMaxNorm NonNeg UnitNorm max_norm maxnorm min_max_norm non_neg nonneg unit_norm unitnorm""",
-    "there are no constraints": "get serialize deserialize",
-})  # fmt: skip
+Axes = int | Sequence[int]
+CLASSES: dict[str, type["Constraint"]] = {}  # by name; those of your own too, from when they are defined on
+TINY = 1e-7  # keeps a norm of 0 from dividing
+
+
+class Constraint:
+    """Base class. One of your own defines `__call__(w)`, which returns what the weights become, in array code.
+
+    The arguments of its constructor, if any, are what `get_config` returns.
+    """
+
+    def __init_subclass__(cls) -> None:
+        CLASSES[cls.__name__] = cls
+
+    def __call__(self, w: Array) -> Array:
+        raise TypeError(f"constraint {type(self).__name__} does not define __call__(w), what the weights w become")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, in types that JSON has."""
+        return dict(vars(self))
+
+
+class MinMaxNorm(Constraint):
+    """w · n' / n for the norms n = √Σw² along `axis`, with n' = rate · clip(n, min_value, max_value) + (1 - rate) · n"""
+
+    def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axes = 0) -> None:
+        self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
+
+    def __call__(self, w: Array) -> Array:
+        norms = _norms(w, self.axis)
+        wanted = self.rate * norms.clip(self.min_value, self.max_value) + (1 - self.rate) * norms
+        return w * (wanted / (TINY + norms))
+
+
+class MaxNorm(Constraint):
+    """w · min(n, max_value) / n for the norms n = √Σw² along `axis` (Srivastava et al., "Dropout", 2014)"""
+
+    def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:
+        self.max_value, self.axis = max_value, axis
+
+    def __call__(self, w: Array) -> Array:
+        norms = _norms(w, self.axis)
+        return w * (norms.clip(0, self.max_value) / (TINY + norms))
+
+
+class UnitNorm(Constraint):
+    """w / √Σw² along `axis`"""
+
+    def __init__(self, axis: Axes = 0) -> None:
+        self.axis = axis
+
+    def __call__(self, w: Array) -> Array:
+        return w / (TINY + _norms(w, self.axis))
+
+
+class NonNeg(Constraint):
+    """max(w, 0)"""
+
+    def __call__(self, w: Array) -> Array:
+        return w * (w >= 0)
+
+
+def _norms(w: Array, axis: Axes) -> Array:
+    axes = axis if isinstance(axis, int) else tuple(axis)
+    return (w * w).sum(axis=axes, keepdims=True) ** w.dtype.type(0.5)
+
+
+BY_NAME: dict[str, type[Constraint]] = {
+    "max_norm": MaxNorm,
+    "min_max_norm": MinMaxNorm,
+    "non_neg": NonNeg,
+    "unit_norm": UnitNorm,
+}
+
+
+def get(identifier: Any) -> Constraint | None:
+    """A constraint from its name, from what `serialize` returned, or itself; None for None."""
+    if identifier is None or isinstance(identifier, Constraint):
+        return identifier
+    if isinstance(identifier, dict):
+        name, config = identifier.get("class", identifier.get("class_name")), identifier["config"]
+        if name not in CLASSES:
+            raise ValueError(f"unknown constraint {name!r}: one of your own must be defined before it is loaded")
+        return CLASSES[name](**config)
+    found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else None
+    if found is None:
+        raise ValueError(
+            f"unknown constraint {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Constraint"
+        )
+    return found()
+
+
+def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
+    """What `get` makes the same constraint of, in types that JSON has."""
+    if constraint is None:
+        return None
+    axes = {name: value if np.isscalar(value) else list(value) for name, value in constraint.get_config().items()}
+    return {"class": type(constraint).__name__, "config": axes}
+
+
+max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm  # as Keras spells them too
+deserialize = get
+__getattr__, _absent = without(__name__, "constraint ", {"it is called max_norm today": "maxnorm nonneg unitnorm"})
+__all__ = [
+    "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get", "max_norm", "min_max_norm", "non_neg",
+    "serialize", "unit_norm", *_absent,
+]  # fmt: skip

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import initializers, layers, losses, metrics, optimizers, regularizers
+from . import constraints, initializers, layers, losses, metrics, optimizers, regularizers
 from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
@@ -37,6 +37,7 @@ FAMILIES: dict[str, tuple[Any, type]] = {
     "keras.layers": (layers, Layer),
     "keras.initializers": (initializers, initializers.Initializer),
     "keras.regularizers": (regularizers, regularizers.Regularizer),
+    "keras.constraints": (constraints, constraints.Constraint),
     "keras.optimizers": (optimizers, optimizers.Optimizer),
     "keras.optimizers.schedules": (schedules, schedules.LearningRateSchedule),
     "keras.losses": (losses, losses.Loss),
@@ -216,7 +217,7 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
     if name in ("DTypePolicy", "FloatDTypePolicy"):
         return config["name"]
     cls = custom.get(name) or find(value.get("module") or "", name)
-    for defined in (initializers.CLASSES, initializers.functions, regularizers.CLASSES):
+    for defined in (initializers.CLASSES, initializers.functions, regularizers.CLASSES, constraints.CLASSES):
         cls = cls or defined.get(name)
     if cls is None:
         raise ValueError(f"unknown class {value.get('module')}.{name}; pass it in custom_objects")

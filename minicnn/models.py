@@ -530,7 +530,9 @@ class Sequential:
             if run is None or run.shape != x.shape[1:]:
                 run = self._new_run(x, batch_size)
             losses, scores = [], []
-            samples, most = len(x if rows is None else rows), batch_size * (1 if run is None else run.most)
+            constrained = [(p, p.constraint) for p, _ in self._views if p.constraint is not None]
+            samples = len(x if rows is None else rows)
+            most = batch_size * (1 if run is None or constrained else run.most)
             for first in range(0, samples, most):
                 part = slice(first, first + most)
                 of_part = [
@@ -540,10 +542,13 @@ class Sequential:
                     loss, found = self._step_by_layers(x, *of_part)
                     losses.append(loss)
                     scores.append(found)
-                    continue
-                losses += run(x, *of_part).tolist()
-                scores.append(run.result.copy())
-                self._engine.own_writes()
+                else:
+                    losses += run(x, *of_part).tolist()
+                    scores.append(run.result.copy())
+                for parameter, constraint in constrained:
+                    parameter.value = constraint(parameter.data)
+                if run is not None:
+                    self._engine.own_writes()
         return losses, scores[0] if len(scores) == 1 else np.concatenate(scores)
 
     def _step_by_layers(

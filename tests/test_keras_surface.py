@@ -793,7 +793,7 @@ def test_layers_that_are_not_here_say_so_when_used(name, why):
 @pytest.mark.parametrize(
     "name",
     [
-        "callbacks.TensorBoard", "utils.plot_model", "constraints.max_norm", "optimizers.Lion", "losses.Huber",
+        "callbacks.TensorBoard", "utils.plot_model", "constraints.maxnorm", "optimizers.Lion", "losses.Huber",
         "metrics.AUC",
     ],
 )  # fmt: skip
@@ -1052,7 +1052,7 @@ def starred(module):
         ("initializers", "HeNormal he_normal get STFT"),
         ("regularizers", "l2 L2 get"),
         ("activations", "relu softmax get glu"),
-        ("constraints", "MaxNorm max_norm"),
+        ("constraints", "MaxNorm max_norm get maxnorm"),
         ("backend", "image_data_format clear_session set_value"),
         ("config", "floatx set_floatx set_dtype_policy"),
         ("saving", "load_model register_keras_serializable"),

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..ops.reference import ELEMENTWISE, Array
 from .base import Layer
 
@@ -92,14 +92,14 @@ class PReLU(Layer):
         self,
         alpha_initializer: Any = "zeros",
         alpha_regularizer: Any = None,
-        alpha_constraint: None = None,
+        alpha_constraint: Any = None,
         shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.refuse(alpha_constraint=alpha_constraint)
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or [])
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -111,7 +111,8 @@ class PReLU(Layer):
                     f"layer {self.name}: shared_axes must be from 1 to {len(shape)} for an input of shape {self.input_shape}, not {axis}"
                 )
             shape[axis - 1] = 1
-        self.alpha = self.add_weight(shape, self.alpha_initializer, name="alpha", regularizer=self.alpha_regularizer)
+        settings = self.alpha_regularizer, self.alpha_constraint
+        self.alpha = self.add_weight(shape, self.alpha_initializer, True, "alpha", *settings)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         y, self.saved = self.ops.prelu(self.check_input(x), self.alpha.value)
@@ -125,6 +126,7 @@ class PReLU(Layer):
         return super().get_config() | {
             "alpha_initializer": initializers.serialize(self.alpha_initializer),
             "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "alpha_constraint": constraints.serialize(self.alpha_constraint),
             "shared_axes": self.shared_axes or None,
         }
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..absent import today
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
@@ -48,9 +48,15 @@ class Parameter:
     handed_out = False  # whether any is shared
 
     def __init__(
-        self, name: str, value: Array, trainable: bool = True, regularizer: regularizers.Regularizer | None = None
+        self,
+        name: str,
+        value: Array,
+        trainable: bool = True,
+        regularizer: regularizers.Regularizer | None = None,
+        constraint: constraints.Constraint | None = None,
     ) -> None:
-        self.name, self.trainable, self.shared, self.regularizer = name, trainable, False, regularizer
+        self.name, self.trainable, self.shared = name, trainable, False
+        self.regularizer, self.constraint = regularizer, constraint
         self._value = value
         self._gradient: Array = np.zeros_like(value) if trainable else None
 
@@ -340,14 +346,19 @@ class Layer:
         trainable: bool = True,
         name: str = "weight",
         regularizer: Any = None,
+        constraint: Any = None,
     ) -> Parameter:
-        """A new parameter of this layer, started by an initializer (or its name) and with a penalty in the model's loss."""
+        """A new parameter of this layer, started by an initializer (or its name).
+
+        A regularizer is a penalty in the model's loss, and a constraint what the weights are brought back to after a step.
+        """
         value = np.ascontiguousarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype.name), self.dtype)
         if value.shape != tuple(shape):
             raise ValueError(
                 f"layer {self.name}: the initializer of {name} was asked for shape {tuple(shape)} and gave {value.shape}"
             )
-        parameter = Parameter(f"{self.name}/{name}", self.ops.array(value), trainable, regularizers.get(regularizer))
+        settings = regularizers.get(regularizer), constraints.get(constraint)
+        parameter = Parameter(f"{self.name}/{name}", self.ops.array(value), trainable, *settings)
         self.parameters.append(parameter)
         return parameter
 
@@ -482,19 +493,20 @@ class ActivatedLayer(Layer):
         kernel_regularizer: Any,
         bias_regularizer: Any,
         activity_regularizer: None,
-        kernel_constraint: None,
-        bias_constraint: None,
+        kernel_constraint: Any,
+        bias_constraint: Any,
         **options: Any,
     ) -> None:
         from . import activation as activations
 
         super().__init__(activity_regularizer=activity_regularizer, **options)
-        self.refuse(kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         self.activation_name = activations.name_of(activation)
         self.fused_relu = self.activation_name == "relu"
         self.activation = activations.get("linear" if self.fused_relu else self.activation_name)
@@ -512,12 +524,12 @@ class ActivatedLayer(Layer):
     def add_weights(self, shape: Sequence[int]) -> None:
         """The kernel, of this shape, and the bias."""
         self.kernel = self.add_weight(
-            shape, self.kernel_initializer, name="kernel", regularizer=self.kernel_regularizer
+            shape, self.kernel_initializer, True, "kernel", self.kernel_regularizer, self.kernel_constraint
         )
         self.bias: Parameter | None = None
         if self.use_bias:
             self.bias = self.add_weight(
-                shape[-1:], self.bias_initializer, name="bias", regularizer=self.bias_regularizer
+                shape[-1:], self.bias_initializer, True, "bias", self.bias_regularizer, self.bias_constraint
             )
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -538,4 +550,6 @@ class ActivatedLayer(Layer):
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
         }

@@ -25,8 +25,8 @@ class Dense(ActivatedLayer):
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: None = None,
-        kernel_constraint: None = None,
-        bias_constraint: None = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(

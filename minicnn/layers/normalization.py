@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
 from .base import Layer, Parameter
 
@@ -30,14 +30,14 @@ class BatchNormalization(Layer):
         moving_variance_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
-        beta_constraint: None = None,
-        gamma_constraint: None = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         synchronized: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.refuse(beta_constraint=beta_constraint, gamma_constraint=gamma_constraint)
         self.regularizers = {"gamma": regularizers.get(gamma_regularizer), "beta": regularizers.get(beta_regularizer)}
+        self.constraints = {"gamma": constraints.get(gamma_constraint), "beta": constraints.get(beta_constraint)}
         self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
         self.initializers = {
             "gamma": initializers.get(gamma_initializer),
@@ -58,8 +58,8 @@ class BatchNormalization(Layer):
         self.moving_variance = self._weight("moving_variance", trainable=False)
 
     def _weight(self, name: str, trainable: bool = True) -> Parameter:
-        shape, regularizer = self.input_shape[-1:], self.regularizers.get(name)
-        return self.add_weight(shape, self.initializers[name], trainable, name, regularizer)
+        settings = self.regularizers.get(name), self.constraints.get(name)
+        return self.add_weight(self.input_shape[-1:], self.initializers[name], trainable, name, *settings)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
@@ -90,7 +90,8 @@ class BatchNormalization(Layer):
         own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}
         started = {f"{name}_initializer": initializers.serialize(value) for name, value in self.initializers.items()}
         punished = {f"{name}_regularizer": regularizers.serialize(value) for name, value in self.regularizers.items()}
-        return super().get_config() | own | started | punished
+        held = {f"{name}_constraint": constraints.serialize(value) for name, value in self.constraints.items()}
+        return super().get_config() | own | started | punished | held
 
 
 class Rescaling(Layer):

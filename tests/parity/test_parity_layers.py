@@ -232,6 +232,36 @@ def test_training_with_penalties(keras, random):
         assert_close(one, other, 1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_training_with_constraints(keras, random, tmp_path, optimizer):
+    """Weights after 20 steps, also of the model that Keras reads from a file of ours."""
+
+    def network(k):
+        c = k.constraints
+        bound = {"kernel_constraint": c.MaxNorm(0.8, axis=[0, 1, 2]), "bias_constraint": "non_neg"}
+        return k.Sequential(
+            [
+                k.layers.Input((6, 6, 2)),
+                k.layers.Conv2D(4, 3, activation="relu", **bound),
+                k.layers.BatchNormalization(gamma_constraint=c.MinMaxNorm(0.5, 0.9, 0.5), beta_constraint="unit_norm"),
+                k.layers.Flatten(),
+                k.layers.Dense(3, activation="softmax", kernel_constraint="max_norm"),
+            ]
+        )
+
+    ours, theirs = network(minicnn), network(keras)
+    ours.save(tmp_path / "m.keras")
+    theirs.set_weights(ours.get_weights())
+    read = keras.models.load_model(tmp_path / "m.keras")
+    x, y = random.standard_normal((80, 6, 6, 2)).astype("float32"), random.integers(0, 3, 80)
+    for model in (ours, theirs, read):
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=16, epochs=4, shuffle=False, verbose=0)
+    for one, *others in zip(ours.get_weights(), theirs.get_weights(), read.get_weights(), strict=True):
+        for other in others:
+            assert_close(one, other, 1e-4)
+
+
 def test_frozen_layers_have_no_penalty(keras, random):
     losses = []
     weights = [random.standard_normal(shape).astype("float32") for shape in ((4, 3), (3,))]
