@@ -1119,8 +1119,11 @@ def test_names_of_any_keras_say_what_is_used_today(place, sentence):
     [
         ("from minicnn.backend import sum", "metrics get NumPy arrays.*; use numpy.sum$"),
         ("import minicnn; minicnn.backend.l2_normalize(3)", "use NumPy's functions or those of minicnn.activations"),
-        ("from minicnn.ops import mean", "minicnn.ops has no mean: it is where a device is chosen.*use numpy.mean"),
-        ("import minicnn; minicnn.ops.relu(3)", "or those of minicnn.activations"),
+        (
+            "from minicnn.ops import scatter",
+            "minicnn.ops has no scatter: it is where a device is chosen, not keras.ops",
+        ),
+        ("import minicnn; minicnn.ops.vectorized_map(3)", "use NumPy's functions or those of minicnn.activations"),
         ("from minicnn.layers.merge import add", "minicnn.layers has no merge: a model is one chain of layers here"),
         ("from minicnn.layers.recurrent import LSTM", "for the classification of images"),
         ("from minicnn.layers.advanced_activations import LeakyReLU", "use minicnn.layers$"),
@@ -1348,3 +1351,14 @@ def test_a_metric_that_keeps_variables():
 def test_metrics_in_the_place_of_weights_of_losses():
     with pytest.raises(ValueError, match="compile cannot take loss_weights.*; metrics are given by name, metrics=…"):
         small().compile("sgd", "mse", ["accuracy"])
+
+
+def test_operations_of_keras_in_a_metric():
+    from minicnn import ops
+
+    def f1(y_true, y_pred):
+        right = ops.cast(ops.equal(ops.argmax(y_pred, axis=-1), ops.convert_to_tensor(y_true)), "float32")
+        return ops.sum(right) / (len(right) + ops.relu(-1.0))
+
+    found = small(metrics=[f1, "accuracy"]).evaluate(X, Y)
+    assert found[1] == pytest.approx(found[2])

@@ -1,6 +1,10 @@
 """The one place where a device is chosen: `get_ops("cpu")`, `get_ops("gpu")` or `get_ops("reference")`."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
+
+import numpy as np
 
 from ..absent import without
 from .reference import Ops
@@ -39,6 +43,23 @@ def set_precision(precision: str) -> None:
     Ops.precision = get_ops("cpu").precision = precision
 
 
-__getattr__, _ = without(__name__, "", {})  # for what scripts take from keras.ops
+_missing, _ = without(__name__, "", {})
+_KERAS: dict[str, Callable[..., Any]] = {
+    "cast": lambda x, dtype: np.asarray(x).astype(dtype),
+    "convert_to_numpy": np.asarray,
+    "convert_to_tensor": np.asarray,
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What metrics take from `keras.ops`: the function of this name of NumPy, or of `minicnn.activations`."""
+    from .. import activations
+
+    for found in (_KERAS.get(name), getattr(activations, name, None) if name in activations.NAMES else None):
+        if found is not None:
+            return found
+    function = getattr(np, name, None)
+    return function if callable(function) and not isinstance(function, type) else _missing(name)
+
 
 __all__ = ["DEVICES", "Ops", "get_ops", "set_precision"]
