@@ -609,7 +609,7 @@ def node_class(layer: Layer, training: bool) -> type[Node]:
     if kind is all_layers.PReLU:
         alpha: Parameter = layer.alpha  # type: ignore[attr-defined]
         return Node if instructions.repeats(alpha.shape, layer.input_shape[1:]) is None else Leak
-    if kind is all_layers.BatchNormalization and training and not layer.trainable:
+    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):  # type: ignore[attr-defined]
         return Node
     return ALWAYS.get(kind) or (TRAINING if training else ASKING).get(kind) or Node
 

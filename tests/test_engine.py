@@ -346,6 +346,7 @@ def changing():
             layers.Conv2D(16, 3, activation="relu", name="conv"),
             layers.BatchNormalization(name="norm"),
             layers.BatchNormalization(center=False, scale=False, name="bare"),
+            layers.BatchNormalization(axis=1, name="rows"),
             layers.Conv2D(5, 3, name="second"),
             layers.ReLU(name="relu"),
             layers.Dropout(0.3, name="dropout"),

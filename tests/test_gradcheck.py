@@ -101,6 +101,7 @@ def test_pooling(device_layer, cls, size, strides, padding, shape):
         "rotation": lambda: layers.RandomRotation(0.1, "constant"),
         "zoom": lambda: layers.RandomZoom(0.2, fill_mode="wrap"),
         "batch normalisation": layers.BatchNormalization,
+        "batch normalisation of rows": lambda: layers.BatchNormalization(axis=1),
         "batch normalisation, bare": lambda: layers.BatchNormalization(center=False, scale=False),
         "relu": layers.ReLU,
         "relu with all": lambda: layers.ReLU(0.6113, 0.1, 0.2371),

@@ -395,7 +395,7 @@ def two_ones(shape, dtype=None):
         (layers.Dense(2, name="d"), (None, None), r"layer d: every axis but the batch must have a size of 1 or more, received \(None, None\)"),
         (layers.PReLU(shared_axes=[3], name="p"), (None, 3, 4), r"layer p: shared_axes must be from 1 to 2 .*\(None, 3, 4\), not 3"),
         (layers.Dense(3, kernel_initializer=two_ones, name="d"), (None, 4), r"layer d: .* asked for shape \(4, 3\) and gave \(2,\)"),
-        (layers.BatchNormalization(axis=1, name="b"), (None, 3, 4, 5), "layer b: only the last axis, .* can be normalised, not axis 1"),
+        (layers.BatchNormalization(axis=4, name="b"), (None, 3, 4, 5), "layer b: axis must be from 1 to 3 .*, not 4"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )  # fmt: skip

@@ -14,7 +14,8 @@ class BatchNormalization(Layer):
     x (…, C)   gamma, beta, moving_mean, moving_variance (C,)   y (…, C)
 
     In training the statistics are those of the batch, and the moving averages follow them: moving = momentum · moving +
-    (1 - momentum) · batch. Otherwise the moving averages are used.
+    (1 - momentum) · batch. Otherwise the moving averages are used. Where `axis` is another one than the last, its places take
+    the part of the channels, and are moved to the end and back.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class BatchNormalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        if self.axis not in (-1, len(self.input_shape) - 1):
+        axes = len(self.input_shape)
+        if not (1 <= self.axis < axes or -axes < self.axis <= -1):
             raise ValueError(
-                f"layer {self.name}: only the last axis, the channels, can be normalised, not axis {self.axis}"
+                f"layer {self.name}: axis must be from 1 to {axes - 1} for an input of shape {self.input_shape}, not {self.axis}"
             )
+        self.of_channels = self.axis in (-1, axes - 1)
         self.gamma = self._weight("gamma") if self.scale else None
         self.beta = self._weight("beta") if self.center else None
         self.moving_mean = self._weight("moving_mean", trainable=False)
@@ -59,10 +62,13 @@ class BatchNormalization(Layer):
 
     def _weight(self, name: str, trainable: bool = True) -> Parameter:
         settings = self.regularizers.get(name), self.constraints.get(name)
-        return self.add_weight(self.input_shape[-1:], self.initializers[name], trainable, name, *settings)
+        return self.add_weight((self.input_shape[self.axis],), self.initializers[name], trainable, name, *settings)
+
+    def _moved(self, x: Array, source: int, target: int) -> Array:
+        return x if self.of_channels else self.ops.xp.ascontiguousarray(self.ops.xp.moveaxis(x, source, target))
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        x = self.check_input(x)
+        x = self._moved(self.check_input(x), self.axis, -1)
         like = self.moving_mean.value
         gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.value
         beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.value
@@ -75,16 +81,16 @@ class BatchNormalization(Layer):
             y, self.saved = self.ops.normalize(
                 x, gamma, beta, self.moving_mean.value, self.moving_variance.value, self.epsilon
             )
-        return y
+        return self._moved(y, -1, self.axis)
 
     def backward(self, dy: Array) -> Array:
         backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward
-        dx, dgamma, dbeta = backward(dy, self.saved)
+        dx, dgamma, dbeta = backward(self._moved(dy, self.axis, -1), self.saved)
         if self.gamma is not None:
             self.gamma.gradient = dgamma
         if self.beta is not None:
             self.beta.gradient = dbeta
-        return dx
+        return self._moved(dx, -1, self.axis)
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}

@@ -65,6 +65,7 @@ OTHERS = {
         {"center": False, "scale": False, "epsilon": 1e-2},
         (5, 6, 3),
     ),
+    "BatchNormalization of rows": ("BatchNormalization", (), {"axis": 1, "momentum": 0.8}, (5, 6, 3)),
     "BatchNormalization of vectors": ("BatchNormalization", (), {}, (6,)),
     "ReLU": ("ReLU", (), {}, (5, 6)),
     "ReLU with all": ("ReLU", (), {"max_value": 1.1, "negative_slope": 0.2, "threshold": 0.3}, (5, 6)),
