@@ -46,7 +46,7 @@ def _weights(model: "Sequential") -> dict[str, np.ndarray]:
 def _write(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, Any]) -> None:
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
 
 
@@ -161,7 +161,10 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         cls = (custom_objects or {}).get(entry["class"]) or getattr(layers, entry["class"], None)
         if cls is None:
             raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
-        model.add(cls.from_config(entry["config"]))
+        config = dict(entry["config"])
+        if "function" in config:  # by its name
+            config["function"] = (custom_objects or {}).get(config["function"], config["function"])
+        model.add(cls.from_config(config))
     model.seed = header["seed"]
     model.build(header["input_shape"])
     if header["optimizer"] is not None:

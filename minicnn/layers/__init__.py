@@ -6,6 +6,7 @@ from .augmentation import (
     RandomAffine,
     RandomElasticTransform,
     RandomErasing,
+    RandomFlip,
     RandomGaussianBlur,
     RandomGaussianNoise,
     RandomRotation,
@@ -17,7 +18,8 @@ from .base import Layer, Parameter
 from .convolution import Conv2D
 from .dense import Dense
 from .dropout import Dropout, GaussianNoise, SpatialDropout2D
-from .normalization import BatchNormalization, Rescaling
+from .function import Lambda
+from .normalization import BatchNormalization, Normalization, Rescaling
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from .reshaping import Flatten, Input, InputLayer, Reshape, ZeroPadding2D
 
@@ -32,8 +34,8 @@ __getattr__ = without(__name__, "layer ", {
         LSTM GRU SimpleRNN RNN Bidirectional TimeDistributed Embedding Attention MultiHeadAttention Conv1D Conv3D
         MaxPooling1D MaxPooling3D Masking""",
     "make a Layer of your own, with forward and backward": """
-        Lambda LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
-        Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout
+        LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
+        Cropping2D RandomContrast RandomCrop Resizing GaussianDropout AlphaDropout
         CenterCrop RandomBrightness Identity ActivityRegularization""",
 })  # fmt: skip
 
@@ -51,14 +53,17 @@ __all__ = [
     "GlobalMaxPooling2D",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LeakyReLU",
     "MaxPooling2D",
+    "Normalization",
     "PReLU",
     "Parameter",
     "RandomAffine",
     "RandomElasticTransform",
     "RandomErasing",
+    "RandomFlip",
     "RandomGaussianBlur",
     "RandomGaussianNoise",
     "RandomRotation",
