@@ -121,7 +121,7 @@ class History(Callback):
 
 
 def format_logs(logs: Logs) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+    return ", ".join(f"{name} {np.mean(value):.4f}" for name, value in logs.items())
 
 
 class ProgressBar(Callback):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import engine, losses
-from .layers import RandomElasticTransform, RandomGaussianBlur
+from .layers import Lambda, RandomElasticTransform, RandomGaussianBlur
 from .layers.base import Layer, Parameter, RandomLayer
 from .losses import SparseCategoricalCrossentropy
 from .ops import Ops
@@ -307,7 +307,7 @@ def problem(model: "Sequential") -> str | None:
     """Why a training step of the model cannot be captured."""
     for layer in model._layers:
         kind = type(layer).__name__
-        if not type(layer).__module__.startswith(f"{__package__}.layers."):
+        if not type(layer).__module__.startswith(f"{__package__}.layers.") or isinstance(layer, Lambda):
             return f"layer {layer.name}, a {kind}, may do anything"
         if isinstance(layer, WAITING):
             return f"layer {layer.name}, a {kind}, waits for the device in every step"

@@ -21,7 +21,7 @@ from .absent import without
 from .kernels import arrays
 from .layers.activation import Activation, Linear, ReLU, Softmax
 from .layers.augmentation import _RandomAffine
-from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer
+from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, WithActivation
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .ops import instructions
 from .ops.cpu import CpuOps
@@ -544,6 +544,34 @@ class NormalizeFixed(Node):
         self.shift[:] = 0 if layer.beta is None else layer.beta.data
 
 
+class Standardize(Node):
+    """Shifts and scales by numbers that nobody trains, but that may be others in the next step."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        self.coefficients = [np.array(one) for one in layer.coefficients()]
+        return self.scaled(x, *self.coefficients)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        _, scale, _ = self.coefficients
+        zero = np.zeros_like(scale)
+        return self.scaled(dy, zero, scale, zero)
+
+    def scaled(self, x: Buffer, centre: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        rows = len(x), int(np.prod(x.shape[1:])) // scale.size, scale.size
+        instructions.scale_rows(self.tape, x.reshaped(*rows), centre, scale, shift, y.reshaped(*rows))
+        return y
+
+    def refresh(self) -> None:
+        layer: Any = self.layer
+        for kept, found in zip(self.coefficients, layer.coefficients(), strict=True):
+            kept[:] = found
+
+    def before_step(self, number: int) -> None:
+        self.refresh()
+
+
 class Pad(Node):
     def forward(self, x: Buffer) -> Buffer:
         y = self.buffer(len(x), self.layer.output_shape)
@@ -562,6 +590,7 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Flatten: Same,
     all_layers.Reshape: Same,
     all_layers.Rescaling: Rescale,
+    all_layers.Normalization: Standardize,
     all_layers.Conv2D: Convolve,
     all_layers.Dense: Densely,
     all_layers.MaxPooling2D: MaxPool,
@@ -678,9 +707,9 @@ class Run:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
         layers: list[Layer] = []
         for layer in self.model._layers:
-            layers.append(layer.activation if type(layer) is Activation else layer)
+            layers.append(layer.activate if type(layer) is Activation else layer)
             if type(layer) in (all_layers.Conv2D, all_layers.Dense) and isinstance(layer, ActivatedLayer):
-                layers.append(layer.activation)
+                layers.append(layer.activate)
         if self.kind != "predict" and self.model.ends_with_softmax:
             last = layers[-1]
             if isinstance(last, Softmax | Activation):
@@ -876,7 +905,7 @@ class Run:
 # Settings of layers that are written on a tape.
 SETTINGS = (
     *("rate", "stddev", "epsilon", "momentum", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
-    *("max_value", "negative_slope", "threshold"),
+    *("max_value", "negative_slope", "threshold", "activate"),
 )
 
 
@@ -891,8 +920,10 @@ def _rows_of(rows: Any, samples: int) -> np.ndarray:
 def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     """(object, attribute) of all that a tape depends on, in training or not, and that may be changed at any time."""
     found: list[tuple[Any, str]] = []
-    for layer in model._layers:
-        if node_class(layer, True) is not Node or isinstance(layer, ReLU):  # a layer that is called may have any others
+    inner = [layer.activate for layer in model._layers if isinstance(layer, WithActivation)]
+    for layer in [*model._layers, *inner]:
+        ours = isinstance(layer, ReLU | WithActivation)
+        if node_class(layer, True) is not Node or ours:  # a layer that is called may have any others
             found += [(layer, name) for name in SETTINGS if hasattr(layer, name)]
     if not training:
         return found

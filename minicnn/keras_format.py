@@ -153,6 +153,10 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
         entry["config"]["data_format"] = "channels_last"
     if layer.trainable or not layer.parameters:
         entry["config"].pop("trainable", None)  # not every class takes it
+    if isinstance(layer, layers.Lambda):
+        name = entry["config"]["function"]
+        function = {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+        entry["config"]["function"] = function
     if isinstance(layer, RandomLayer):
         entry["config"]["seed"] = layer.seed % 2**32
     return entry | {"build_config": {"input_shape": shape}}
@@ -213,7 +217,9 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
         return value
     name, config = value["class_name"], value["config"]
     if name == "function":
-        return config  # the name of a function
+        return custom.get(config, config)  # the name of a function
+    if name == "__lambda__":
+        raise ValueError("its function is a lambda, which is code in the file: none is ever executed")
     if name in ("DTypePolicy", "FloatDTypePolicy"):
         return config["name"]
     cls = custom.get(name) or find(value.get("module") or "", name)

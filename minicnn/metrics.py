@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import initializers, losses
+from . import activations, initializers, losses
 from .absent import refuse, without
 from .losses import (  # which are metrics too
     binary_crossentropy,
@@ -127,6 +127,11 @@ class Variable(np.ndarray):
     value = property(lambda self: self)
 
 
+def plain(value: Any) -> Any:
+    """A float, or an array of several numbers."""
+    return float(np.reshape(value, ())) if np.size(value) == 1 else np.asarray(value)
+
+
 class Metric:
     """Base of all metrics. One of your own defines `update_state` and `result`, and `reset_state`.
 
@@ -160,14 +165,14 @@ class Metric:
         """Takes in a batch."""
         raise TypeError(f"{type(self).__name__} does not define update_state(y_true, y_pred, sample_weight)")
 
-    def result(self) -> float:
-        """The metric over all batches since `reset_state`."""
+    def result(self) -> Any:
+        """The metric over all batches since `reset_state`: a number, or an array of several."""
         raise TypeError(f"{type(self).__name__} does not define result()")
 
-    def __call__(self, *arguments: Any, **options: Any) -> float:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         """`update_state`, and the result so far."""
         self.update_state(*arguments, **options)
-        return float(self.result())
+        return plain(self.result())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, in types that JSON has."""
@@ -289,14 +294,279 @@ SparseCategoricalCrossentropy = _metric(
     "SparseCategoricalCrossentropy", losses.sparse_categorical_crossentropy, from_logits=False
 )
 
-CLASSES: dict[str, type[MeanMetric]] = {
+
+def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The targets in the shape of the predictions, these, and a weight for each of their numbers; ValueError where they do not fit."""
+    y_true, y_pred = np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32)
+    if y_true.size != y_pred.size:
+        raise ValueError(
+            f"metric {metric.name}: expected targets of the shape of the predictions, {y_pred.shape}, received "
+            f"{y_true.shape}; utils.to_categorical makes them of labels"
+        )
+    weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1)
+    weights = np.broadcast_to(weight.reshape(-1, *[1] * (y_pred.ndim - 1)), y_pred.shape)
+    return y_true.reshape(y_pred.shape), y_pred, weights
+
+
+class _ThresholdMetric(Metric):
+    """Adds up the weights of true and of false numbers, of each of L columns: of all of them, and above each of T thresholds."""
+
+    thresholds: np.ndarray  # (T,)
+
+    def reset_state(self) -> None:
+        self.above, self.totals = (
+            np.zeros((2, len(self.thresholds), 1)),
+            np.zeros((2, 1)),
+        )  # (true or false, T, L), (…, L)
+
+    def _count(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray) -> None:
+        """Adds arrays (M, L)."""
+        T, L = len(self.thresholds), y_pred.shape[1]
+        order = np.argsort(self.thresholds)
+        below = np.searchsorted(self.thresholds[order].astype(np.float32), y_pred)  # how many thresholds, (M, L)
+        places = (below + (T + 1) * np.arange(L)).reshape(-1)
+        both = np.stack([y_true != 0, y_true == 0]) * weights  # (2, M, L)
+        found = [np.bincount(places, one.reshape(-1), L * (T + 1)).reshape(L, T + 1) for one in both]
+        above = np.stack(found)[..., ::-1].cumsum(axis=-1)[..., -2::-1]  # (2, L, T)
+        self.above = self.above + above.transpose(0, 2, 1)[:, np.argsort(order)]
+        self.totals = self.totals + both.sum(axis=1)
+
+
+class _OneThresholdMetric(_ThresholdMetric):
+    """What precision and recall have in common: thresholds, the `top_k` classes of a sample, one class alone."""
+
+    def __init__(
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, name)
+        self.given, self.top_k, self.class_id = thresholds, top_k, class_id
+        default = 0.5 if top_k is None else FILTERED
+        self.thresholds = np.array(default if thresholds is None else thresholds, float).reshape(-1)
+        if thresholds is not None and not ((self.thresholds >= 0) & (self.thresholds <= 1)).all():
+            raise ValueError(f"metric {self.name}: thresholds must be from 0 to 1, not {thresholds!r}")
+        self.reset_state()
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred, weights = _alike(self, y_true, y_pred, sample_weight)
+        if self.top_k is not None:
+            ranks = np.argsort(np.argsort(-y_pred, axis=-1, kind="stable"), axis=-1)
+            y_pred = np.where(ranks < self.top_k, y_pred, np.float32(FILTERED))
+        if self.class_id is not None:
+            if y_pred.ndim < 2 or not 0 <= self.class_id < y_pred.shape[-1]:
+                raise ValueError(
+                    f"metric {self.name}: there is no class {self.class_id} in predictions of shape {y_pred.shape}"
+                )
+            y_true, y_pred, weights = (values[..., self.class_id] for values in (y_true, y_pred, weights))
+        self._count(*(values.reshape(-1, 1) for values in (y_true, y_pred, weights)))
+
+    def get_config(self) -> dict[str, Any]:
+        thresholds = self.given if self.given is None or np.ndim(self.given) == 0 else list(self.given)
+        return super().get_config() | {"thresholds": thresholds, "top_k": self.top_k, "class_id": self.class_id}
+
+
+FILTERED = -1e10  # takes the place of predictions that are not among the `top_k`
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, 0 where that is 0 / 0."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole != 0)
+
+
+class Precision(_OneThresholdMetric):
+    """Of all predictions above a threshold, the share that is true: TP / (TP + FP), a number per threshold
+
+    Targets (N, K) or (N,) of 0 and 1, predictions of the same shape. With `top_k` those of the k likeliest classes count, without
+    a threshold; with `class_id` those of one class. 0 where there are none.
+    """
+
+    def result(self) -> Any:
+        return plain(_share(self.above[0], self.above.sum(axis=0))[:, 0])
+
+
+class Recall(_OneThresholdMetric):
+    """Of all that is true, the share that is predicted, with a number above a threshold: TP / (TP + FN); else as `Precision`."""
+
+    def result(self) -> Any:
+        return plain(_share(self.above[0], self.totals[0])[:, 0])
+
+
+class AUC(_ThresholdMetric):
+    """The area under the ROC curve (recall over the share of false predictions) or, `curve="PR"`, of precision over recall
+
+    Targets (N, K) or (N,) of 0 and 1, predictions of the same shape. The curve has a point for each of `num_thresholds`,
+    evenly from 0 to 1, or for the given `thresholds`; in between it is a line (for PR as Davis and Goadrich have it, "The
+    relationship between precision-recall and ROC curves", 2006), or with `summation_method` "minoring" the lower end of
+    each interval, "majoring" the upper one. With `multi_label` it is the mean of the areas of all columns, weighted by
+    `label_weights`. With `from_logits` a sigmoid makes probabilities of scores.
+    """
+
+    def __init__(
+        self,
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+        dtype: Any = None,
+        thresholds: Any = None,
+        multi_label: bool = False,
+        num_labels: int | None = None,
+        label_weights: Any = None,
+        from_logits: bool = False,
+    ) -> None:
+        super().__init__(dtype, name)
+        self.curve, self.summation_method = str(curve).upper(), str(summation_method).lower()
+        if self.curve not in ("ROC", "PR"):
+            raise ValueError(f"metric {self.name}: curve must be ROC or PR, not {curve!r}")
+        if self.summation_method not in ("interpolation", "minoring", "majoring"):
+            raise ValueError(
+                f"metric {self.name}: summation_method must be interpolation, minoring or majoring, not {summation_method!r}"
+            )
+        if thresholds is None and num_thresholds < 2:
+            raise ValueError(f"metric {self.name}: num_thresholds must be 2 or more, not {num_thresholds}")
+        self.given = None if thresholds is None else sorted(map(float, thresholds))
+        inner = np.linspace(0, 1, num_thresholds)[1:-1] if self.given is None else self.given
+        self.thresholds = np.array([-1e-7, *inner, 1 + 1e-7])
+        self.multi_label, self.num_labels, self.from_logits = multi_label, num_labels, from_logits
+        self.label_weights = None if label_weights is None else np.asarray(label_weights, float)
+        self.reset_state()
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred, weights = _alike(self, y_true, y_pred, sample_weight)
+        if self.from_logits:
+            y_pred = activations.sigmoid(y_pred)
+        y_pred = np.clip(y_pred, 0, 1)
+        if self.multi_label:
+            if y_pred.ndim != 2 or self.num_labels not in (None, y_pred.shape[1]):
+                raise ValueError(
+                    f"metric {self.name}: expected predictions of shape (batch, {self.num_labels or 'labels'}), "
+                    f"received {y_pred.shape}"
+                )
+            return self._count(y_true, y_pred, weights)
+        if self.label_weights is not None:
+            weights = weights * self.label_weights
+        return self._count(*(values.reshape(-1, 1) for values in (y_true, y_pred, weights)))
+
+    def result(self) -> Any:
+        (tp, fp), (positives, negatives) = self.above, self.totals  # (T, L), (L,)
+        recall, precision = _share(tp, positives), _share(tp, tp + fp)
+        if self.curve == "PR" and self.summation_method == "interpolation":
+            areas = _share(self._between(tp, tp + fp), positives)
+        else:
+            x, y = (_share(fp, negatives), recall) if self.curve == "ROC" else (recall, precision)
+            low, high = np.minimum(y[:-1], y[1:]), np.maximum(y[:-1], y[1:])
+            heights = {"minoring": low, "majoring": high, "interpolation": (low + high) / 2}
+            areas = (x[:-1] - x[1:]) * heights[self.summation_method]
+        by_label = areas.sum(axis=0)  # (L,)
+        weights = np.ones(1) if self.label_weights is None or not self.multi_label else self.label_weights
+        return float((by_label * weights).mean() / weights.mean())
+
+    @staticmethod
+    def _between(tp: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """∫ precision d TP from each threshold to the next, TP and P = TP + FP being lines there.
+
+        With TP = slope · P + rest that is slope · (ΔTP + rest · log(P₁ / P₂)), and slope · ΔTP where P begins at 0.
+        """
+        steps = tp[:-1] - tp[1:]
+        slope = _share(steps, p[:-1] - p[1:])
+        rest = tp[1:] - slope * p[1:]
+        ratio = np.divide(p[:-1], p[1:], out=np.ones_like(rest), where=(p[:-1] > 0) & (p[1:] > 0))
+        area: np.ndarray = slope * (steps + rest * np.log(ratio))
+        return area
+
+    def get_config(self) -> dict[str, Any]:
+        names = "curve", "summation_method", "multi_label", "num_labels", "from_logits"
+        found = super().get_config() | {"num_thresholds": len(self.thresholds)} | {n: getattr(self, n) for n in names}
+        found["label_weights"] = None if self.label_weights is None else self.label_weights.tolist()
+        return found | ({} if self.given is None else {"thresholds": self.given})
+
+
+class FBetaScore(Metric):
+    """(1 + β²) · precision · recall / (β² · precision + recall), for each class: (K,)
+
+    Targets (N, K) of 0 and 1, predictions of the same shape. The class with the largest prediction of a sample is
+    predicted, or with a `threshold` all classes above it. `average` makes one number of them: "macro" their mean, "weighted" their mean
+    weighted by how often each class is true, "micro" that of all predictions together.
+    """
+
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, name)
+        if average not in (None, "micro", "macro", "weighted"):
+            raise ValueError(f"metric {self.name}: average must be micro, macro, weighted or None, not {average!r}")
+        if not beta > 0:
+            raise ValueError(f"metric {self.name}: beta must be a positive number, not {beta!r}")
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ValueError(f"metric {self.name}: threshold must be above 0 and at most 1, not {threshold!r}")
+        self.average, self.beta, self.threshold = average, beta, threshold
+        self.reset_state()
+
+    def reset_state(self) -> None:
+        self.right, self.predicted, self.true = np.zeros((3, 1))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred, weights = _alike(self, y_true, y_pred, sample_weight)
+        if y_pred.ndim != 2:
+            raise ValueError(
+                f"metric {self.name}: expected predictions of shape (batch, classes), received {y_pred.shape}"
+            )
+        if self.threshold is None:
+            chosen = (y_pred >= y_pred.max(axis=1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
+        else:
+            chosen = y_pred > np.float32(self.threshold)
+        sums = [(values * weights).sum(axis=0) for values in (chosen * y_true, chosen, y_true)]
+        if self.average == "micro":
+            sums = [values.sum(keepdims=True) for values in sums]
+        self.right, self.predicted, self.true = self.right + sums[0], self.predicted + sums[1], self.true + sums[2]
+
+    def result(self) -> Any:
+        tiny, square = 1e-7, self.beta**2
+        precision, recall = self.right / (self.predicted + tiny), self.right / (self.true + tiny)
+        score = (1 + square) * precision * recall / (square * precision + recall + tiny)
+        if self.average == "weighted":
+            return float((score * self.true).sum() / (self.true.sum() + tiny))
+        return score if self.average is None else float(score.mean())
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("average", "beta", "threshold")}
+        return super().get_config() | own
+
+
+class F1Score(FBetaScore):
+    """2 · precision · recall / (precision + recall), for each class: see `FBetaScore`."""
+
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(average, 1.0, threshold, name, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: value for name, value in super().get_config().items() if name != "beta"}
+
+
+CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
         Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, TopKCategoricalAccuracy,
         SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError, BinaryCrossentropy, CategoricalCrossentropy,
-        SparseCategoricalCrossentropy,
+        SparseCategoricalCrossentropy, Precision, Recall, AUC, FBetaScore, F1Score,
     )
 }  # fmt: skip
+SMALL = {"precision": Precision, "recall": Recall, "auc": AUC, "f_beta_score": FBetaScore, "f1_score": F1Score}
 OF_SCORES = (accuracy, top_k_categorical_accuracy)
 BY_NAME: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
@@ -321,11 +591,11 @@ def get(identifier: Any) -> Any:
         return identifier()
     if hasattr(identifier, "update_state"):
         return identifier
-    if isinstance(identifier, str) and identifier in CLASSES and identifier != "Accuracy":  # a word for any of several
-        return CLASSES[identifier]()
+    if isinstance(identifier, str) and identifier != "Accuracy" and identifier in CLASSES | SMALL:
+        return (CLASSES | SMALL)[identifier](name=identifier)
     function = identifier if callable(identifier) else BY_NAME.get(str(identifier).lower())
     if function is None:
-        raise ValueError(f"unknown metric {identifier!r}; expected one of {', '.join(BY_NAME)}")
+        raise ValueError(f"unknown metric {identifier!r}; expected one of {', '.join([*BY_NAME, *SMALL])}")
     metric = MeanMetric(function, name=identifier if isinstance(identifier, str) else None)
     metric.of_scores = function in OF_SCORES
     return metric
@@ -344,11 +614,11 @@ def serialize(metric: Any) -> Any:
 deserialize = get
 __getattr__, _absent = without(__name__, "metric ", {
     "a metric of your own is a Metric, or a function of y_true and y_pred": """
-        Precision Recall AUC F1Score FBetaScore IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU Hinge SquaredHinge CategoricalHinge
+        IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU Hinge SquaredHinge CategoricalHinge
         KLDivergence Poisson CosineSimilarity RootMeanSquaredError LogCoshError MeanAbsolutePercentageError
         MeanSquaredLogarithmicError R2Score TruePositives TrueNegatives FalsePositives FalseNegatives MatthewsCorrelation
         ConcordanceCorrelation PearsonCorrelation PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity
-        SpecificityAtSensitivity MeanRelativeError SumOverBatchSize precision recall fmeasure fbeta_score matthews_correlation
+        SpecificityAtSensitivity MeanRelativeError SumOverBatchSize fmeasure matthews_correlation
         concordance_correlation pearson_correlation hinge squared_hinge categorical_hinge huber kl_divergence
         kullback_leibler_divergence log_cosh logcosh poisson cosine_similarity cosine_proximity mean_absolute_percentage_error
         mean_squared_logarithmic_error binary_focal_crossentropy categorical_focal_crossentropy""",

@@ -443,7 +443,7 @@ class Sequential:
                     dy = layer.backward(dy)
                 continue
             if not (skip_softmax and number == len(self._layers) - 1):
-                dy = layer.activation.backward(dy)
+                dy = layer.activate.backward(dy)
             dy = layer.linear_backward(dy, input_gradient or number > first)
         return dy if input_gradient else None
 

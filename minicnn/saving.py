@@ -59,7 +59,7 @@ def _write(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, A
             "weights named ….weights.h5",
             stacklevel=4,
         )
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
 
 
@@ -179,7 +179,10 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         cls = custom_objects.get(entry["class"]) or keras_format.find("keras.layers", entry["class"])
         if cls is None:
             raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
-        model.add(cls.from_config(entry["config"]))
+        config = dict(entry["config"])
+        if "function" in config:  # by its name
+            config["function"] = custom_objects.get(config["function"], config["function"])
+        model.add(cls.from_config(config))
     if header.get("functional"):
         model = Model(model.input, model.output, name=model.name)
     model.seed = header["seed"]

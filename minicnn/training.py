@@ -51,7 +51,7 @@ class RunningMeans:
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         found = {"loss": self.loss / max(1, self.samples)}
-        found |= {name: float(metric.result()) for name, metric in self.metrics.items()}
+        found |= {name: all_metrics.plain(metric.result()) for name, metric in self.metrics.items()}
         return {prefix + name: value for name, value in found.items()}
 
 

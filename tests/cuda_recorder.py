@@ -139,7 +139,7 @@ def _moved(name):
             call = partial(getattr(np, name), values.view(np.ndarray), *arguments, **options)
             return of(call(), values.view(np.ndarray), call)
         assert not recording(), "the host moves numbers to the device"
-        return np.array(values, *arguments, order="C", **options).view(DeviceArray)
+        return np.array(values, *arguments, **options | {"order": "C"}).view(DeviceArray)
 
     return call
 

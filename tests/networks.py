@@ -314,6 +314,33 @@ NETWORKS = {
         ],
         loss=CategoricalCrossentropy,
     ),
+    "activations as layers": Network(
+        (7, 8, 2),
+        lambda: [
+            L.Conv2D(4, 3, activation=L.LeakyReLU(0.2)),
+            L.BatchNormalization(),
+            L.Activation(L.ReLU()),
+            L.Conv2D(3, 2, activation=L.ReLU(max_value=0.5, negative_slope=0.1)),
+            L.MaxPooling2D(),
+            L.Activation(L.ELU(0.5)),
+            L.Flatten(),
+            L.Dense(6, activation=L.ReLU()),
+            L.Dense(CLASSES, activation=L.Softmax()),
+        ],
+    ),
+    "standardized": Network(
+        (7, 8, 2),
+        lambda: top(
+            L.Lambda(lambda x: x[:, :6] - 0.5),
+            L.Normalization(mean=[0.1, 0.2], variance=[0.5, 2.0]),
+            L.RandomFlip(),
+            L.Normalization([1, 2, 3]),
+            L.Conv2D(4, 3, activation="relu"),
+            L.Normalization(None, 0.1, 0.5),
+            L.RandomFlip("vertical"),
+            L.Normalization(2, invert=True),
+        ),
+    ),
     "noise, dropped channels and learned slopes": Network(
         (7, 8, 3),
         lambda: top(

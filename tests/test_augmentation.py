@@ -104,9 +104,24 @@ def test_motions_follow_seed_and_step(make):
     np.testing.assert_array_equal(layer.backward(x), x)
 
 
+@pytest.mark.parametrize("mode, axes", [("horizontal", (2,)), ("vertical", (1,)), ("horizontal_and_vertical", (1, 2))])
+@pytest.mark.parametrize("size", [(5, 4), (4, 7), (1, 1)])
+def test_half_of_the_images_are_turned_over(device_layer, mode, axes, size):
+    """To the bit, and so is the gradient."""
+    layer = device_layer(layers.RandomFlip(mode, seed=4))
+    x = np.random.default_rng(1).standard_normal((200, *size, 3)).astype("float32")
+    y = layer.ops.numpy(layer(layer.ops.array(x), training=True))
+    over = np.flip(x, axes)
+    turned = [np.array_equal(one, other) for one, other in zip(y, over, strict=True)]
+    np.testing.assert_array_equal(y, np.where(np.reshape(turned, (200, 1, 1, 1)), over, x))
+    assert size == (1, 1) or 70 < sum(turned) < 130
+    np.testing.assert_array_equal(layer.ops.numpy(layer.backward(layer.ops.array(y))), x)
+
+
 @pytest.mark.parametrize(
     "make, sentence",
     [
+        (lambda: layers.RandomFlip("both", name="f"), "layer f: mode must be horizontal, .*, not 'both'"),
         (
             lambda: layers.RandomRotation(0.1, "mirror", name="r"),
             "layer r: fill_mode must be constant, nearest, reflect or wrap",
@@ -398,6 +413,8 @@ def test_random_blur_follows_factor_sigma_and_kernel_size():
 EVERY = {
     "affine": lambda **o: layers.RandomAffine(0.1, (0.1, 0.2), 0.2, 0.1, seed=5, **o),
     "affine, elastic": lambda **o: layers.RandomAffine(0.1, 0.1, (0.1, (0, 0.2)), 0.1, (3, 1.5), "wrap", seed=5, **o),
+    "flip": lambda **o: layers.RandomFlip(seed=5, **o),
+    "flip, left to right": lambda **o: layers.RandomFlip("horizontal", seed=6, **o),
     "shear": lambda **o: layers.RandomShear(0.2, (0.1, 0.2), seed=5, **o),
     "elastic": lambda **o: layers.RandomElasticTransform((0.5, 0.9), seed=5, **o),
     "elastic, by hand": lambda **o: layers.RandomElasticTransform(

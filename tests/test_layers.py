@@ -58,6 +58,9 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
     "ELU": {"alpha": 1.0},
     "Softmax": {"axis": -1},
     "Rescaling": {"scale": NEEDED, "offset": 0.0},
+    "Normalization": {"axis": -1, "mean": None, "variance": None, "invert": False},
+    "RandomFlip": {"mode": "horizontal_and_vertical", "seed": None, "data_format": None},
+    "Lambda": {"function": NEEDED, "output_shape": None, "mask": None, "arguments": None},
     "Input": {"shape": None, "batch_size": None, "dtype": None},
 }  # fmt: skip
 
@@ -76,6 +79,8 @@ EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, mult
     "conv, dilated": (lambda **o: layers.Conv2D(6, 3, dilation_rate=(3, 2), use_bias=False, **o), (9, 8, 4), (3, 4, 6), 216, 12 * 216),
     "conv, relu": (lambda **o: layers.Conv2D(2, 3, activation="relu", kernel_initializer="he_normal", **o), (3, 3, 1), (1, 1, 2), 20, 18),
     "dense": (lambda **o: layers.Dense(5, "tanh", **o), (7,), (5,), 40, 35),
+    "dense, an activation layer": (lambda **o: layers.Dense(5, layers.LeakyReLU(0.2, name="l"), **o), (7,), (5,), 40, 35),
+    "conv, an activation layer": (lambda **o: layers.Conv2D(2, 3, activation=layers.ReLU(1.0, name="r"), **o), (3, 3, 1), (1, 1, 2), 20, 18),
     "dense on more axes": (lambda **o: layers.Dense(5, use_bias=False, **o), (3, 4, 7), (3, 4, 5), 35, 12 * 35),
     "max pool": (lambda **o: layers.MaxPooling2D(**o), (9, 8, 4), (4, 4, 4), 0, 0),
     "max pool, same": (lambda **o: layers.MaxPooling2D((3, 2), 2, "same", **o), (9, 8, 4), (5, 4, 4), 0, 0),
@@ -89,9 +94,14 @@ EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, mult
     "translation": (lambda **o: layers.RandomTranslation(0.1, (0.0, 0.2), seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
     "rotation": (lambda **o: layers.RandomRotation(0.1, "constant", seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
     "zoom": (lambda **o: layers.RandomZoom(0.2, 0.1, seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
+    "flip": (lambda **o: layers.RandomFlip("vertical", seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
+    "normalization": (lambda **o: layers.Normalization(**o), (9, 8, 4), (9, 8, 4), 4 + 4 + 1, 0),
+    "normalization of each number": (lambda **o: layers.Normalization([1, 2, 3], **o), (9, 8, 4), (9, 8, 4), 2 * 288 + 1, 0),
+    "normalization, given": (lambda **o: layers.Normalization(2, 0.5, 4.0, True, **o), (9, 8, 4), (9, 8, 4), 0, 0),
     "batch norm": (lambda **o: layers.BatchNormalization(momentum=0.9, **o), (9, 8, 4), (9, 8, 4), 16, 0),
     "batch norm, bare": (lambda **o: layers.BatchNormalization(center=False, scale=False, **o), (4,), (4,), 8, 0),
     "activation": (lambda **o: layers.Activation("sigmoid", **o), (9, 4), (9, 4), 0, 0),
+    "activation, a layer": (lambda **o: layers.Activation(layers.ELU(0.5, name="e"), **o), (9, 4), (9, 4), 0, 0),
     "relu": (lambda **o: layers.ReLU(6.0, 0.1, 0.5, **o), (9, 4), (9, 4), 0, 0),
     "leaky relu": (lambda **o: layers.LeakyReLU(0.2, **o), (9, 4), (9, 4), 0, 0),
     "elu": (lambda **o: layers.ELU(0.5, **o), (9, 4), (9, 4), 0, 0),
@@ -161,6 +171,54 @@ def test_an_activation_is_the_layer_after():
         plain.set_weights(both.get_weights())
         assert_close(both(x), after(plain(x)))
         assert_close(both.backward(dy), plain.backward(after.backward(dy)))
+
+
+def test_an_activation_layer_is_the_layer_after():
+    x, dy = RANDOM.standard_normal((4, 6)).astype("float32"), RANDOM.standard_normal((4, 5)).astype("float32")
+    for after in (layers.LeakyReLU(0.1), layers.ReLU(6.0, 0.1, 0.2), layers.ReLU(), layers.ELU(), layers.Softmax(),
+                  layers.Softmax(1), layers.Activation("tanh"), layers.Activation(layers.ELU(0.5))):  # fmt: skip
+        both, plain = layers.Dense(5, activation=after), layers.Dense(5)
+        for layer in (both, plain):
+            layer.build((None, 6))
+        plain.set_weights(both.get_weights())
+        np.testing.assert_array_equal(both(x), after(plain(x)))
+        np.testing.assert_array_equal(both.backward(dy), plain.backward(after.backward(dy)))
+
+
+def test_an_activation_layer_may_serve_many():
+    """Each has a copy of its own."""
+    shared = layers.LeakyReLU(0.1)
+    first, second = layers.Dense(5, activation=shared), layers.Activation(shared)
+    assert type(first.activation) is type(second.activation) is layers.LeakyReLU
+    assert first.activation is not second.activation and first.activation.negative_slope == 0.1
+    assert check_layer(layers.Conv2D(3, 2, activation=shared), (2, 4, 5, 2)) < 1e-6
+    assert check_layer(layers.Dense(3, activation=layers.ReLU(0.5, 0.2)), (4, 5)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "make", [lambda a: layers.Dense(5, a), lambda a: layers.Conv2D(5, 1, activation=a), layers.Activation]
+)
+def test_the_activation_of_a_layer_is_shown_and_assigned(make):
+    x = RANDOM.standard_normal((3, 2, 2, 5)).astype("float32")
+    layer = make("relu")
+    assert layer.activation is activations.relu and layer.activation.__name__ == "relu"
+    assert (layer(x) >= 0).all()
+    for given, expected in (("linear", activations.linear), (None, activations.linear), (activations.tanh, activations.tanh),
+                            ("relu", activations.relu), ("swish", activations.silu), (layers.Softmax(), activations.softmax)):  # fmt: skip
+        layer.activation = given
+        assert layer.activation is expected and layer.get_config()["activation"] == expected.__name__
+        plain = make("linear")
+        plain.build((None, 2, 2, 5))
+        plain.set_weights(layer.get_weights())
+        assert_close(layer(x), expected(plain(x)))
+        layer.backward(x)
+    layer.activation = layers.LeakyReLU(0.5)
+    assert layer.activation.negative_slope == 0.5 and layer(x).shape == x.shape
+    for wrong, sentence in ((abs, "takes a name or a function of minicnn.activations"), ("swosh", "unknown activation 'swosh'"),
+                            (layers.Dense(3, name="d"), "add the layer d to the model after this one")):  # fmt: skip
+        with pytest.raises(ValueError, match=sentence):
+            layer.activation = wrong
+    assert layer.activation.negative_slope == 0.5
 
 
 def test_a_layer_computes_what_the_oracle_does(device_layer):
@@ -341,7 +399,8 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Conv2D(2, 3, activation="swosh"), "unknown activation 'swosh'; expected one of linear, relu, "),
         (lambda: layers.Conv2D(2, 3, kernel_initializer="he"), "unknown initializer 'he'"),
         (lambda: layers.Dense(-1), "units must be a positive integer, not -1"),
-        (lambda: layers.Dense(3, layers.ReLU(name="r")), "activation takes a name; add the layer r to the model"),
+        (lambda: layers.Dense(3, layers.PReLU(name="p")), "one of the layers ReLU, LeakyReLU, ELU, Softmax; add the layer p to the model"),
+        (lambda: layers.Dense(3, {"class_name": "Swish", "config": {}}), "unknown activation layer Swish"),
         (lambda: layers.MaxPooling2D(0), "pool_size must be a positive integer or a pair of them, not 0"),
         (lambda: layers.ZeroPadding2D((1, 2, 3)), r"padding must be a number, .* not \(1, 2, 3\)"),
         (lambda: layers.ZeroPadding2D(-1), "padding must be a number, .* not -1"),

@@ -10,6 +10,7 @@ import naive
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import get_ops, losses, metrics
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 
@@ -143,5 +144,118 @@ def test_accuracy(targets):
 def test_confusion_matrix():
     matrix = metrics.confusion_matrix([0, 0, 1, 2, 2], [0, 1, 1, 0, 0], 3)
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 1, 0], [2, 0, 0]])
-    with pytest.raises(ValueError, match="unknown metric 'precision'"):
-        metrics.get("precision")
+    with pytest.raises(ValueError, match="unknown metric 'sensitivity'"):
+        metrics.get("sensitivity")
+
+
+# ---------------------------------------------------------------------- precision, recall and their like
+
+BINARY = np.array([1, 0, 1, 1, 0, 0, 1, 0, 0, 1])
+CHANCES = np.array([0.9, 0.8, 0.7, 0.2, 0.5, 0.1, 0.5, 0.6, 0.0, 1.0])
+ROWS = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.3, 0.3, 0.4]])
+TRUE = np.array([1, 0, 0, 2, 2])
+
+
+def counts(y, p, threshold, weights=None):
+    """TP, FP and FN, one number after the other."""
+    found = {"tp": 0.0, "fp": 0.0, "fn": 0.0}
+    for true, chance, weight in zip(y, p, np.ones(len(y)) if weights is None else weights, strict=True):
+        if chance > threshold:
+            found["tp" if true else "fp"] += weight
+        elif true:
+            found["fn"] += weight
+    return found.values()
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(10.0)], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("shape", [(10,), (10, 1)])
+@pytest.mark.parametrize("thresholds", [None, 0.3, [0.9, 0.0, 0.5]])
+def test_precision_and_recall(shape, thresholds, weights):
+    asked = [0.5] if thresholds is None else np.ravel(thresholds)
+    expected = [counts(BINARY, CHANCES, threshold, weights) for threshold in asked]
+    for metric, other in ((metrics.Precision(thresholds), 1), (metrics.Recall(thresholds), 2)):
+        for part in (slice(0, 4), slice(4, 10)):
+            given = None if weights is None else weights[part]
+            metric.update_state(BINARY[part], CHANCES.reshape(shape)[part], given)
+        found = [row[0] / (row[0] + row[other]) for row in map(list, expected)]
+        np.testing.assert_allclose(metric.result(), found if np.ndim(thresholds) else found[0])
+        metric.reset_state()
+        assert np.max(metric.result()) == 0
+
+
+def test_precision_of_the_likeliest_classes_and_of_one():
+    one_hot = np.eye(3)[TRUE]
+    assert metrics.Precision(top_k=1)(one_hot, ROWS) == pytest.approx(3 / 5)
+    assert metrics.Recall(top_k=1)(one_hot, ROWS) == pytest.approx(3 / 5)
+    assert metrics.Recall(top_k=2)(one_hot, ROWS) == pytest.approx(3 / 5)
+    assert metrics.Precision(top_k=2)(one_hot, ROWS) == pytest.approx(3 / 10)
+    assert metrics.Precision()(one_hot, ROWS) == pytest.approx(1 / 2)
+    assert metrics.Recall(0.2, class_id=0)(one_hot, ROWS) == pytest.approx(1 / 2)
+    assert metrics.Precision(0.2, class_id=0)(one_hot, ROWS) == pytest.approx(1 / 3)
+
+
+def test_f1_score():
+    one_hot = np.eye(3)[TRUE]
+    tp, fp, fn = np.array([1, 1, 1]), np.array([1, 0, 1]), np.array([1, 0, 1])  # rows say 1, 0, 2, 0, 2
+    scores = 2 * tp / (2 * tp + fp + fn)
+    np.testing.assert_allclose(metrics.F1Score()(one_hot, ROWS), scores, rtol=1e-6)
+    assert metrics.F1Score("macro")(one_hot, ROWS) == pytest.approx(scores.mean())
+    assert metrics.F1Score("weighted")(one_hot, ROWS) == pytest.approx((scores * [2, 1, 2]).sum() / 5)
+    assert metrics.F1Score("micro")(one_hot, ROWS) == pytest.approx(3 / 5)
+    precision, recall = 1 / 2, 1 / 2
+    assert metrics.FBetaScore(beta=2.0)(one_hot, ROWS)[0] == pytest.approx(
+        5 * precision * recall / (4 * precision + recall)
+    )
+    assert metrics.F1Score("macro", threshold=0.5)(BINARY, CHANCES[:, None]) == pytest.approx(2 * 3 / (2 * 3 + 2 + 2))
+
+
+def test_the_area_under_the_roc_curve_is_the_chance_that_a_true_one_is_above_a_false_one():
+    pairs = [(p > q) + 0.5 * (p == q) for p in CHANCES[BINARY == 1] for q in CHANCES[BINARY == 0]]
+    assert metrics.AUC()(BINARY, CHANCES) == pytest.approx(np.mean(pairs))
+    scores = np.log(np.clip(CHANCES, 0.01, 0.99) / (1 - np.clip(CHANCES, 0.01, 0.99)))
+    assert metrics.AUC(from_logits=True)(BINARY, scores) == pytest.approx(np.mean(pairs))
+    lower, upper = (metrics.AUC(9, summation_method=way)(BINARY, CHANCES) for way in ("minoring", "majoring"))
+    assert lower < metrics.AUC(9)(BINARY, CHANCES) < upper
+    both = np.stack([CHANCES, 1 - CHANCES], axis=1), np.stack([BINARY, BINARY], axis=1)
+    assert metrics.AUC(multi_label=True)(both[1], both[0]) == pytest.approx(0.5)
+    assert metrics.AUC(multi_label=True, label_weights=[1, 0])(both[1], both[0]) == pytest.approx(np.mean(pairs))
+    assert metrics.AUC(curve="PR")(BINARY, BINARY.astype(float)) == pytest.approx(1)
+
+
+def test_metrics_that_count_in_a_model():
+    """By name and as objects: what they say of the predictions; several numbers are kept, and their mean is printed."""
+    x, labels = RANDOM.standard_normal((40, 5)).astype("float32"), RANDOM.integers(0, 3, 40)
+    model = minicnn.Sequential([minicnn.Input((5,)), minicnn.Dense(3, activation="softmax")])
+    asked = ["precision", "AUC", metrics.Recall(0.3), metrics.F1Score(), metrics.F1Score("macro", name="f1")]
+    model.compile("sgd", "categorical_crossentropy", metrics=asked)
+    history = model.fit(x, np.eye(3)[labels], epochs=2, verbose=2, validation_split=0.2).history
+    assert np.shape(history["val_f1_score"]) == (2, 3) and type(history["val_AUC"][0]) is float
+    found, p = model.evaluate(x, np.eye(3)[labels], return_dict=True), model.predict(x)
+    for name, metric in zip(["precision", "AUC", "recall", "f1_score", "f1"], asked, strict=True):
+        np.testing.assert_allclose(found[name], metrics.get(metric)(np.eye(3)[labels], p), rtol=1e-6)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["recall"])
+    with pytest.raises(
+        ValueError, match=r"metric recall: .*\(32, 3\), received \(32,\); utils.to_categorical makes them"
+    ):
+        model.fit(x, labels, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: metrics.Precision(1.5), "metric precision: thresholds must be from 0 to 1, not 1.5"),
+        (lambda: metrics.Recall(class_id=3)(np.eye(3), np.eye(3)), r"metric recall: there is no class 3 in .* \(3, 3\)"),
+        (lambda: metrics.AUC(1), "metric auc: num_thresholds must be 2 or more, not 1"),
+        (lambda: metrics.AUC(curve="DET"), "metric auc: curve must be ROC or PR, not 'DET'"),
+        (lambda: metrics.AUC(summation_method="up"), "summation_method must be interpolation, minoring or majoring, not 'up'"),
+        (lambda: metrics.AUC(multi_label=True)([0, 1], [0, 1]), r"metric auc: .* \(batch, labels\), received \(2,\)"),
+        (lambda: metrics.F1Score("mean"), "metric f1_score: average must be micro, macro, weighted or None, not 'mean'"),
+        (lambda: metrics.F1Score(threshold=0), "threshold must be above 0 and at most 1, not 0"),
+        (lambda: metrics.FBetaScore(beta=-1.0), "beta must be a positive number, not -1.0"),
+        (lambda: metrics.F1Score()([0, 1], [0, 1]), r"metric f1_score: .* \(batch, classes\), received \(2,\)"),
+    ],
+)  # fmt: skip
+def test_metrics_that_cannot_be(make, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        make()
+    assert "\n" not in str(error.value)

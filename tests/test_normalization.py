@@ -10,7 +10,9 @@ from conftest import assert_close, makers, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn import BatchNormalization, Rescaling
+import minicnn
+from minicnn import BatchNormalization, Rescaling, layers
+from minicnn.gradcheck import check_layer
 
 rows = st.sampled_from([(2,), (17,), (2, 3, 5), (3, 1, 1), (19, 4, 3)])
 channels = st.sampled_from([1, 3, 16, 21])
@@ -115,3 +117,72 @@ def test_rescaling(device_layer, dtype):
     assert y.dtype == "float32"
     assert_close(layer.ops.numpy(y), [[-0.5, -0.3, 0.5]])
     assert_close(layer.ops.numpy(layer.backward(y)), [[-0.5 / 255, -0.3 / 255, 0.5 / 255]])
+
+
+# ---------------------------------------------------------------------- statistics of data
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("axis", [-1, None, 1, (1, 2, 3), (3, 1), [-2]])
+def test_the_statistics_of_data(device_layer, axis, invert):
+    """Number by number, with loops over what belongs together."""
+    x = 3 + 2 * np.random.default_rng(0).standard_normal((2100, 3, 2, 4))
+    layer = device_layer(layers.Normalization(axis, invert=invert, dtype="float64"))
+    layer.adapt(x)
+    kept = [a % 4 for a in ([] if axis is None else np.ravel(axis))]
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    for place in np.ndindex(*[n if a in kept else 1 for a, n in enumerate(x.shape)]):
+        at = tuple(index if a in kept else slice(None) for a, index in enumerate(place))
+        mean, deviation = x[at].mean(), x[at].std()
+        np.testing.assert_allclose(y[at], x[at] * deviation + mean if invert else (x[at] - mean) / deviation, atol=1e-9)
+    assert check_layer(device_layer(layers.Normalization(axis, invert=invert)), (3, 4, 5, 2)) < 1e-6
+
+
+def test_data_in_parts():
+    x = np.random.default_rng(0).random((70, 3, 2)).astype("float32")
+    whole = layers.Normalization()
+    whole.adapt(x)
+    for parts in (
+        [x[:5], x[5:40], x[40:]],
+        ((part, None) for part in np.split(x, 7)),
+        (x[n : n + 1] for n in range(70)),
+    ):
+        layer = layers.Normalization()
+        layer.adapt(parts)
+        for one, other in zip(layer.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    whole.adapt((x * 255).astype("uint8"))
+    assert 110 < whole.mean.numpy().mean() < 145
+    constant = layers.Normalization()
+    constant.adapt(np.full((4, 3), 7.0))
+    np.testing.assert_array_equal(constant(np.full((2, 3), 7.0)), 0)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])
+def test_statistics_are_saved(tmp_path, name):
+    if name == "m.keras":
+        pytest.importorskip("h5py")
+    x = np.random.default_rng(0).random((20, 3, 2)).astype("float32")
+    model = minicnn.Sequential(
+        [layers.Input((3, 2)), layers.Normalization(None), layers.Normalization(1, [1, 2, 3], [4, 5, 6])]
+    )
+    model.layers[0].adapt(x)
+    model.save(tmp_path / name)
+    np.testing.assert_array_equal(minicnn.load_model(tmp_path / name).predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: layers.Normalization(mean=1.0, name="n"), "layer n: mean and variance must both be given"),
+        (lambda: layers.Normalization(mean=[1.0], variance=1.0, name="n"), "layer n: .*in one shape"),
+        (lambda: layers.Normalization(0, name="n").build((None, 3)), "layer n: axis must name axes behind that of the batch"),
+        (lambda: layers.Normalization(2, name="n").build((None, 3)), "layer n: axis must name axes .*, not 2"),
+        (lambda: layers.Normalization(1, [1, 2], [1, 2], name="n").build((None, 3)), r"layer n: .*shape \(2,\) do not fit"),
+        (lambda: layers.Normalization(mean=1.0, variance=1.0, name="n").adapt(np.ones((2, 3))), "were given, and cannot be"),
+        (lambda: layers.Normalization(name="n").adapt([]), "layer n: adapt needs at least one sample"),
+    ],
+)  # fmt: skip
+def test_statistics_that_cannot_be(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

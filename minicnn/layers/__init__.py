@@ -6,6 +6,7 @@ from .augmentation import (
     RandomAffine,
     RandomElasticTransform,
     RandomErasing,
+    RandomFlip,
     RandomGaussianBlur,
     RandomGaussianNoise,
     RandomRotation,
@@ -17,7 +18,8 @@ from .base import Layer, Parameter
 from .convolution import Conv2D
 from .dense import Dense
 from .dropout import Dropout, GaussianNoise, SpatialDropout2D
-from .normalization import BatchNormalization, Rescaling
+from .function import Lambda
+from .normalization import BatchNormalization, Normalization, Rescaling
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from .reshaping import Flatten, Input, InputLayer, Reshape, ZeroPadding2D
 
@@ -41,8 +43,8 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        Lambda LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
-        Cropping2D RandomFlip RandomContrast RandomCrop Resizing Normalization GaussianDropout AlphaDropout
+        LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
+        Cropping2D RandomContrast RandomCrop Resizing GaussianDropout AlphaDropout
         CenterCrop RandomBrightness Identity ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
         Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
@@ -68,14 +70,17 @@ __all__ = [
     "GlobalMaxPooling2D",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LeakyReLU",
     "MaxPooling2D",
+    "Normalization",
     "PReLU",
     "Parameter",
     "RandomAffine",
     "RandomElasticTransform",
     "RandomErasing",
+    "RandomFlip",
     "RandomGaussianBlur",
     "RandomGaussianNoise",
     "RandomRotation",

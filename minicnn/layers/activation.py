@@ -4,9 +4,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import constraints, initializers, regularizers
+from .. import activations, constraints, initializers, regularizers
 from ..ops.reference import ELEMENTWISE, Array
-from .base import Layer
+from .base import Layer, WithActivation
 
 
 class Linear(Layer):
@@ -200,15 +200,16 @@ SYNONYMS = {"swish": "silu", "hard_swish": "hard_silu"}
 
 
 def name_of(activation: Any) -> str:
-    """The name under which `activation`, a name or a function of `minicnn.activations`, is saved; ValueError for others."""
-    if isinstance(activation, Layer):
-        raise ValueError(
-            f"activation takes a name; add the layer {activation.name} to the model after this one instead"
-        )
+    """The name of `activation`, a name or a function of `minicnn.activations`; "" for a layer, or what `serialize` made of it.
+
+    ValueError for others.
+    """
+    if type(activation) is Softmax and activation.axis == -1:
+        return "softmax"
+    if isinstance(activation, Layer | dict):
+        return ""
     name = "linear" if activation is None else activation
     if callable(activation):
-        from .. import activations
-
         name = getattr(activation, "__name__", "")
         if getattr(activations, name, None) is not activation:
             raise ValueError(
@@ -221,33 +222,44 @@ def name_of(activation: Any) -> str:
     return str(name)
 
 
-def get(activation: str) -> Layer:
-    """The layer that computes a named activation."""
+def get(activation: Any) -> Layer:
+    """A new layer that computes an activation: by name, as a function, like a layer, or from what `serialize` made."""
+    if isinstance(activation, Layer):
+        kind, config = type(activation), activation.get_config()
+        if kind not in AS_OBJECTS:
+            raise ValueError(
+                f"activation takes one of the layers {', '.join(cls.__name__ for cls in AS_OBJECTS)}; add the layer "
+                f"{activation.name} to the model after this one instead"
+            )
+        return kind.from_config(config)
+    if isinstance(activation, dict):
+        found = [cls for cls in AS_OBJECTS if cls.__name__ == activation["class_name"]]
+        if not found:
+            raise ValueError(f"unknown activation layer {activation['class_name']}")
+        return found[0].from_config(activation["config"])
     name = name_of(activation)
     return BY_NAME[name](name=name)
 
 
-class Activation(Layer):
+def serialize(activation: Any) -> Any:
+    """What `get` makes the activation of again, in types that JSON has."""
+    if isinstance(activation, Layer):
+        return {"class_name": type(activation).__name__, "config": activation.get_config()}
+    return name_of(activation)
+
+
+class Activation(WithActivation):
     """An activation by name, such as Activation("relu")."""
 
     def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
-        self.activation_name = name_of(activation)
-        self.activation = get(activation)
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        super().build(input_shape)
-        self.activation.build(self.input_shape)
+        self.activation = activation
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        return self.activation.forward(x, training)
+        return self.activate.forward(x, training)
 
     def backward(self, dy: Array) -> Array:
-        return self.activation.backward(dy)
+        return self.activate.backward(dy)
 
-    def to(self, device: Any) -> Layer:
-        self.activation.to(device)
-        return super().to(device)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"activation": self.activation_name}
+AS_OBJECTS = ReLU, LeakyReLU, ELU, Softmax

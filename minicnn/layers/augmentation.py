@@ -366,6 +366,42 @@ class RandomShear(_RandomAffine):
         return matrices
 
 
+class RandomFlip(_RandomAffine):
+    """Turns half of the images over: left to right ("horizontal"), upside down ("vertical"), or, as in Keras, both at once.
+
+    x, y (N, H, W, C). ValueError for another mode.
+    """
+
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__("constant", "bilinear", seed, 0.0, data_format, **options)
+        if mode not in ("horizontal", "vertical", "horizontal_and_vertical"):
+            raise ValueError(
+                f"layer {self.name}: mode must be horizontal, vertical or horizontal_and_vertical, not {mode!r}"
+            )
+        self.mode = mode
+
+    def limits(self) -> list[Limits]:
+        return [(0.0, 1.0)]
+
+    def matrices(self, samples: int) -> Array:
+        (chance,) = self.draw(samples)
+        matrices = self.ops.zeros((samples, 2, 3), chance.dtype)
+        for axis, name in enumerate(("vertical", "horizontal")):
+            flipped = (chance <= 0.5) * (1.0 if name in self.mode else 0.0)
+            matrices[:, axis, axis] = 1 - 2 * flipped
+            matrices[:, axis, 2] = (self.input_shape[1 + axis] - 1) * flipped
+        return matrices
+
+    def get_config(self) -> dict[str, Any]:
+        return RandomLayer.get_config(self) | {"mode": self.mode}
+
+
 class RandomElasticTransform(_RandomAffine):
     """Bends each image by smooth random displacements (Simard, Steinkraus and Platt, 2003).
 

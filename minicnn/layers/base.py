@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .. import constraints, initializers, regularizers
+from .. import activations, constraints, initializers, regularizers
 from ..absent import today
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
@@ -352,7 +352,7 @@ class Layer:
 
         A regularizer is a penalty in the model's loss, and a constraint what the weights are brought back to after a step.
         """
-        value = np.ascontiguousarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype.name), self.dtype)
+        value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype.name), self.dtype, order="C")
         if value.shape != tuple(shape):
             raise ValueError(
                 f"layer {self.name}: the initializer of {name} was asked for shape {tuple(shape)} and gave {value.shape}"
@@ -477,12 +477,55 @@ class RandomLayer(Layer):
         return super().get_config() | {"seed": self.seed}
 
 
-class ActivatedLayer(Layer):
+class WithActivation(Layer):
+    """A layer with an `activation`: a name, a function of `minicnn.activations`, or an activation layer, which is copied.
+
+    Another one may be assigned at any time. `activate` is the layer that computes it, `Linear` where it is fused.
+    """
+
+    fuses_relu = False
+    activate: Layer
+
+    @property
+    def activation(self) -> Any:
+        """The function of `minicnn.activations`, or the layer."""
+        return getattr(activations, self.activation_name) if self.activation_name else self.activate
+
+    @activation.setter
+    def activation(self, activation: Any) -> None:
+        from .activation import Activation, get, name_of
+
+        if isinstance(activation, Activation):
+            activation = activation.activation
+        self.activation_name = name_of(activation)
+        self.fused_relu = self.fuses_relu and self.activation_name == "relu"
+        self.activate = get("linear" if self.fused_relu else activation).to(self.ops)
+        if self.built:
+            self.activate.build(self.output_shape)
+        Parameter.writes += 1
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        self.activate.build(self.output_shape)
+
+    def to(self, device: str | Ops) -> Layer:
+        self.activate.to(device)
+        return super().to(device)
+
+    def get_config(self) -> dict[str, Any]:
+        from .activation import serialize
+
+        return super().get_config() | {"activation": serialize(self.activation)}
+
+
+class ActivatedLayer(WithActivation):
     """A layer y = activation(linear(x)); the two parts stay apart, so that a loss can take the scores before a softmax.
 
     Subclasses define `linear`, of a kernel and perhaps a bias, and `linear_backward`. ReLU is fused into them: they ask the
     device for an operation that ends with it.
     """
+
+    fuses_relu = True
 
     def __init__(
         self,
@@ -497,8 +540,6 @@ class ActivatedLayer(Layer):
         bias_constraint: Any,
         **options: Any,
     ) -> None:
-        from . import activation as activations
-
         super().__init__(activity_regularizer=activity_regularizer, **options)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -507,19 +548,13 @@ class ActivatedLayer(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.activation_name = activations.name_of(activation)
-        self.fused_relu = self.activation_name == "relu"
-        self.activation = activations.get("linear" if self.fused_relu else self.activation_name)
+        self.activation = activation
 
     def linear(self, x: Array) -> Array:
         raise TypeError(f"layer {self.name} does not define linear(x)")
 
     def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
         raise TypeError(f"layer {self.name} does not define linear_backward(dy)")
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        super().build(input_shape)
-        self.activation.build(self.output_shape)
 
     def add_weights(self, shape: Sequence[int]) -> None:
         """The kernel, of this shape, and the bias."""
@@ -533,18 +568,13 @@ class ActivatedLayer(Layer):
             )
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        return self.activation.forward(self.linear(x), training)
+        return self.activate.forward(self.linear(x), training)
 
     def backward(self, dy: Array) -> Array:
-        return self.linear_backward(self.activation.backward(dy))
-
-    def to(self, device: str | Ops) -> Layer:
-        self.activation.to(device)
-        return super().to(device)
+        return self.linear_backward(self.activate.backward(dy))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "activation": self.activation_name,
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "bias_initializer": initializers.serialize(self.bias_initializer),

@@ -1,7 +1,10 @@
-"""Layers that set the range of numbers: batch normalisation, and the fixed rescaling of raw pixels."""
+"""Layers that set the range of numbers: batch normalisation, and the fixed shifts and scales of raw pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
@@ -115,3 +118,114 @@ class Rescaling(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"scale": self.scale, "offset": self.offset}
+
+
+class Normalization(Layer):
+    """y = (x - mean) / max(√variance, 10⁻⁷), of data shown to `adapt`, or given; with `invert` the x of such a y
+
+    x, y (N, …)   mean, variance: a number for each place along `axis`, one or several, over all other axes; None: for all
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if (mean is None) != (variance is None) or np.shape(mean) != np.shape(variance):
+            raise ValueError(
+                f"layer {self.name}: mean and variance must both be given, in one shape, or neither, not {mean!r} and {variance!r}"
+            )
+        self.axis = axis if axis is None or isinstance(axis, int) else list(axis)
+        self.given = None if mean is None else (np.asarray(mean, float), np.asarray(variance, float))
+        self.invert = invert
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        rank = len(self.input_shape)
+        axes = [] if self.axis is None else [self.axis] if isinstance(self.axis, int) else self.axis
+        self.kept = sorted(axis % rank for axis in axes if -rank <= axis < rank)
+        if len(self.kept) < len(axes) or 0 in self.kept:
+            raise ValueError(
+                f"layer {self.name}: axis must name axes behind that of the batch, for an input of shape "
+                f"{self.input_shape}, not {self.axis}"
+            )
+        shape = tuple(self.input_shape[axis] for axis in self.kept)
+        if self.given is None:
+            self.mean = self.add_weight(shape, "zeros", False, "mean")
+            self.variance = self.add_weight(shape, "ones", False, "variance")
+            self.count = self.add_weight((), "zeros", False, "count")  # which Keras keeps, and does not use
+            return
+        try:
+            self.fixed = [np.broadcast_to(one, shape) for one in self.given]
+        except ValueError:
+            raise ValueError(
+                f"layer {self.name}: mean and variance of shape {self.given[0].shape} do not fit the axes {self.axis} of "
+                f"an input of shape {self.input_shape}"
+            ) from None
+
+    def adapt(self, data: Any) -> None:
+        """Takes over mean and variance of an array, or of all batches that an iterable gives: x, or tuples (x, …)."""
+        if self.given is not None:
+            raise ValueError(f"layer {self.name}: mean and variance were given, and cannot be adapted")
+        total, mean, squares = 0, np.zeros(()), np.zeros(())  # squares: Σ (x - mean)²
+        for batch in _batches(data):
+            if not self.built:
+                self.build((None, *batch.shape[1:]))
+            self.check_input(batch)
+            others = tuple(axis for axis in range(batch.ndim) if axis not in self.kept)
+            count = prod(batch.shape[axis] for axis in others)
+            total += count
+            off = batch.mean(axis=others) - mean
+            mean = mean + off * count / total
+            squares = squares + (batch.var(axis=others) + off * off * (total - count) / total) * count
+        if not total:
+            raise ValueError(f"layer {self.name}: adapt needs at least one sample")
+        self.mean.assign(mean)
+        self.variance.assign(squares / total)
+
+    def coefficients(self) -> tuple[Array, Array, Array]:
+        """(centre, scale, shift) of y = (x - centre) · scale + shift, for each channel, or for each number of a sample."""
+        xp, rank = self.ops.xp, len(self.input_shape)
+        sizes = self.input_shape[1:] if set(self.kept) - {rank - 1} else self.input_shape[1:][-1:]
+        own = [n if axis in self.kept else 1 for axis, n in enumerate(self.input_shape)][rank - len(sizes) :]
+        if self.given is None:
+            mean, variance = self.mean.data, self.variance.data
+        else:
+            place = getattr(self.ops, "constant", self.ops.array)  # where some devices keep a few numbers
+            mean, variance = (place(one, self.dtype) for one in self.fixed)
+        spread = xp.maximum(xp.sqrt(variance), 1e-7)
+        mean, spread = (xp.broadcast_to(one.reshape(own), sizes).reshape(-1) for one in (mean, spread))
+        zero = xp.zeros_like(mean)
+        return (zero, spread, mean) if self.invert else (mean, 1 / spread, zero)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self._scaled(self.check_input(x), *self.coefficients())
+
+    def backward(self, dy: Array) -> Array:
+        _, scale, _ = self.coefficients()
+        zero = self.ops.xp.zeros_like(scale)
+        return self._scaled(dy, zero, scale, zero)
+
+    def _scaled(self, x: Array, centre: Array, scale: Array, shift: Array) -> Array:
+        rows, one = x.reshape(-1, scale.size), self.ops.xp.ones_like(scale)
+        return self.ops.normalize(rows, scale, shift, centre, one, 0.0)[0].reshape(x.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        mean, variance = (None, None) if self.given is None else (one.tolist() for one in self.given)
+        return super().get_config() | {"axis": self.axis, "mean": mean, "variance": variance, "invert": self.invert}
+
+
+def _batches(data: Any) -> Iterator[np.ndarray]:
+    """What `adapt` takes, part by part."""
+    batches: Iterable[Any] = data
+    if hasattr(data, "__array__"):
+        array = np.asarray(data)
+        batches = (array[first : first + 1024] for first in range(0, len(array), 1024))
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        batches = (data[number] for number in range(len(data)))
+    for batch in batches:
+        yield np.asarray(batch[0] if isinstance(batch, tuple) else batch, float)

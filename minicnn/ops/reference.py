@@ -39,7 +39,7 @@ class Ops:
 
     def array(self, values: Array, dtype: Any = None) -> Array:
         """`values` on this device, C-contiguous."""
-        return self.xp.ascontiguousarray(self.xp.asarray(values, dtype=dtype))
+        return self.xp.asarray(values, dtype=dtype, order="C")
 
     def numpy(self, values: Array) -> np.ndarray:
         """`values` in the host's memory."""

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parity
 
 NAMES = [
     *("RandomTranslation", "RandomRotation", "RandomZoom", "RandomShear", "RandomElasticTransform", "RandomErasing"),
-    "RandomGaussianBlur",
+    *("RandomGaussianBlur", "RandomFlip"),
 ]
 
 
@@ -42,6 +42,16 @@ def test_shear(keras, random, x, y, mode):
     factors = keras.ops.convert_to_tensor(np.array([[x, y]] * 2, "float32"))
     expected = theirs._transform_images(images, {"shear_factor": factors, "input_shape": images.shape}, "bilinear")
     np.testing.assert_allclose(ours(images, training=True), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("chance", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("mode", ["horizontal", "vertical", "horizontal_and_vertical"])
+def test_flips(keras, random, mode, chance):
+    images = random.random((2, 9, 6, 3)).astype("float32")
+    ours, theirs = fixed(layers.RandomFlip(mode), ["chance"], chance=chance), keras.layers.RandomFlip(mode)
+    flips = keras.ops.convert_to_tensor(np.full((2, 1, 1, 1), chance <= 0.5))
+    expected = theirs.transform_images(images, {"flips": flips, "input_shape": images.shape})
+    np.testing.assert_array_equal(ours(images, training=True), expected)
 
 
 @pytest.mark.parametrize("sigmas", [(0.3, 0.9), (1.0, 0.5)])

@@ -83,6 +83,11 @@ OTHERS = {
     "ZeroPadding2D": ("ZeroPadding2D", (), {}, (5, 6, 3)),
     "ZeroPadding2D uneven": ("ZeroPadding2D", (((1, 0), (2, 3)),), {}, (5, 6, 3)),
     "Rescaling": ("Rescaling", (1 / 255, -0.5), {}, (5, 6, 3)),
+    "Normalization": ("Normalization", (), {"mean": [0.1, 0.2, 0.3], "variance": [1.0, 0.5, 0.0]}, (5, 6, 3)),
+    "Normalization inverted": ("Normalization", (None, 0.5, 3.0), {"invert": True}, (5, 6, 3)),
+    "Normalization of places": ("Normalization", ((3, 1), [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), {}, (5, 6, 3)),
+    "Lambda": ("Lambda", (lambda x, s: x[:, :2] * s,), {"arguments": {"s": 2.0}}, (5, 6, 3)),
+    "Lambda that averages": ("Lambda", (lambda x: x.mean(axis=(1, 2)),), {}, (5, 6, 3)),
     "Dropout asked": ("Dropout", (0.5,), {}, (5, 6)),
     "SpatialDropout2D asked": ("SpatialDropout2D", (0.5,), {}, (5, 6, 3)),
     "GaussianNoise asked": ("GaussianNoise", (0.5,), {}, (5, 6)),
@@ -114,10 +119,15 @@ def gradients(layer, x, dy, **options):
 
 def twins(keras, name, arguments, options, shape, random):
     ours, theirs = getattr(layers, name)(*arguments, **options), getattr(keras.layers, name)(*arguments, **options)
+    return alike(ours, theirs, shape, random)
+
+
+def alike(ours, theirs, shape, random):
+    """Both, built and with the same weights."""
     ours.build((None, *shape))
     theirs.build((None, *shape))
     weights = [(0.3 * random.standard_normal(w.shape)).astype("float32") for w in ours.get_weights()]
-    if name == "BatchNormalization":
+    if isinstance(ours, layers.BatchNormalization):
         weights = [np.abs(w) + 0.1 for w in weights]
     ours.set_weights(weights)
     state = [variable for variable in theirs.variables if "seed_generator" not in variable.path]
@@ -138,7 +148,11 @@ def test_batch_normalization_in_training(keras, random, case):
 
 
 def compare(keras, random, name, arguments, options, shape, training):
-    ours, theirs = twins(keras, name, arguments, options, shape, random)
+    compare_two(*twins(keras, name, arguments, options, shape, random), random, shape, training)
+
+
+def compare_two(ours, theirs, random, shape, training=False):
+    name = type(ours).__name__
     x = random.standard_normal((6, *shape)).astype("float32")
     y = ours.forward(x, training=training)
     dy = random.standard_normal(y.shape).astype("float32")
@@ -146,7 +160,8 @@ def compare(keras, random, name, arguments, options, shape, training):
         theirs, x, dy, **({"training": training} if name in TAKES_TRAINING else {})
     )
     assert_close(y, expected, 1e-5)
-    assert_close(ours.backward(dy), expected_dx, 1e-4)
+    if name != "Lambda":
+        assert_close(ours.backward(dy), expected_dx, 1e-4)
     for parameter, gradient in zip(ours.trainable_parameters, dweights, strict=True):
         assert_close(parameter.gradient, gradient, 1e-4)
     states = [parameter for parameter in ours.parameters if not parameter.trainable]
@@ -177,6 +192,34 @@ def test_settings_of_activation_functions(keras, random, name, options):
     x = 4 * random.standard_normal((5, 6)).astype("float32")
     expected = np.asarray(getattr(keras.activations, name)(x, **options))
     assert_close(getattr(activations, name)(x, **options), expected, 1e-5)
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("axis", [-1, None, 1, (1, 2, 3), [3, 1]])
+def test_the_statistics_of_data(keras, random, axis, invert):
+    x = (3 + random.standard_normal((50, 4, 3, 2))).astype("float32")
+    ours, theirs = layers.Normalization(axis, invert=invert), keras.layers.Normalization(axis, invert=invert)
+    theirs.adapt(x)
+    for data in (x, [x[:20], x[20:]]):
+        ours.adapt(data)
+        assert_close(ours(x), np.asarray(theirs(x)), 1e-5)
+        for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            assert_close(one, np.asarray(other), 1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, arguments, options",
+    [("LeakyReLU", (), {}), ("ReLU", (0.7,), {"negative_slope": 0.1}), ("ELU", (0.5,), {}), ("Softmax", (), {})],
+)
+@pytest.mark.parametrize(
+    "layer, own, shape", [("Dense", (5,), (7,)), ("Conv2D", (4, 3), (6, 5, 2)), ("Activation", (), (5, 6))]
+)
+def test_activation_layers(keras, random, layer, own, shape, name, arguments, options):
+    ours, theirs = (
+        getattr(library.layers, layer)(*own, activation=getattr(library.layers, name)(*arguments, **options))
+        for library in (minicnn, keras)
+    )
+    compare_two(*alike(ours, theirs, shape, random), random, shape)
 
 
 # ---------------------------------------------------------------------- penalties

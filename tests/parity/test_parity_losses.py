@@ -1,5 +1,7 @@
 """Losses and metrics, and what `fit` reports of them, beside Keras."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,57 @@ def test_metrics(keras, random, name, options, kind, weighted):
         assert float(ours.result()) == pytest.approx(float(theirs.result()), rel=1e-5)
 
 
+COUNTED = [
+    *((name, options) for name in ("Precision", "Recall") for options in (
+        {}, {"thresholds": 0.3}, {"thresholds": [0.6, 0.1, 0.3]}, {"thresholds": [0.0, 0.5, 1.0]}, {"top_k": 2},
+        {"top_k": 1, "thresholds": 0.5}, {"class_id": 2}, {"class_id": 1, "top_k": 2},
+    )),
+    *(("AUC", {"curve": curve, "summation_method": method} | options) for curve in ("ROC", "PR")
+      for method in ("interpolation", "minoring", "majoring")
+      for options in ({}, {"num_thresholds": 7}, {"thresholds": [0.1, 0.25, 0.7]}, {"from_logits": True},
+                      {"multi_label": True, "num_labels": 4}, {"multi_label": True, "label_weights": [0.1, 0.2, 0.3, 0.4]},
+                      {"label_weights": [0.1, 0.2, 0.3, 0.4]})),
+    *(("F1Score", {"average": average, "threshold": threshold}) for average in (None, "micro", "macro", "weighted")
+      for threshold in (None, 0.3)),
+    ("FBetaScore", {"beta": 2.0}), ("FBetaScore", {"average": "macro", "beta": 0.5, "threshold": 0.2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name, options", COUNTED)
+def test_metrics_that_count(keras, random, name, options, weighted):
+    """One-hot rows of four classes and, where there is no class to choose, numbers of one; a class that is never true."""
+    for classes in (4, 1):
+        if classes == 1 and (set(options) & {"class_id", "top_k", "label_weights", "num_labels"} or "F" in name):
+            continue
+        ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
+        again = metrics.get(metrics.serialize(ours))
+        assert ours.name == theirs.name.rstrip("_0123456789") or name == "F1Score"
+        assert ours.get_config().keys() == theirs.get_config().keys() - {"dtype"}
+        for _ in range(3):
+            scores = random.standard_normal((9, classes)).astype("float32")
+            p = scores if options.get("from_logits") else 1 / (1 + np.exp(-scores))
+            y = np.eye(4, dtype="float32")[random.integers(0, 3, 9)][:, :classes]
+            weights = random.uniform(0, 2, 9).astype("float32") if weighted else None
+            for metric in (ours, again):
+                metric.update_state(y, p, weights)
+            theirs.update_state(y, p, sample_weight=weights)
+            np.testing.assert_allclose(ours.result(), theirs.result(), rtol=2e-5, atol=2e-6)
+            np.testing.assert_array_equal(ours.result(), again.result())
+        ours.reset_state()
+        theirs.reset_state()
+        np.testing.assert_array_equal(np.max(ours.result()), np.max(theirs.result()))
+
+
+@pytest.mark.parametrize("name", ["Precision", "Recall", "AUC", "F1Score", "FBetaScore"])
+def test_arguments_of_metrics_that_count(keras, name):
+    def settings(library):
+        found = inspect.signature(getattr(library.metrics, name).__init__).parameters.values()
+        return [(p.name, p.default) for p in found]
+
+    assert settings(minicnn) == settings(keras)
+
+
 @pytest.mark.parametrize(
     "loss, asked, kind",
     [
@@ -80,6 +133,8 @@ def test_metrics(keras, random, name, options, kind, weighted):
         ("categorical_crossentropy", ["acc", "mse"], "rows"),
         ("mse", ["mae", "categorical_accuracy"], "rows"),
         ("binary_crossentropy", ["accuracy"], "one"),
+        ("binary_crossentropy", ["AUC", "precision", "recall"], "one"),
+        ("categorical_crossentropy", ["auc", "Precision", "Recall", "f1_score", "F1Score"], "rows"),
     ],
 )
 def test_what_fit_reports(keras, random, loss, asked, kind):
@@ -109,5 +164,5 @@ def test_what_fit_reports(keras, random, loss, asked, kind):
         )
     assert sorted(logs[0]) == sorted(logs[1])
     for name, values in logs[0].items():
-        assert values == pytest.approx(logs[1][name], rel=1e-4), name
+        np.testing.assert_allclose(values, logs[1][name], rtol=1e-4, atol=1e-7, err_msg=name)
     np.testing.assert_allclose(model.predict(x), theirs.predict(x, verbose=0), atol=1e-5)

@@ -74,10 +74,47 @@ def largest(layers):
     ]
 
 
+def adapted(layers):
+    """Statistics of data, and activation layers."""
+    first, second = layers.Normalization(axis=(1, 3)), layers.Normalization(None, invert=True)
+    for layer in (first, second):
+        layer.adapt(2 + X)
+    return [
+        layers.Input((8, 8, 2)),
+        first,
+        layers.Normalization(mean=[0.1, 0.2], variance=[0.5, 2.0]),
+        second,
+        layers.Conv2D(3, 3, activation=layers.LeakyReLU(0.2)),
+        layers.Activation(layers.ReLU(max_value=3.0)),
+        layers.Flatten(),
+        layers.Dense(4, activation=layers.ELU(0.5)),
+        layers.Dense(3, activation=layers.Softmax()),
+    ]
+
+
+def doubled(x, factor=2.0):
+    return factor * x
+
+
+def test_functions_are_looked_up_by_their_names(keras, tmp_path):
+    def network(k):
+        return k.Sequential(
+            [k.layers.Input((4,)), k.layers.Lambda(doubled, arguments={"factor": 3.0}, name="l"), k.layers.ReLU()]
+        )
+
+    x = RANDOM.standard_normal((5, 4)).astype("float32")
+    network(minicnn).save(tmp_path / "ours.keras")
+    network(keras).save(tmp_path / "theirs.keras")
+    for name in ("ours.keras", "theirs.keras"):
+        for k in (minicnn, keras):
+            model = k.models.load_model(tmp_path / name, custom_objects={"doubled": doubled})
+            np.testing.assert_allclose(model.predict(x, verbose=0), np.maximum(3 * x, 0), rtol=1e-6)
+
+
 def test_every_layer_is_in_one_of_the_models():
-    used = {type(layer).__name__ for make in (everything, small, largest) for layer in make(layers)}
+    used = {type(layer).__name__ for make in (everything, small, largest, adapted) for layer in make(layers)}
     drawn = {type(layer).__name__ for layer in augmentations(layers)}
-    ours = {"RandomAffine", "RandomGaussianNoise"}
+    ours = {"RandomAffine", "RandomGaussianNoise", "Lambda"}
     kinds = {getattr(layers, name) for name in layers.__all__}  # without what stands for those that are not here
     assert used | drawn | ours | {"Layer"} == {kind.__name__ for kind in kinds if issubclass(kind, layers.Layer)}
 
@@ -86,6 +123,7 @@ def augmentations(layers):
     """What Keras does not do to nothing, even where nothing is to be done."""
     return [
         layers.RandomShear(0.2, 0.1, fill_mode="constant"),
+        layers.RandomFlip("vertical"),
         layers.RandomElasticTransform((0.0, 0.5), scale=(0.0, 0.5)),
         layers.RandomErasing((0.1, 0.2), (0.1, 0.3), 0.5, value_range=(0, 1)),
         layers.RandomGaussianBlur((0.0, 0.5), (3, 5), (0.0, 0.5)),
@@ -140,7 +178,7 @@ def assert_same_training(ours, theirs, then=None):
 
 
 @pytest.mark.parametrize("functional", [False, True])
-@pytest.mark.parametrize("make", [everything, small, largest])
+@pytest.mark.parametrize("make", [everything, small, largest, adapted])
 def test_a_model_of_ours_in_keras(keras, tmp_path, make, functional):
     ours = minicnn.Sequential(make(layers), name="my net")
     if functional:
@@ -155,7 +193,7 @@ def test_a_model_of_ours_in_keras(keras, tmp_path, make, functional):
     assert len(theirs.evaluate(X, Y, verbose=0)) == 2
 
 
-@pytest.mark.parametrize("make", [everything, small, largest])
+@pytest.mark.parametrize("make", [everything, small, largest, adapted])
 @pytest.mark.parametrize("functional", [False, True])
 def test_a_model_of_keras_in_ours(keras, tmp_path, make, functional):
     if functional:
@@ -224,12 +262,15 @@ def test_every_optimizer_and_schedule_goes_on_both_ways(keras, tmp_path, make):
         ("CategoricalCrossentropy", "CategoricalAccuracy", np.eye(3)[Y]),
         ("MeanSquaredError", "MeanAbsoluteError", np.eye(3)[Y]),
         ("BinaryCrossentropy", "BinaryAccuracy", np.eye(3)[Y]),
+        *(("MeanSquaredError", name, np.eye(3)[Y]) for name in ("Precision", "Recall", "AUC", "F1Score", "FBetaScore")),
     ],
 )
 def test_losses_and_metrics_as_objects(keras, tmp_path, loss, metric, targets):
     options = {"label_smoothing": 0.1} if loss == "CategoricalCrossentropy" else {}
     ours = minicnn.Sequential(small(layers))
-    ours.compile("sgd", getattr(minicnn.losses, loss)(**options), metrics=[getattr(minicnn.metrics, metric)(name="m")])
+    average = {"average": "macro"} if metric in ("F1Score", "FBetaScore") else {}
+    asked = [getattr(minicnn.metrics, metric)(name="m", **average)]
+    ours.compile("sgd", getattr(minicnn.losses, loss)(**options), metrics=asked)
     ours.save(tmp_path / "m.keras")
     theirs = keras.models.load_model(tmp_path / "m.keras")
     same(ours.evaluate(X, targets), theirs.evaluate(X, targets, verbose=0))
@@ -389,7 +430,10 @@ FOREIGN = {
     "two outputs": (two_outputs, "the model has 2 outputs"),
     "a shared layer": (shared, "layer twice has 2 inputs"),
     "an unknown layer": (chain(lambda k: k.UpSampling2D(name="up")), "layer up: unknown layer class UpSampling2D"),
-    "a lambda": (chain(lambda k: k.Lambda(lambda x: x, name="mine")), "layer mine: unknown layer class Lambda"),
+    "a lambda": (
+        chain(lambda k: k.Lambda(lambda x: x, name="mine")),
+        "layer mine: its function is a lambda, which is code",
+    ),
     "a model inside": (
         lambda keras: keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(2)], name="inner")]),
         "layer inner: is a model within the model",

@@ -1,0 +1,136 @@
+"""Lambda: a layer made of a function, against the function itself."""
+
+import json
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import layers
+
+X = np.random.default_rng(0).standard_normal((24, 5, 4, 2)).astype("float32")
+Y = np.arange(24) % 3
+MEAN, DEVIATION = X.mean().astype(np.float32), X.std()
+
+
+def standardize(x):
+    return (x - MEAN) / DEVIATION
+
+
+def cut(x, rows, factor=1.0):
+    return x[:, :rows] * factor
+
+
+def network(first, **options):
+    minicnn.set_random_seed(1)
+    model = minicnn.Sequential([first, layers.Flatten(), layers.Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", **options)
+    return model
+
+
+@pytest.mark.parametrize(
+    "make, function",
+    [
+        (lambda **o: layers.Lambda(standardize, **o), standardize),
+        (lambda **o: layers.Lambda(lambda x: x / np.float64(255), **o), lambda x: x / 255),
+        (lambda **o: layers.Lambda(cut, arguments={"rows": 3, "factor": 2.0}, **o), lambda x: 2 * x[:, :3]),
+        (lambda **o: layers.Lambda(lambda x: x.mean(axis=(1, 2)), **o), lambda x: x.mean(axis=(1, 2))),
+        (lambda **o: layers.Lambda(np.square, **o), np.square),
+        (lambda **o: layers.Lambda(lambda x: x[:, ::-1], (5, 4, 2), **o), lambda x: x[:, ::-1]),
+        (lambda **o: layers.Lambda(lambda x: x + 1, lambda shape: shape, **o), lambda x: x + 1),
+    ],
+)
+def test_what_it_computes(make, function):
+    layer = make()
+    np.testing.assert_allclose(layer(X), function(X), rtol=1e-6)
+    assert layer(X).dtype == "float32" and layer.output_shape == (None, *function(X).shape[1:])
+    assert layer(X.astype("float64")).dtype == "float64"
+    found = []
+    for eager in (False, True):
+        model = network(make(input_shape=(5, 4, 2)), run_eagerly=eager)
+        losses = model.fit(X, Y, batch_size=8, epochs=2, verbose=0).history["loss"]
+        found.append([losses, model.predict(X), model.evaluate(X, Y), *model.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    expected = minicnn.Sequential(model.layers[1:]).predict(np.asarray(function(X), "float32"))
+    np.testing.assert_allclose(found[0][1], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_function_that_writes_to_its_argument_changes_no_data(eager):
+    def centred(x):
+        x -= 1
+        return x
+
+    model, before = network(layers.Lambda(centred, input_shape=(5, 4, 2)), run_eagerly=eager), X.copy()
+    model.fit(X, Y, verbose=0)
+    model.predict(X)
+    model(X)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_it_is_told_of_training():
+    layer = layers.Lambda(lambda x, training: x * 2 if training else x)
+    np.testing.assert_array_equal(layer(X, training=True), 2 * X)
+    np.testing.assert_array_equal(layer(X), X)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_nothing_before_it_is_trained(eager):
+    model = network(layers.Conv2D(3, 2, input_shape=(5, 4, 2)), run_eagerly=eager)
+    model = minicnn.Sequential(
+        [model.layers[0], layers.Lambda(standardize, name="l"), *model.layers[1:2], layers.Dense(3)]
+    )
+    model.compile("adam", "mse", run_eagerly=eager)
+    for action in (lambda: model.fit(X, np.eye(3)[Y], verbose=0), lambda: model.train_on_batch(X, np.eye(3)[Y])):
+        with pytest.raises(ValueError, match="layer l: the derivative of a Lambda is not known, so no layer before it"):
+            action()
+    assert model.optimizer.iterations == 0
+    model.layers[0].trainable = False
+    before = model.get_weights()
+    model.fit(X, np.eye(3)[Y], verbose=0)
+    changed = [(one != other).any() for one, other in zip(before, model.get_weights(), strict=True)]
+    assert changed == [False, False, True, True]
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])
+def test_files_keep_the_name_of_the_function(tmp_path, name):
+    if name == "m.keras":
+        pytest.importorskip("h5py")
+    model = network(layers.Lambda(standardize, input_shape=(5, 4, 2), name="l"))
+    model.layers[0].given_output_shape = lambda shape: shape
+    model.save(tmp_path / name)
+    again = minicnn.load_model(tmp_path / name, {"standardize": standardize})
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    with pytest.raises(
+        ValueError, match=f"{name}: .*layer l: unknown function 'standardize'; pass it in custom_objects"
+    ):
+        minicnn.load_model(tmp_path / name)
+    model = network(layers.Lambda(lambda x: x, input_shape=(5, 4, 2), name="l"))
+    with pytest.raises(ValueError, match="layer l: a lambda has no name under which it could be saved: write"):
+        model.save(tmp_path / "other")
+    model.save_weights(tmp_path / "weights")
+    model.load_weights(tmp_path / "weights")
+
+
+def test_a_second_place_in_a_chain():
+    one, start = layers.Lambda(lambda x: x + 1), layers.Input((3,))
+    model = minicnn.Model(start, one(layers.ReLU()(one(start))))
+    np.testing.assert_array_equal(model.predict(np.zeros((2, 3))), np.full((2, 3), 2))
+    config = layers.Lambda(cut, arguments={"rows": 3}, name="c").get_config()
+    assert json.loads(json.dumps(config))["arguments"] == {"rows": 3}
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: layers.Lambda("cut", name="l"), "layer l: unknown function 'cut'; pass it in custom_objects"),
+        (lambda: layers.Lambda(cut, mask=1, name="l"), "layer l: mask is not offered here"),
+        (lambda: layers.Lambda(cut, name="l").build((None, 3)), "layer l: the function fails for zeros of shape .*rows"),
+        (lambda: layers.Lambda(np.mean, name="l").build((None, 3)), r"layer l: .* the batch axis, .* \(\) for \(2, 3\)"),
+    ],
+)  # fmt: skip
+def test_one_clear_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        make()
+    assert "\n" not in str(error.value)
