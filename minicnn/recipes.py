@@ -15,7 +15,7 @@ import numpy as np
 
 from . import saving
 from .backend import clear_session
-from .callbacks import BackupAndRestore, History, Logs, Recorded
+from .callbacks import BackupAndRestore, Callback, History, Logs, Recorded
 from .data.files import DataError, make_folder, read_bytes, write_bytes
 from .layers import (
     BatchNormalization,
@@ -39,6 +39,7 @@ from .optimizers import Adam
 from .schedules import OneCycle
 from .seeding import set_random_seed
 
+MOTIONS = "rotation", "translation", "zoom", "shear"  # of a RandomAffine
 Network = Callable[[], list[Layer]]
 Data = tuple[np.ndarray, np.ndarray]  # images and their labels
 
@@ -47,7 +48,8 @@ Data = tuple[np.ndarray, np.ndarray]  # images and their labels
 class Recipe:
     """Networks with their training; `peak` is the highest learning rate of the one-cycle schedule.
 
-    With `shifts` the networks are also asked about each image moved by one pixel up, down, left and right.
+    With `shifts` the networks are also asked about each image moved by one pixel up, down, left and right. `calm` is the
+    share of the epochs, at the end, in which images are not moved: so they are as those that the network is asked about.
     """
 
     networks: tuple[Network, ...]
@@ -56,6 +58,7 @@ class Recipe:
     peak: float
     label_smoothing: float = 0.0
     shifts: bool = False
+    calm: float = 0.0
 
     def model(
         self, samples: int, epochs: int | None = None, batch_size: int | None = None, member: int = 0
@@ -183,7 +186,7 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
     ]
 
 
-BEST = Recipe((_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True)
+BEST = Recipe((_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True, calm=0.25)
 KINDS = _large(5), _large(3), _large(5, "same")
 
 RECIPES = {
@@ -237,6 +240,7 @@ def train(
     DataError (a ValueError) where the folder holds networks of another training.
     """
     epochs, batch_size = epochs or recipe.epochs, batch_size or min(recipe.batch_size, len(images))
+    calm = Calm(round(epochs * (1 - recipe.calm)))
     set_random_seed(seed)
     trained = Trained(recipe, [], [])
     for member in range(len(recipe.networks)):
@@ -244,7 +248,8 @@ def train(
         model = recipe.model(len(images), epochs, batch_size, member).to(device)
         kept = None
         if folder is not None:
-            kept = Kept(Path(folder), member, model, images, labels, seed=seed, epochs=epochs, batch_size=batch_size)
+            settings = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "calm": calm.first}
+            kept = Kept(Path(folder), member, model, images, labels, **settings)
         if kept is not None and kept.trained:
             model, history = load_model(kept.network).to(device), History()
             history.set_model(model)
@@ -252,7 +257,8 @@ def train(
         else:
             if verbose and len(recipe.networks) > 1:
                 print(f"network {member + 1} of {len(recipe.networks)}", flush=True)
-            history = model.fit(images, labels, batch_size, epochs, verbose, kept, validation_data=validation)
+            callbacks = [calm, kept] if kept is not None else [calm]
+            history = model.fit(images, labels, batch_size, epochs, verbose, callbacks, validation_data=validation)
         if kept is not None:  # some epochs may have been trained by an earlier call
             history.epoch, history.history = [], Recorded()
             for epoch, logs in enumerate(kept.epochs):
@@ -260,6 +266,25 @@ def train(
         trained.models.append(model)
         trained.histories.append(history)
     return trained
+
+
+class Calm(Callback):
+    """From an epoch on (0 is the first) random motions do not move; after the training they do again."""
+
+    def __init__(self, first: int) -> None:
+        self.first, self.before = first, list[tuple[Layer, str, Any]]()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if epoch >= self.first and not self.before:
+            moving = [layer for layer in self.model.chain if isinstance(layer, RandomAffine)]
+            self.before = [(layer, name, getattr(layer, name)) for layer in moving for name in MOTIONS]
+            for layer, name, _ in self.before:
+                setattr(layer, name, 0.0)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        for layer, name, value in self.before:
+            setattr(layer, name, value)
+        self.before = []
 
 
 class Kept(BackupAndRestore):

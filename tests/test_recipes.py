@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import Dense, Flatten, RandomTranslation, recipes
+from minicnn import Dense, Flatten, RandomAffine, RandomTranslation, recipes
 from minicnn.recipes import RECIPES, Recipe
 
 IMAGES, LABELS = minicnn.data.synthetic_digits(60)
@@ -18,7 +18,11 @@ def smaller():
     return [Flatten(), Dense(10, activation="softmax")]
 
 
-TWO = Recipe((small, smaller), epochs=3, batch_size=16, peak=1e-2, shifts=True)
+def moving():
+    return [RandomAffine(0.1, 0.1, 0.1, 0.1), *smaller()]
+
+
+TWO = Recipe((small, moving), epochs=3, batch_size=16, peak=1e-2, shifts=True, calm=0.4)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -76,6 +80,22 @@ def test_members_differ_and_a_seed_repeats():
     assert all(map(np.array_equal, weights(a), weights(b)))
     assert not np.array_equal(weights(a)[0], weights(a)[2])
     assert not np.array_equal(weights(a)[0], weights(c)[0])
+
+
+def test_in_the_last_epochs_nothing_moves():
+    recipe = Recipe((moving,), epochs=4, batch_size=16, peak=1e-2, calm=0.5)
+    trained = recipes.train(recipe, IMAGES, LABELS, seed=2, verbose=0)
+    layer = trained.models[0].layers[1]
+    assert [layer.rotation, layer.translation, layer.zoom, layer.shear] == [0.1] * 4
+    minicnn.set_random_seed(200)
+    model = recipe.model(len(IMAGES))
+    model.fit(IMAGES, LABELS, 16, 2, verbose=0)
+    still = minicnn.Sequential([layer for layer in model.layers if not isinstance(layer, RandomAffine)])
+    still.compile(model.optimizer, model.loss, metrics=["accuracy"])
+    still.seed = model.seed
+    history = still.fit(IMAGES, LABELS, 16, 4, verbose=0, initial_epoch=2).history
+    assert all(map(np.array_equal, weights(trained), still.get_weights()))
+    assert {name: values[2:] for name, values in trained.histories[0].history.items()} == history
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 5, 6])
