@@ -16,6 +16,7 @@ from cuda_recorder import DeviceArray, recording_ops
 import minicnn
 from minicnn import Sequential, captured, layers
 from minicnn.callbacks import BackupAndRestore, Callback
+from minicnn.constraints import MaxNorm
 from minicnn.cuda import Kernels
 from minicnn.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam
@@ -499,6 +500,22 @@ def test_numbers_of_another_type_begin_anew(gpu):
     floats = IMAGES.astype("float32")
     model.train_steps(floats, LABELS[rows], None, rows, BATCH)
     assert (kernels.captured, kernels.replayed) == (2, 6)
+
+
+def test_constraints_follow_every_step(gpu):
+    def bounded():
+        minicnn.set_random_seed(3)
+        bound = {"kernel_constraint": MaxNorm(0.3, axis=(0, 1, 2)), "bias_constraint": "non_neg"}
+        model = Sequential([layers.Conv2D(4, 3, input_shape=(8, 8, 1), **bound), layers.Flatten(), layers.Dense(10)])
+        model.compile("adam", SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    model, cpu = bounded().to(gpu), bounded()
+    for each in (model, cpu):
+        each.fit(IMAGES / np.float32(255), LABELS, BATCH, 2, verbose=0, shuffle=False)
+    assert_same(model, cpu)
+    assert (np.sqrt((model.get_weights()[0] ** 2).sum(axis=(0, 1, 2))) < 0.3001).all()
+    assert gpu.kernels.replayed == 8  # all but the first of sixteen images and the first of six
 
 
 def test_numbers_of_the_host_go_into_parameters(gpu):

@@ -673,6 +673,10 @@ def test_copies_of_layers_and_models():
         part = Model(again.input, again.layers[0].output)
         assert part.chain == again.layers[:1] and part.predict(np.ones((2, 400))).shape == (2, 300)
     long = minicnn.Sequential([Input((2,)), *(layers.ReLU() for _ in range(1200))])
+    x = i = Input((2,))
+    for _ in range(1200):
+        x = layers.ReLU()(x)
+    assert len(Model(i, x).layers) == 1201
     assert copy.deepcopy(long.layers[-1]).name and long.output.shape == (None, 2)
     long.astype("float64")
     assert long.output.dtype == "float64"

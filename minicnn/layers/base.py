@@ -156,7 +156,10 @@ class Tensor(Symbol):
     @property
     def path(self) -> "list[Tensor]":
         """The tensors that lead here, of the `Input` first, and this one."""
-        return [*(self.source.path if self.source is not None else []), self]
+        found = [self]
+        while found[-1].source is not None:
+            found.append(found[-1].source)
+        return found[::-1]
 
     @property
     def chain(self) -> "list[Layer]":
