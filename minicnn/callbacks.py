@@ -198,6 +198,10 @@ class MonitorCallback(Callback):
 
     def monitored(self, epoch: int, logs: Logs) -> float | None:
         """The number that is watched; None in an epoch without validation, else ValueError if there is none."""
+        if np.size(logs.get(self.monitor, 0.0)) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: expected monitor to be one number, but {self.monitor!r} is several"
+            )
         if self.monitor in logs:
             return logs[self.monitor]
         if self.monitor.startswith("val_") and self.params.get("validation_freq", 1) != 1:

@@ -921,6 +921,7 @@ def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     """(object, attribute) of all that a tape depends on, in training or not, and that may be changed at any time."""
     found: list[tuple[Any, str]] = []
     inner = [layer.activate for layer in model._layers if isinstance(layer, WithActivation)]
+    inner = [layer for layer in inner if type(layer) is not Linear]  # which has no settings
     for layer in [*model._layers, *inner]:
         ours = isinstance(layer, ReLU | WithActivation)
         if node_class(layer, True) is not Node or ours:  # a layer that is called may have any others

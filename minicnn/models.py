@@ -22,6 +22,7 @@ from .callbacks import Callback, History
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
 from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, new_name
+from .layers.function import Lambda
 from .layers.reshaping import Input
 from .ops import Ops, get_ops
 from .ops.reference import Array
@@ -48,7 +49,7 @@ class Sequential:
     def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str | None = None) -> None:
         self.name = new_name(type(self).__name__) if name is None else name
         self._layers: list[Layer] = []
-        self._added: list[Layer | Sequential] = []  # the same, but models that were added as such
+        self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
         self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
@@ -79,7 +80,7 @@ class Sequential:
     @property
     def layers(self) -> "list[Any]":
         """The layers, and models, that were added; without the `Input`, as in Keras."""
-        return [layer for layer in self._added if not isinstance(layer, Input)]
+        return [layer for layer, _ in self._added if not isinstance(layer, Input)]
 
     @property
     def chain(self) -> list[Layer]:
@@ -90,6 +91,9 @@ class Sequential:
 
     def add(self, layer: "Layer | Sequential") -> None:
         if isinstance(layer, Sequential):
+            layer._needs_one_output("added")
+            if not layer._layers and getattr(layer, "call", None):
+                layer.build(self._layers[-1].output_shape if self._layers and self._layers[-1].built else None)
             inner = [one for one in layer._layers if not (isinstance(one, Input) and self._layers)]
             before, added = self._layers[:], self._added[:]
             try:
@@ -98,7 +102,7 @@ class Sequential:
             except (TypeError, ValueError):
                 self._layers, self._added, self._tensors = before, added, self._tensors[: len(before)]
                 raise
-            self._added = [*added, layer]
+            self._added = [*added, (layer, len(inner))]
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
@@ -113,7 +117,7 @@ class Sequential:
         elif not self._layers and layer.given_shape is not None:
             _build(layer, layer.given_shape)
         self._layers.append(layer.to(self.ops))
-        self._added.append(layer)
+        self._added.append((layer, 1))
         self._flat = None
         self._link()
 
@@ -188,7 +192,10 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._link()
+        if self._layers and isinstance(
+            self._layers[0], Input
+        ):  # else it may be within another one, which links its layers
+            self._link()
 
     def to(self, device: str | Ops) -> "Sequential":
         """Moves the model to a device: "cpu", "gpu" or "reference".
@@ -208,6 +215,7 @@ class Sequential:
 
     def astype(self, dtype: str) -> "Sequential":
         """Changes the type of all arithmetic to "float32" or "float64"; moments of the optimizer start anew."""
+        self._needs_layers()
         for layer in self._layers:
             layer.astype(dtype)
         self._flat = None
@@ -230,6 +238,7 @@ class Sequential:
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
+        self._needs_layers()
         for layer in self._layers:
             layer.trainable = trainable
 
@@ -308,7 +317,7 @@ class Sequential:
             raise ValueError("get_layer needs either a name or an index")
         found = self.layers
         if name is not None:
-            found = [layer for layer in [*self._added, *self._layers] if layer.name == name]
+            found = [layer for layer in [*self.layers, *self._layers] if layer.name == name]
         if name is None and index is not None:
             found = found[index : index + 1 or None]
         if not found:
@@ -320,10 +329,10 @@ class Sequential:
         """Takes the last layer, or added model, off the model, and returns it."""
         if not self.layers:
             raise ValueError("the model has no layer that could be taken off")
-        last = self._added.pop()
-        kept = len(self._layers) - (len(last._layers) if isinstance(last, Sequential) else 1)
-        if isinstance(last, Sequential) and isinstance(last._layers[0], Input) and last._layers[0] not in self._layers:
-            kept += 1
+        last, brought = self._added.pop()
+        kept = len(self._layers) - brought
+        for layer, tensor in zip(self._layers[kept:], self._tensors[kept:], strict=False):
+            layer._source = None if layer._source is tensor.source else layer._source
         self._flat = None
         del self._layers[kept:], self._tensors[kept:]
         return last
@@ -421,6 +430,8 @@ class Sequential:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
             return self.forward(as_batch(self, x), training=training)
+        if not self._layers:
+            self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
         for layer in self._layers:
             if not isinstance(layer, Input):
                 x = layer(x)
@@ -825,6 +836,10 @@ class Sequential:
         self._needs_one_output("described")
         return json.dumps(keras_format.config_of(self), **options)
 
+    def _needs_layers(self) -> None:
+        if not self._layers and getattr(self, "call", None):
+            raise ValueError(UNKNOWN_INPUT)
+
     def _needs_one_output(self, action: str) -> None:
         if self._ends:
             raise ValueError(f"a model of {len(self._ends)} outputs is asked what they give, and not {action}")
@@ -869,7 +884,10 @@ class Model(Sequential, metaclass=_Kind):
             return
         if inputs is None or outputs is None:
             raise ValueError("expected Model(inputs, outputs), or a class of your own with call(x)")
-        inputs, outputs = (list(g) if isinstance(g, list | tuple | dict) else [g] for g in (inputs, outputs))
+        if isinstance(outputs, dict):
+            raise ValueError("the outputs of a Model are a tensor or a list of tensors, not a dictionary")
+        inputs = list(inputs.values()) if isinstance(inputs, dict) else inputs
+        inputs, outputs = (list(given) if isinstance(given, list | tuple) else [given] for given in (inputs, outputs))
         if len(inputs) != 1 or not outputs:
             raise ValueError(
                 f"a model is one chain of layers here, with one input, not {len(inputs)}, and at least one output"
@@ -883,10 +901,11 @@ class Model(Sequential, metaclass=_Kind):
             )
         super().__init__([start, *longest], name)
         self._made_of_tensors = True
-        self._added = [start]
+        self._added = [(start, 1)]
         for model, tensors in groupby(last.path[1:] if isinstance(last, Tensor) else (), lambda tensor: tensor.model):
             passed = [tensor.layer for tensor in tensors]
-            self._added += [model] if model is not None and model.chain == passed else passed
+            whole = model is not None and model.chain == passed
+            self._added += [(model, len(passed))] if whole else [(layer, 1) for layer in passed]
         if len(chains) > 1:
             self._ends = [len(chain) for chain in chains]
             for first, end in pairwise(sorted({0, *self._ends})):
@@ -896,7 +915,7 @@ class Model(Sequential, metaclass=_Kind):
     @property
     def layers(self) -> list[Any]:
         """The layers, and models, that were called; the `Input` is the first of those of a model made of tensors, as in Keras."""
-        return list(self._added) if self._made_of_tensors else super().layers
+        return [layer for layer, _ in self._added] if self._made_of_tensors else super().layers
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first, those of `call` in the order it uses them."""
@@ -909,8 +928,12 @@ class Model(Sequential, metaclass=_Kind):
             ]
             if lasting[0] != lasting[1]:
                 raise ValueError("call(x, training) may leave out nothing but random layers when it does not train")
-            for layer in chain:
-                self.add(layer)
+            try:
+                for layer in chain:
+                    self.add(layer)
+            except (TypeError, ValueError):
+                self._layers, self._added, self._tensors = [], [], []
+                raise
         super().build(input_shape)
 
     def _called(self, input_shape: Sequence[int | None], training: bool) -> list[Layer]:
@@ -948,7 +971,7 @@ class Model(Sequential, metaclass=_Kind):
     def outputs_of(self, x: np.ndarray) -> Any:
         if not self._ends:
             return super().outputs_of(x)
-        return self._at_ends(np.asarray(x, self._layers[0].dtype), Sequential.outputs_of)
+        return self._at_ends(np.array(x, self._layers[0].dtype), Sequential.outputs_of)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         if not (self._ends and isinstance(x, Tensor | Layer)):
@@ -1018,7 +1041,8 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 
 def clone_model(model: Sequential, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
     """A model of the same layers, not compiled, with new weights."""
-    return Sequential.from_config(model.get_config(), custom_objects)
+    own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
+    return Sequential.from_config(model.get_config(), own | dict(custom_objects or {}))
 
 
 __getattr__, _absent = without(__name__, "", {

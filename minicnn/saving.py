@@ -180,7 +180,7 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         if cls is None:
             raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
         config = dict(entry["config"])
-        if "function" in config:  # by its name
+        if isinstance(config.get("function"), str):  # the name of one
             config["function"] = custom_objects.get(config["function"], config["function"])
         model.add(cls.from_config(config))
     if header.get("functional"):

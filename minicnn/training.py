@@ -29,7 +29,7 @@ class RunningMeans:
         self.metrics = {name: deepcopy(metric) for name, metric in model.named_metrics().items()}
         for metric in self.metrics.values():
             metric.reset_state()
-        self.softmax = model.ends_with_softmax
+        self.model = model
         self.loss, self.samples = 0.0, 0
 
     def add(self, losses: list[float], y_true: np.ndarray, y_pred: np.ndarray) -> None:
@@ -38,20 +38,26 @@ class RunningMeans:
         self.samples += len(y_pred)
         for loss in losses:
             self.loss += loss * samples
-        probabilities = None
+        probabilities, softmaxed = None, bool(self.metrics) and self.model.ends_with_softmax
         for metric in self.metrics.values():
             found = y_pred
-            if self.softmax and not getattr(metric, "of_scores", False):
+            if softmaxed and not getattr(metric, "of_scores", False):
                 probabilities = softmax(y_pred) if probabilities is None else probabilities
                 found = probabilities
             if isinstance(metric, all_metrics.MeanMetric):
                 metric.update_state(y_true, found, batches=len(losses))
-            else:
+            elif type(metric).__module__ == all_metrics.__name__:
                 metric.update_state(y_true, found)
+            else:  # one of the user's own may count batches
+                for part in zip(np.split(y_true, len(losses)), np.split(found, len(losses)), strict=True):
+                    metric.update_state(*part)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         found = {"loss": self.loss / max(1, self.samples)}
-        found |= {name: all_metrics.plain(metric.result()) for name, metric in self.metrics.items()}
+        for name, metric in self.metrics.items():
+            result = metric.result()
+            named = result if isinstance(result, dict) else {name: result}
+            found |= {key: all_metrics.plain(value) for key, value in named.items()}
         return {prefix + name: value for name, value in found.items()}
 
 

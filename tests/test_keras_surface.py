@@ -1366,3 +1366,108 @@ def test_operations_of_keras_in_a_metric():
 
     found = small(metrics=[f1, "accuracy"]).evaluate(X, Y)
     assert found[1] == pytest.approx(found[2])
+
+
+def test_what_a_class_with_a_call_does_before_it_is_built():
+    assert [type(one) for one in Sequential([Input((6, 6, 1)), Called(), layers.Softmax()]).layers] == [
+        Called,
+        layers.Softmax,
+    ]
+    i = Input((6, 6, 1))
+    model = Model(i, layers.Softmax()(Called()(i)))
+    assert len(model.chain) == 7 and [type(one) for one in model.layers] == [Input, Called, layers.Softmax]
+    with pytest.raises(ValueError, match="does not know the shape of its input"):
+        Sequential([Called()])
+    for change in (lambda model: setattr(model, "trainable", False), lambda model: model.astype("float64")):
+        with pytest.raises(ValueError, match="does not know the shape of its input"):
+            change(Called())
+    one, other = (Called() for _ in range(2))
+    for each in (one, other):
+        each.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = one.evaluate(X, Y)
+    p = one.predict(X)
+    assert accuracy == (p.argmax(axis=1) == Y).mean() and loss == pytest.approx(
+        -np.log(p[range(50), Y]).mean(), rel=1e-5
+    )
+    other.fit(((X, Y) for _ in range(2)), steps_per_epoch=2, verbose=0)
+
+    class Twice(Model):
+        def call(self, x):
+            return Dense(2, name="q")(Dense(2, name="q")(Flatten()(x)))
+
+    model = Twice()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="two layers of a model cannot both be named 'q'"):
+            model.predict(X)
+
+
+def test_random_layers_in_two_places_draw_apart():
+    x, drop = Input((1000,)), layers.Dropout(0.5)
+    y = Model(x, drop(drop(x)))(np.ones((4, 1000), "float32"), training=True)
+    assert abs((y != 0).mean() - 0.25) < 0.03
+
+
+def test_models_that_change_after_they_were_added():
+    inner = Sequential([Dense(4), Dense(5)])
+    outer = Sequential([Input((6,)), Dense(6), inner])
+    inner.add(Dense(2))
+    assert outer.pop() is inner and outer.chain == outer.layers and len(outer.chain) == 1
+    model = Sequential([Input((6,)), Dense(6), Dense(6)])
+    last = model.pop()
+    model.add(layers.ReLU())
+    model.add(last)
+    assert Model(model.input, model.layers[-1].output).chain == model.chain
+    nested = Sequential([Input((6,)), Sequential([Dense(4), Dense(5)]), Dense(2)])
+    for again in (copy.deepcopy(nested), pickle.loads(pickle.dumps(nested))):
+        assert Model(again.input, again.chain[0].output).chain == again.chain[:1]
+        assert Model(again.input, again.output).chain == again.chain
+    several = Model(nested.input, [nested.layers[0].layers[0].output, nested.output])
+    with pytest.raises(ValueError, match="a model of 2 outputs is asked what they give, and not added"):
+        Sequential([several, Dense(2)])
+
+
+def test_dictionaries_of_tensors_and_an_output_that_is_the_input():
+    i = Input((6, 6, 1))
+    flat = Flatten()(i)
+    assert Model({"image": i}, flat).output_shape == (None, 36)
+    with pytest.raises(ValueError, match="a tensor or a list of tensors, not a dictionary"):
+        Model(i, {"a": flat})
+    x = X.copy()
+    Model(i, [i, flat]).predict(x)[0][:] = 9
+    np.testing.assert_array_equal(x, X)
+
+
+def test_metrics_of_ones_own_see_every_batch():
+    class Batches(minicnn.Metric):
+        def __init__(self):
+            super().__init__(name="batches")
+            self.count = self.add_weight(name="count")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.count.assign_add(1)
+
+        def result(self):
+            return {"batches": self.count, "twice": 2 * self.count}
+
+    history = small(metrics=[Batches()]).fit(X, Y, batch_size=5, epochs=4, verbose=0).history
+    assert history["batches"] == [10] * 4 and history["twice"] == [20] * 4
+
+
+def test_several_numbers_cannot_be_watched():
+    stop = callbacks.EarlyStopping(monitor="f1_score", mode="max")
+    model = small(metrics=[metrics.F1Score()], loss="categorical_crossentropy")
+    with pytest.raises(ValueError, match="EarlyStopping: expected monitor to be one number, but 'f1_score' is several"):
+        model.fit(X, np.eye(4)[Y], verbose=0, callbacks=[stop])
+
+
+def scaled(x, by):
+    return x * by
+
+
+def test_functions_are_cloned_and_their_arguments_saved(tmp_path):
+    model = Sequential([Input((3,)), layers.Lambda(scaled, arguments={"by": np.float32(2)}), Dense(2)])
+    assert minicnn.models.clone_model(model).layers[0].function is scaled
+    for name in ("m.keras", "m.safetensors"):
+        model.save(tmp_path / name)
+        again = minicnn.load_model(tmp_path / name, {"scaled": scaled})
+        np.testing.assert_array_equal(again.predict(X[:, 0, :3, 0]), model.predict(X[:, 0, :3, 0]))

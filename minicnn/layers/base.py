@@ -315,7 +315,8 @@ class Layer:
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""
         if self.parameters:
             raise ValueError(f"layer {self.name}: is called twice in one chain, where what has parameters stands once")
-        return self.from_config(self.get_config() | {"name": None})
+        anew = {"name": None, "seed": None} if isinstance(self, RandomLayer) else {"name": None}
+        return self.from_config(self.get_config() | anew)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy stands alone; a model puts its copies behind each other again."""

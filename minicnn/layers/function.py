@@ -74,7 +74,7 @@ class Lambda(Layer):
         return input_shape[0], *shape[1:]
 
     def _again(self) -> Layer:
-        return Lambda(self.function, self.given_output_shape, arguments=self.arguments)
+        return Lambda(self.function, self.given_output_shape, arguments=self.arguments, dtype=self.dtype.name)
 
     def get_config(self) -> dict[str, Any]:
         name = getattr(self.function, "__name__", "")
@@ -83,5 +83,8 @@ class Lambda(Layer):
                 f"layer {self.name}: a lambda has no name under which it could be saved: write its function with def, "
                 "and give that to load_model in custom_objects, or save the weights alone"
             )
+        arguments = {
+            key: value.tolist() if hasattr(value, "tolist") else value for key, value in self.arguments.items()
+        }
         shape = self.given_output_shape if not callable(self.given_output_shape) else self.output_shape[1:]
-        return super().get_config() | {"function": name, "output_shape": shape, "arguments": self.arguments}
+        return super().get_config() | {"function": name, "output_shape": shape, "arguments": arguments}

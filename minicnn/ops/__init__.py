@@ -44,10 +44,19 @@ def set_precision(precision: str) -> None:
 
 
 _missing, _ = without(__name__, "", {})
+
+
+def _gelu(x: Any, approximate: bool = True) -> Any:
+    from ..activations import gelu
+
+    return gelu(x, approximate)  # which is exact by default, in Keras too
+
+
 _KERAS: dict[str, Callable[..., Any]] = {
     "cast": lambda x, dtype: np.asarray(x).astype(dtype),
     "convert_to_numpy": np.asarray,
     "convert_to_tensor": np.asarray,
+    "gelu": _gelu,
 }
 
 
