@@ -278,7 +278,7 @@ def test_training_with_penalties(keras, random):
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_training_with_constraints(keras, random, tmp_path, optimizer):
-    """Weights after 20 steps, also of the model that Keras reads from a file of ours."""
+    """Weights after 20 steps, also of the models that each reads from a file of the other."""
 
     def network(k):
         c = k.constraints
@@ -297,11 +297,13 @@ def test_training_with_constraints(keras, random, tmp_path, optimizer):
     ours.save(tmp_path / "m.keras")
     theirs.set_weights(ours.get_weights())
     read = keras.models.load_model(tmp_path / "m.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    back = minicnn.load_model(tmp_path / "theirs.keras")
     x, y = random.standard_normal((80, 6, 6, 2)).astype("float32"), random.integers(0, 3, 80)
-    for model in (ours, theirs, read):
+    for model in (ours, theirs, read, back):
         model.compile(optimizer, "sparse_categorical_crossentropy")
         model.fit(x, y, batch_size=16, epochs=4, shuffle=False, verbose=0)
-    for one, *others in zip(ours.get_weights(), theirs.get_weights(), read.get_weights(), strict=True):
+    for one, *others in zip(*(model.get_weights() for model in (ours, theirs, read, back)), strict=True):
         for other in others:
             assert_close(one, other, 1e-4)
 

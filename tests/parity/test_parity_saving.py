@@ -441,7 +441,6 @@ FOREIGN = {
     "groups": (chain(lambda k: k.Conv2D(2, 1, groups=2, name="c")), "layer c: .*groups"),
     "channels first": (chain(lambda k: k.Flatten("channels_first", name="f")), "layer f: .*channels_last"),
     "renorm": (chain(lambda k: k.BatchNormalization(renorm=True, name="b")), "layer b: .* no renorm, which is True"),
-    "a constraint": (chain(lambda k: k.Dense(2, kernel_constraint="non_neg", name="d")), "layer d: .*[cC]onstraint"),
     "half precision": (
         chain(lambda k: k.Dense(2, dtype="float16", name="d")),
         "layer d: .*float32 or float64.*float16",
