@@ -11,6 +11,7 @@ import numpy as np
 
 from .absent import without
 from .ops.reference import Array
+from .registered import described
 
 Axes = int | Sequence[int]
 CLASSES: dict[str, type["Constraint"]] = {}  # by name; those of your own too, from when they are defined on
@@ -92,10 +93,7 @@ def get(identifier: Any) -> Constraint | None:
     if identifier is None or isinstance(identifier, Constraint):
         return identifier
     if isinstance(identifier, dict):
-        name, config = identifier.get("class", identifier.get("class_name")), identifier["config"]
-        if name not in CLASSES:
-            raise ValueError(f"unknown constraint {name!r}: one of your own must be defined before it is loaded")
-        return CLASSES[name](**config)
+        return described("constraint", CLASSES, identifier)
     found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else None
     if found is None:
         raise ValueError(

@@ -83,7 +83,7 @@ def config_of(model: "Sequential") -> dict[str, Any]:
             raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
     shape, layers = list(model.input_shape), [_layer_config(layer) for layer in model._layers]
     inner = {"name": model.name, "trainable": True, "layers": layers, "build_input_shape": shape}
-    functional = getattr(model, "_made_of_tensors", False)
+    functional = model._made_of_tensors
     if functional:
         for entry, layer, source in zip(layers, model._layers, [None, *model._layers], strict=False):
             entry |= {"name": layer.name, "inbound_nodes": [] if source is None else [_call(source)]}

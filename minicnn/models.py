@@ -46,6 +46,8 @@ class Sequential:
     themselves: what either learns, both have learnt.
     """
 
+    _made_of_tensors = False  # whether it is Keras' Functional
+
     def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str | None = None) -> None:
         self.name = new_name(type(self).__name__) if name is None else name
         self._layers: list[Layer] = []
@@ -878,7 +880,6 @@ class Model(Sequential, metaclass=_Kind):
     """
 
     call: Callable[..., Any] | None = None
-    _made_of_tensors = False
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
         name = new_name("functional") if name is None and type(self) is Model else name

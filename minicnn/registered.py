@@ -1,16 +1,25 @@
-"""Classes of one's own that every file may name, so that `load_model` needs no `custom_objects`."""
+"""How files name classes, and those of one's own that every file may name, so that `load_model` needs no `custom_objects`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
+Made = TypeVar("Made")
 _known: dict[str, Any] = {}
 
 
 def get_custom_objects() -> dict[str, Any]:
     """The classes by their names; what is put into this dictionary is known from then on."""
     return _known
+
+
+def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping[str, Any]) -> Made:
+    """The object of one of these classes that `serialize` described; ValueError for a class that is not among them."""
+    name = description.get("class", description.get("class_name"))
+    if name not in classes:
+        raise ValueError(f"unknown {kind} {name!r}: one of your own must be defined before it is loaded")
+    return classes[name](**description["config"])
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Kind], Kind]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .ops import Ops
 from .ops.reference import Array
+from .registered import described
 
 CLASSES: dict[str, type["Regularizer"]] = {}  # by name; those of your own too, from when they are defined on
 
@@ -141,10 +142,7 @@ def get(identifier: Any) -> Regularizer | None:
     if identifier is None:
         return None
     if isinstance(identifier, dict):
-        name, config = identifier.get("class", identifier.get("class_name")), identifier["config"]
-        if name not in CLASSES:
-            raise ValueError(f"unknown regularizer {name!r}: one of your own must be defined before it is loaded")
-        return CLASSES[name](**config)
+        return described("regularizer", CLASSES, identifier)
     if isinstance(identifier, str) and identifier in BY_NAME:
         return BY_NAME[identifier]()
     if isinstance(identifier, str) and identifier in CLASSES:

@@ -67,7 +67,7 @@ def describe(model: "Sequential") -> dict[str, Any]:
     """All but the numbers: layers, loss, metrics and optimizer, in types that JSON has."""
     header: dict[str, Any] = {
         "name": model.name,
-        "functional": getattr(model, "_made_of_tensors", False),
+        "functional": model._made_of_tensors,
         "seed": model.seed,
         "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model._layers],
         "input_shape": model.input_shape,
