@@ -19,7 +19,7 @@ from .layers import Lambda, RandomElasticTransform, RandomGaussianBlur
 from .layers.base import Layer, Parameter, RandomLayer
 from .losses import SparseCategoricalCrossentropy
 from .ops import Ops
-from .ops.gpu_convolution import address
+from .ops.gpu_kernels import address
 from .ops.gpu_optimizers import SETTINGS
 from .ops.reference import Array
 from .regularizers import L1, L1L2, L2
@@ -156,12 +156,11 @@ class Run:
                 layer.step = self.number
             for parameter, _ in gradients:
                 parameter._gradient = slots[id(parameter)] = Slot()
-            ops.rooms = self.rooms
-            x, _ = ops.gather(self.data, None, self.order, self.row, self.images, self.dtype)
-            scores = model.forward(x, training=True, scores=True)
-            model.backward(self._loss(scores), scores=True, input_gradient=False)
+            with ops.chain(self.rooms):
+                x, _ = ops.gather(self.data, None, self.order, self.row, self.images, self.dtype)
+                scores = model.forward(x, training=True, scores=True)
+                model.backward(self._loss(scores), scores=True, input_gradient=False)
         finally:
-            ops.rooms = {}
             for parameter, gradient in gradients:
                 parameter._gradient = gradient
         elsewhere = [

@@ -5,6 +5,7 @@ captured, neither numbers nor copies of them go to and fro, and what NumPy would
 captured. A replay does what was written, in memory that holds no numbers to begin with.
 """
 
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 
@@ -159,6 +160,7 @@ def _asnumpy(values):
 
 class RecordingKernels(EmulatedKernels):
     captured = replayed = 0
+    waiting = ()  # what may run beside the rest: it does so as late as it may
     step = ()  # what the last captured one consists of
     refused = None  # an exception that a capture ends with
 
@@ -170,6 +172,19 @@ class RecordingKernels(EmulatedKernels):
         call = partial(super().launch, file, name, dtype, grid, block, plain(arguments), shared, **macros)
         do(call, name)
 
+    @contextmanager
+    def beside(self):
+        main, TAPE.calls = TAPE.calls, [] if recording() else None
+        try:
+            yield
+        finally:
+            TAPE.calls, self.waiting = main, TAPE.calls
+
+    def join(self):
+        if recording():
+            TAPE.calls += self.waiting
+            self.waiting = ()
+
     def capture(self, step):
         TAPE.calls = calls = []
         try:
@@ -178,6 +193,7 @@ class RecordingKernels(EmulatedKernels):
                 raise self.refused
         finally:
             TAPE.calls = None
+        assert not self.waiting, "a graph ends with nothing left beside it"
         self.captured += 1
         self.step = [what for what, _ in calls if what]
 

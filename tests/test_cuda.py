@@ -255,6 +255,25 @@ def check_fast(device, case):
     assert_rounded(dbias, exact[3], terms[3], TOLERANCE["float32"])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+@pytest.mark.parametrize("processors", [1, 64])  # with the latter the sums are shared among blocks
+@pytest.mark.parametrize("F", [10, 36])  # alone, and several together
+def test_products_are_0_where_a_relu_lets_nothing_through(device, monkeypatch, F, processors, precision, dtype):
+    only(monkeypatch, TILES[1])
+    device.precision, device.kernels.processors = precision, processors
+    new = normal("float64")
+    x, kernel, seen = on_device(device, dtype, new(2, 7, 6, 8), new(3, 3, 8, F), new(2, 7, 6, F))
+    seen[0, 0, 0, :2] = device.array(np.array([0.0, np.nan], dtype))
+    geometry = Geometry(7, 6, 8, 7, 6, F, 3, 3, (1, 1), (1, 1), (-1, -1))
+    found = [device.xp.empty((2, 7, 6, F), dtype) for _ in range(2)]
+    device._product(geometry, x, kernel, None, found[0], False)
+    device._product(geometry, x, kernel, None, found[1], False, seen)
+    everything, left = map(device.numpy, found)
+    assert np.all(everything)
+    np.testing.assert_array_equal(left, np.where(device.numpy(seen) > 0, everything, 0))
+
+
 @pytest.mark.parametrize("precision", ["fast", "exact"])
 @pytest.mark.parametrize("N, C, F", [(1, 1, 1), (65, 130, 70), (3, 512, 10), (200, 6, 129)])
 def test_dense_layers(device, N, C, F, precision):

@@ -254,6 +254,51 @@ def test_layers(gpu, layer):
     assert gpu.kernels.captured == 2
 
 
+def convolve(filters=4, size=2, **options):
+    return layers.Conv2D(filters, size, **options)
+
+
+CHAINS = {  # what follows the ReLUs, and how many gradients of theirs are computed by themselves
+    "products": (0, lambda: [convolve(5, 3, activation="relu"), convolve(strides=2, activation="relu"),
+        layers.Flatten(), layers.Dense(9, "relu"), layers.Dense(7, layers.ReLU()), layers.Dropout(0.2, seed=2)]),
+    "batch norm": (0, lambda: [convolve(activation="relu"), layers.BatchNormalization(), convolve(activation="relu"),
+        layers.BatchNormalization(momentum=0.9), layers.Flatten()]),
+    "batch norm before": (0, lambda: [convolve(use_bias=False), layers.BatchNormalization(), layers.ReLU(), convolve(use_bias=False),
+        layers.MaxPooling2D(), layers.BatchNormalization(), layers.ReLU(), layers.Flatten()]),
+    "pooling and dropout": (0, lambda: [convolve(activation="relu"), layers.MaxPooling2D(3, 2, "same"),
+        layers.Dropout(0.3, seed=1), convolve(6, activation="relu"), layers.Dropout(0.1, seed=3),
+        layers.MaxPooling2D(2, 1), layers.Flatten(), layers.Dense(8, "relu")]),
+    "the largest of all": (0, lambda: [convolve(activation="relu"), layers.GlobalMaxPooling2D()]),
+    "means": (1, lambda: [convolve(activation="relu"), layers.AveragePooling2D(), convolve(), layers.Flatten()]),
+    "means of the largest": (1, lambda: [convolve(activation="relu"), layers.MaxPooling2D(),
+        layers.AveragePooling2D(), layers.Flatten()]),
+    "a constant batch norm": (1, lambda: [convolve(activation="relu"), layers.BatchNormalization(trainable=False),
+        layers.Flatten()]),
+    "other activations": (5, lambda: [convolve(activation="relu"), layers.LeakyReLU(), convolve(activation="relu"),
+        layers.GaussianNoise(0.1, seed=1), layers.ReLU(), layers.ReLU(1.0), layers.Flatten()]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_who_follows_a_relu_computes_its_gradient_as_well(gpu, chain):
+    own, make = CHAINS[chain]
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        model = Sequential([layers.Input((8, 8, 1)), layers.Rescaling(1 / 255), *make(), layers.Dense(10)])
+        model.compile(SGD(0.05, 0.9), SparseCategoricalCrossentropy(from_logits=True))
+        models.append(model.to(device))
+    histories = [model.fit(IMAGES, LABELS, BATCH, 2, 0).history["loss"] for model in models]
+    assert histories[1] == pytest.approx(histories[0], rel=1e-4)
+    assert_same(*models)
+    if gpu.kernels.step is not None:
+        assert sum(gpu.kernels.step.count(name) for name in ("where_positive", "relu_backward")) == own
+    # alone, a layer's gradient is still its own
+    x, relu = gpu.array(np.array([[-1.0, 2.0]], np.float32)), layers.ReLU().to(gpu)
+    relu.forward(x)
+    assert gpu.numpy(relu.backward(x)).tolist() == [[0, 2]]
+
+
 class Twice(layers.Layer):
     def forward(self, x, training=False):
         return 2 * x
@@ -593,11 +638,15 @@ class Fake:
                 raise self.CUDARuntimeError("invalidated")
             return graph
 
+        names, within = iter(["stream", "side"]), []
+
         @contextmanager
-        def stream(non_blocking):
-            log.append("stream")
+        def entered(name):
+            log.append(name)
+            within.append(name)
             yield
             log.append("default")
+            within.pop()
 
         @contextmanager
         def using_allocator(malloc):
@@ -605,16 +654,19 @@ class Fake:
             yield
             log.append("pool")
 
-        def new_stream(non_blocking):
-            context = stream(non_blocking)
+        def stream(name):
+            context = entered(name)
             found = MagicMock(begin_capture=lambda: log.append("begin"), end_capture=end)
             found.__enter__.side_effect = context.__enter__
             found.__exit__.side_effect = context.__exit__
+            found.record = lambda: f"what {name} has to do"
+            found.wait_event = lambda event: log.append(f"{name} waits for {event}")
             return found
 
         self.get_default_memory_pool = lambda: at(free_all_blocks=lambda: log.append("free"))
         self.cuda = at(
-            MemoryPool=lambda: at(malloc="own pool"), Stream=new_stream, using_allocator=using_allocator,
+            MemoryPool=lambda: at(malloc="own pool"), Stream=lambda non_blocking: stream(next(names)),
+            get_current_stream=lambda: stream(within[-1]), using_allocator=using_allocator,
             runtime=at(CUDARuntimeError=self.CUDARuntimeError), Device=lambda: at(attributes={"MultiProcessorCount": 1}),
         )  # fmt: skip
 
@@ -626,6 +678,29 @@ def test_what_a_capture_asks_of_cupy():
     del cupy.log[:]
     replay(), replay()
     assert cupy.log == ["launch", "launch"]
+
+
+def test_two_streams_of_a_capture():
+    """What may run beside the rest begins after all before it, and all that comes after a `join` after it."""
+    cupy = Fake()
+    kernels = Kernels(cupy)
+
+    def step():
+        with kernels.beside():
+            cupy.log.append("beside")
+        cupy.log.append("meanwhile")
+        kernels.join()
+        cupy.log.append("joined")
+
+    step()
+    assert cupy.log == ["beside", "meanwhile", "joined"]  # without a capture in turn
+    del cupy.log[:]
+    kernels.capture(step)
+    first, last = cupy.log.index("begin"), cupy.log.index("end")
+    assert cupy.log[first + 1 : last] == [
+        "side waits for what stream has to do", "side", "beside", "default", "meanwhile",
+        "stream waits for what side has to do", "joined",
+    ]  # fmt: skip
 
 
 def test_a_capture_that_fails_ends():

@@ -6,8 +6,8 @@ same sources for the CPU (tests/cuda_emulator.py).
 
 import gc
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class Kernels:
         self.cupy = cupy
         self.processors: int = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
+        self.side: Any = None  # while a graph is captured, a second stream
 
     def launch(
         self,
@@ -107,6 +108,7 @@ class Kernels:
         pool, stream = self.cupy.cuda.MemoryPool(), self.cupy.cuda.Stream(non_blocking=True)
         collecting = gc.isenabled()
         gc.disable()  # what it frees may be memory of the device, for which that has to wait
+        self.side = self.cupy.cuda.Stream(non_blocking=True)
         try:
             with stream, self.cupy.cuda.using_allocator(pool.malloc):
                 stream.begin_capture()
@@ -118,6 +120,7 @@ class Kernels:
                     raise
                 graph = stream.end_capture()
         finally:
+            self.side = None
             if collecting:
                 gc.enable()
 
@@ -125,6 +128,24 @@ class Kernels:
             graph.launch()
 
         return replay
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """What is started inside may, in a graph, run beside what is started after it, until `join`.
+
+        What it reads has to live until then: the memory of what is freed before may be written to.
+        """
+        if self.side is None:
+            yield
+            return
+        self.side.wait_event(self.cupy.cuda.get_current_stream().record())
+        with self.side:
+            yield
+
+    def join(self) -> None:
+        """What is started from here on comes after all that was started before, `beside` too."""
+        if self.side is not None:
+            self.cupy.cuda.get_current_stream().wait_event(self.side.record())
 
     def _module(self, file: str, options: tuple[str, ...]) -> Any:
         return self.cupy.RawModule(code=source(file), options=("-std=c++17", *options), backend="nvrtc")

@@ -8,15 +8,18 @@
 //
 // image (N, H, W, C)   kernel (KH, KW, C, F)   bias (F,) or null   out (N, OH, OW, F)
 //
+// Backward, `positive` may be what a ReLU made, an array like out: where it is not positive, out becomes 0, the gradient of
+// what went into the ReLU.
+//
 // Block (tile, phase, share) computes a tile of those outputs that have this phase (taps.cuh; without `down` there is but
 // one). Where gridDim.z > 1 it takes its share of the reduction, `depth` tiles, and out[share] is for `sum_parts`.
 #include "gemm.cuh"
 #include "taps.cuh"
 
 KERNEL __launch_bounds__(THREADS, BLOCKS)
-    conv2d(const real* image, const real* kernel, const real* bias, real* out, int relu, int N, int H, int W, int C,
-           int OH, int OW, int F, int KH, int KW, int up_y, int up_x, int step_y, int step_x, int offset_y,
-           int offset_x, int down_y, int down_x, int depth) {
+    conv2d(const real* image, const real* kernel, const real* bias, const real* positive, real* out, int relu, int N,
+           int H, int W, int C, int OH, int OW, int F, int KH, int KW, int up_y, int up_x, int step_y, int step_x,
+           int offset_y, int offset_x, int down_y, int down_x, int depth) {
     DYNAMIC_SHARED(real, shared);
     const int phase_y = blockIdx.y / down_x, phase_x = blockIdx.y % down_x;
     const int rows = (OH - phase_y + down_y - 1) / down_y;  // of this phase
@@ -92,8 +95,9 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         return (n * OH + (row - n * rows) * down_y + phase_y) * OW + (pixel - row * columns) * down_x + phase_x;
     };
     out += static_cast<long long>(blockIdx.z) * N * OH * OW * F;
-    store<ROWS>(sums, out, first_row, first_column, pixels, F, line_of, [&](real value, int column) {
+    auto finish = [&](real value, int column) {
         if (bias) value += bias[column];
         return relu && value < 0 ? real(0) : value;
-    });
+    };
+    store<ROWS>(sums, out, positive, first_row, first_column, pixels, F, line_of, finish);
 }

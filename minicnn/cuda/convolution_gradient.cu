@@ -74,8 +74,9 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         bias += sum;
     });
     out += blockIdx.z * (static_cast<long long>(K) * F + F);
-    store<COLUMNS>(
-        sums, out, first_row, first_column, K, F, [](int row) { return row; }, [](real value, int) { return value; });
+    auto line_of = [](int row) { return row; };
+    auto finish = [](real value, int) { return value; };
+    store<COLUMNS>(sums, out, nullptr, first_row, first_column, K, F, line_of, finish);
     const int column = first_column + threadIdx.x;
     if (adds_bias && column < F) out[static_cast<long long>(K) * F + column] = bias;
 }

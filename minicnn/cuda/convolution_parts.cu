@@ -2,9 +2,10 @@
 #include "common.cuh"
 #include "taps.cuh"
 
-// out[i] = Σ_z parts[z, i], and bias and ReLU; 32 x 8 threads take 32 numbers, always in the same order.
-KERNEL __launch_bounds__(256)
-    sum_parts(const real* parts, const real* bias, real* out, int relu, int number, int count, int F) {
+// out[i] = Σ_z parts[z, i], and bias, `positive` and ReLU as in convolution.cu; 32 x 8 threads take 32 numbers, always in
+// the same order.
+KERNEL __launch_bounds__(256) sum_parts(const real* parts, const real* bias, const real* positive, real* out, int relu,
+                                        int number, int count, int F) {
     __shared__ real sums[8][33];
     const int i = blockIdx.x * 32 + threadIdx.x;
     real sum = 0;
@@ -15,7 +16,7 @@ KERNEL __launch_bounds__(256)
     if (threadIdx.y == 0 && i < count) {
         for (int y = 1; y < 8; y++) sum += sums[y][threadIdx.x];
         if (bias) sum += bias[i % F];
-        out[i] = relu && sum < 0 ? real(0) : sum;
+        out[i] = relu && sum < 0 || positive && !(positive[i] > 0) ? real(0) : sum;
     }
 }
 

@@ -159,26 +159,33 @@ __device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& 
     copy_wait<0>();
 }
 
-// Writes this thread's sums to an array of `columns` columns: row `line_of(row)` of it becomes finish(value, column).
+// Writes this thread's sums to an array of `columns` columns: row `line_of(row)` of it becomes finish(value, column), or 0
+// where `positive`, if there is such an array, is not positive.
 template <Layout A, class Line, class Finish>
-__device__ __forceinline__ void store(Sums& sums, real* out, int first_row, int first_column, int rows, int columns,
-                                      Line line_of, Finish finish) {
+__device__ __forceinline__ void store(Sums& sums, real* out, const real* positive, int first_row, int first_column,
+                                      int rows, int columns, Line line_of, Finish finish) {
 #pragma unroll
     for (int i = 0; i < WM / 8; i++) {
         const int row = first_row + row_of<A>(i);
         if (row >= rows) continue;
-        real* line = out + static_cast<long long>(line_of(row)) * columns;
+        const long long line = static_cast<long long>(line_of(row)) * columns;
 #pragma unroll
         for (int j = 0; j < WN / 4; j += VEC_B) {
             const int column = first_column + column_of(j);
             if (column >= columns) continue;
+            const long long place = line + column;
             if (VEC_B == 1) {
-                line[column] = finish(sum_at(sums, i, j), column);
+                const real value = finish(sum_at(sums, i, j), column);
+                out[place] = positive && !(positive[place] > 0) ? real(0) : value;
             } else {
-                Wide wide;
+                Wide wide, sign;
+                if (positive) sign = load_wide(positive + place);
 #pragma unroll
-                for (int l = 0; l < VEC_B; l++) wide.of[l] = finish(sum_at(sums, i, j + l), column + l);
-                *reinterpret_cast<Wide*>(line + column) = wide;
+                for (int l = 0; l < VEC_B; l++) {
+                    const real value = finish(sum_at(sums, i, j + l), column + l);
+                    wide.of[l] = positive && !(sign.of[l] > 0) ? real(0) : value;
+                }
+                *reinterpret_cast<Wide*>(out + place) = wide;
             }
         }
     }

@@ -100,12 +100,16 @@ KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, OUT parts, long long M, i
     parts[(blockIdx.y * 2 + 1) * C + c] = along;
 }
 
-// dx = γ · inverse · (dy - dβ / M - z · dγ / M), z = (x - mean) · inverse; sums (2, C): dβ and dγ
-KERNEL input_gradient(IN dy, IN x, IN mean, IN inverse, IN gamma, IN sums, OUT dx, long long M, int C) {
+// dx = γ · inverse · (dy - dβ / M - z · dγ / M), z = (x - mean) · inverse; sums (2, C): dβ and dγ. With `positive`, 0 where
+// x is not: the gradient of the ReLU that x came from.
+KERNEL input_gradient(IN dy, IN x, IN mean, IN inverse, IN gamma, IN sums, OUT dx, long long M, int C, int positive) {
     EACH_COLUMN(c, C) {
         const real middle = mean[c], scale = gamma[c] * inverse[c];
         const real one = sums[c] / M, along = sums[C + c] / M * inverse[c];
 #pragma unroll 4
-        EACH_ROW(r, M) dx[r * C + c] = scale * (dy[r * C + c] - one - (x[r * C + c] - middle) * along);
+        EACH_ROW(r, M) {
+            const real value = x[r * C + c], slope = scale * (dy[r * C + c] - one - (value - middle) * along);
+            dx[r * C + c] = positive && !(value > 0) ? real(0) : slope;
+        }
     }
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .gpu_kernels import KernelOps
+from .gpu_kernels import KernelOps, address
 from .reference import Array, Pads, Pair, Saved, expect
 
 
@@ -95,11 +95,6 @@ class Geometry:
         )  # fmt: skip
 
 
-def address(array: Array) -> int:
-    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
-    return int(interface["data"][0])
-
-
 def together(array: Array, neighbours: int) -> int:
     """How many neighbours of an array's last axis, that many long, can be copied at once: 16 bytes of them, or one."""
     wide = 16 // array.dtype.itemsize
@@ -172,24 +167,32 @@ class ConvolutionOps(KernelOps):
             geometry = rows(N * H * W, C, F)
         else:
             geometry = Geometry(H, W, C, OH, OW, F, KH, KW, strides, dilation, (-pads[0][0], -pads[1][0]))
-        self._product(geometry, x, kernel, rest[0] if rest else None, y, relu)
-        return y, (x, y, relu, geometry)
+        return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
+
+    def _forward(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> Saved:
+        self._product(geometry, x, kernel, bias, y, relu)
+        before = self.relu_of(x)
+        return x, y, before, relu, self.rectified(y) if relu else None, geometry
 
     def _convolve_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
     ) -> tuple[Array | None, Array, Array]:
-        x, y, relu, geometry = saved
+        x, y, before, relu, own, geometry = saved
         expect("convolution gradient" if x.ndim == 4 else "dense gradient", dy, y.shape)
         dy, kernel = (self.xp.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
-        if relu:
+        if relu and (own is None or own.undo()):
             dy, given = self.empty(dy.shape, dy.dtype), dy
             self.for_each("convolution_parts", "where_positive", dy.dtype, dy.size, given, y, dy, np.int64(dy.size))
-        dkernel, dbias = self._kernel_gradient(geometry, x, dy, self.rooms.get(address(kernel)))
-        dx = None
-        if input_gradient:
-            dx = self.empty(x.shape, x.dtype)
-            turned = geometry.turned()
-            self._product(turned, dy, self._swapped(turned, kernel), None, dx, relu=False)
+        room = self.rooms.get(address(kernel))
+        if not input_gradient:
+            dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
+            return None, dkernel.reshape(kernel.shape), dbias
+        with self.kernels.beside():
+            dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
+        dx, turned = self.empty(x.shape, x.dtype), geometry.turned()
+        positive = x if before is not None and before.undo() else None
+        self._product(turned, dy, self._swapped(turned, kernel), None, dx, False, positive)
+        self.kernels.join()
         return dx, dkernel.reshape(kernel.shape), dbias
 
     # ------------------------------------------------------------------ dense
@@ -218,13 +221,15 @@ class ConvolutionOps(KernelOps):
             expect("dense bias", bias, (F,))
         y = self.empty((*x.shape[:-1], F), x.dtype)
         geometry = rows(y.size // F if F else 0, C, F)
-        self._product(geometry, x, kernel, rest[0] if rest else None, y, relu)
-        return y, (x, y, relu, geometry)
+        return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
 
     # ------------------------------------------------------------------ the product
 
-    def _product(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> None:
-        """y = im2col(x) · kernel + bias, and ReLU."""
+    def _product(
+        self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool,
+        positive: Array | None = None,
+    ) -> None:  # fmt: skip
+        """y = im2col(x) · kernel + bias, and ReLU; 0 where `positive`, an array like y, is not positive."""
         g = geometry
         if y.size == 0:
             return
@@ -235,10 +240,11 @@ class ConvolutionOps(KernelOps):
         out = self.empty((shares * y.size,), x.dtype) if shares > 1 else y
         self._launch(
             "convolution", "conv2d", tile, (tile.blocks(pixels, g.F), phases, shares), neighbours, False, x.dtype,
-            (x, kernel, None if shares > 1 else bias, out, relu and shares == 1, N, *g.arguments, *g.down, depth),
+            (x, kernel, *((None, None, out, False) if shares > 1 else (bias, positive, out, relu)), N, *g.arguments,
+             *g.down, depth),
         )  # fmt: skip
         if shares > 1:
-            self._sum(out, bias, y, relu, shares, g.F)
+            self._sum(out, bias, positive, y, relu, shares, g.F)
 
     def _kernel_gradient(
         self, geometry: Geometry, x: Array, dy: Array, room: Array | None = None
@@ -258,7 +264,7 @@ class ConvolutionOps(KernelOps):
                 x.dtype, (x, dy, out, pixels, *g.arguments, depth),
             )  # fmt: skip
             if shares > 1:
-                self._sum(out, None, gradients, False, shares, g.F)
+                self._sum(out, None, None, gradients, False, shares, g.F)
         return gradients[: g.K * g.F], gradients[g.K * g.F :]
 
     def _swapped(self, turned: Geometry, kernel: Array) -> Array:
@@ -272,10 +278,12 @@ class ConvolutionOps(KernelOps):
             )  # fmt: skip
         return swapped
 
-    def _sum(self, parts: Array, bias: Array | None, out: Array, relu: bool, shares: int, F: int) -> None:
+    def _sum(
+        self, parts: Array, bias: Array | None, positive: Array | None, out: Array, relu: bool, shares: int, F: int
+    ) -> None:
         self.kernels.launch(
             "convolution_parts", "sum_parts", out.dtype, (-(-out.size // 32),), (32, 8),
-            (parts, bias, out, relu, shares, out.size, F),
+            (parts, bias, positive, out, relu, shares, out.size, F),
         )  # fmt: skip
 
     def _launch(

@@ -47,6 +47,8 @@ class ElementwiseOps(OptimizerOps):
         winner = self.empty(y.shape, np.uint16)
         pixels = prod(y.shape[:3])
         self._rows("pooling", "max_pool", x.dtype, (pixels, x.shape[3]), x, y, winner, pixels, *window)
+        if relu := self.relu_of(x):
+            self.rectified(y, relu)  # the largest is positive, or none is
         return y, (winner, x.shape, size, strides, pads)
 
     def max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -124,11 +126,14 @@ class ElementwiseOps(OptimizerOps):
         y = self.empty(x.shape, x.dtype)
         settings = float(negative_slope), float("inf") if max_value is None else float(max_value), float(threshold)
         self._each("activation", "relu", x.dtype, -(-x.size // 4), x, y, np.int64(x.size), *settings)
-        plain = settings == (0.0, float("inf"), 0.0)
-        return y, (y if plain else x, settings)  # of the plain one, y has all that the gradient asks for
+        if settings == (0.0, float("inf"), 0.0):  # y has all that the gradient asks for
+            return y, (y, settings, self.rectified(y))
+        return y, (x, settings, None)
 
     def relu_backward(self, dy: Array, saved: Saved) -> Array:
-        x, settings = saved
+        x, settings, own = saved
+        if own is not None and not own.undo():
+            return dy
         return self._through("relu_backward", dy, x, *settings)
 
     def elu(self, x: Array, alpha: float) -> tuple[Array, Saved]:
@@ -289,7 +294,10 @@ class ElementwiseOps(OptimizerOps):
         return bits
 
     def dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
-        return self._drop(x, rate, key), (rate, key)
+        y, relu = self._drop(x, rate, key), self.relu_of(x)
+        if relu is not None:
+            self.rectified(y, relu)  # what was dropped has no gradient anyway
+        return y, (rate, key)
 
     def dropout_backward(self, dy: Array, saved: Saved) -> Array:
         return self._drop(dy, *saved)  # the mask is a function of the key: it is drawn again, not kept
@@ -466,14 +474,14 @@ class ElementwiseOps(OptimizerOps):
         self.kernels.launch("normalization", "moments", x.dtype, grid, block, (x, parts, np.int64(x.size // C), C))
         arguments = parts, x, mean, variance, inverse, *moving, grid[1], C, float(epsilon), np.float64(momentum)
         self.kernels.launch("normalization", "combine_moments", x.dtype, (-(-C // 8),), (8, 32), arguments)
-        return self._scale(x, mean, inverse, gamma, beta), mean, variance, (x, mean, inverse, gamma)
+        return self._scale(x, mean, inverse, gamma, beta), mean, variance, (x, mean, inverse, gamma, self.relu_of(x))
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
-        x, mean, inverse, gamma = saved
+        x, mean, inverse, gamma, before = saved
         dy, sums = self._gradient_sums(dy, x, mean, inverse)
         dx, shape = self.empty(x.shape, x.dtype), (x.size // x.shape[-1], x.shape[-1])
-        arrays = dy, x, mean, inverse, gamma, sums, dx
-        self._rows("normalization", "input_gradient", x.dtype, shape, *arrays, *self._sizes(shape))
+        arrays, positive = (dy, x, mean, inverse, gamma, sums, dx), before is not None and before.undo()
+        self._rows("normalization", "input_gradient", x.dtype, shape, *arrays, *self._sizes(shape), positive)
         return dx, sums[1], sums[0]
 
     def normalize(

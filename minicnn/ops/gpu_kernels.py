@@ -1,6 +1,7 @@
 """What the operations that launch CUDA kernels share: arrays as the kernels expect them, and the launch itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,50 @@ import numpy as np
 from .reference import Array, Ops
 
 
+def address(array: Array) -> int:
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return int(interface["data"][0])
+
+
+class Relu:
+    """A ReLU in a chain of operations: whether one behind it has put 0 into the gradient where the ReLU lets nothing through."""
+
+    undone = False
+
+    def undo(self) -> bool:
+        """Whether there is something left to do, which the caller does now."""
+        left, self.undone = not self.undone, True
+        return left
+
+
 class KernelOps(Ops):
     """Operations with arrays of `xp` and an object that launches the kernels of `minicnn.cuda` on them."""
 
     kernels: Any
     rooms: Mapping[int, Array] = {}  # where the gradients of a kernel and its bias go together, by its address
+    chained = False
+    _made: tuple[Array, Relu] | None = None
+
+    @contextmanager
+    def chain(self, rooms: Mapping[int, Array]) -> Iterator[None]:
+        """For a captured step, in which what an operation makes goes to the next one alone, and its gradient comes from there.
+
+        So an operation that is about to write the gradient of what a ReLU has made can undo the ReLU as well.
+        """
+        self.rooms, self.chained = rooms, True
+        try:
+            yield
+        finally:
+            self.rooms, self.chained, self._made = {}, False, None
+
+    def rectified(self, y: Array, relu: Relu | None = None) -> Relu | None:
+        """Notes, in a chain, that y is positive where a ReLU lets its input through: this one, or a new one."""
+        self._made = (y, relu or Relu()) if self.chained else None
+        return self._made and self._made[1]
+
+    def relu_of(self, x: Array) -> Relu | None:
+        """The ReLU that x came from, if the last operation of the chain noted one."""
+        return self._made[1] if self._made and address(self._made[0]) == address(x) else None
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         return self.xp.empty(tuple(shape), dtype)
