@@ -24,7 +24,7 @@ def test_more_numbers_than_threads(gpu):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rate", [0.0, 0.25, 0.999999])
+@pytest.mark.parametrize("rate", [0.0, np.float64(0.25), 0.999999])
 @pytest.mark.parametrize("key", KEYS, ids=str)
 @pytest.mark.parametrize("shape", [(1,), (7, 3), (5, 401)])
 def test_dropout_is_that_of_the_cpu_to_the_bit(gpu, shape, key, rate, dtype):

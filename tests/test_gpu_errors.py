@@ -140,3 +140,18 @@ def test_the_first_thing_that_fails_is_named(device, monkeypatch, capsys):
     assert "has not computed what was captured" in failed[3] and "training" in failed[4]
     assert err.startswith("the GPU cannot be used as it is; the first thing that failed is pooling, float32: ")
     assert err.count("\n") == 1
+
+
+def test_a_device_that_captures_no_training(device, monkeypatch, capsys):
+    capture, calls = device.ops.kernels.capture, []
+
+    def refuse(step):
+        calls.append(step)
+        if len(calls) > 1:
+            raise RuntimeError("no memory while a stream is captured")
+        return capture(step)
+
+    monkeypatch.setattr(device.ops.kernels, "capture", refuse)
+    assert checking.main() == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1 and "training" in failed[0] and "no memory while a stream is captured" in failed[0]

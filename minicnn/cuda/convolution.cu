@@ -51,7 +51,9 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         x[i] = (pixel - row * columns) * up_x + corner_x;
     }
     int k = first * BK + a_k, c = k % C;  // the next to be copied
-    int b = K ? k / C % taps_x.number : 0, a = K ? k / C / taps_x.number : 0;
+    const int wide = max(1, taps_x.number);
+    int b = k / C % wide, a = k / C / wide;
+    const int further_a = BK / C / wide, further_b = BK / C % wide, further_c = BK % C;  // from tile to tile
 
     // Of B, VEC_B filters for each of these rows.
     constexpr int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_COPIES = (BK + B_ROWS - 1) / B_ROWS;
@@ -68,14 +70,9 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
             const real* from = image + (inside ? static_cast<long long>((line[i] + iy) * W + ix) * C + c : 0);
             copy_async<VEC_A * sizeof(real)>(a_tile + (a_row + i * A_ROWS) * A_STRIDE<ROWS> + a_k, from, inside);
         }
-        k += BK;
-        c += BK;
-        if (c >= C) {
-            b += c / C;
-            c %= C;
-            a += b / taps_x.number;
-            b %= taps_x.number;
-        }
+        k += BK, a += further_a, b += further_b, c += further_c;
+        if (c >= C) c -= C, b++;
+        if (b >= wide) b -= wide, a++;
 #pragma unroll
         for (int i = 0; i < B_COPIES; i++) {
             const int row = b_row + i * B_ROWS, column = first_column + b_column;

@@ -31,6 +31,7 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         i[l] = row - n[l] * OH;
         j[l] = pixel - row * OW;
     }
+    const int further_n = BK / OW / OH, further_i = BK / OW % OH, further_j = BK % OW;  // from tile to tile
 
     // Of B, VEC_B filters for each of these rows.
     constexpr int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_COPIES = (BK + B_ROWS - 1) / B_ROWS;
@@ -45,13 +46,9 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
             const bool inside = k < K && pixel + row < pixels && y >= 0 && x >= 0 && y < H && x < W;
             const real* from = image + (inside ? static_cast<long long>((n[l] * H + y) * W + x) * C + c : 0);
             copy_async<VEC_A * sizeof(real)>(a_tile + row * A_STRIDE<COLUMNS> + a_column, from, inside);
-            j[l] += BK;
-            if (j[l] >= OW) {
-                i[l] += j[l] / OW;
-                j[l] %= OW;
-                n[l] += i[l] / OH;
-                i[l] %= OH;
-            }
+            n[l] += further_n, i[l] += further_i, j[l] += further_j;
+            if (j[l] >= OW) j[l] -= OW, i[l]++;
+            if (i[l] >= OH) i[l] -= OH, n[l]++;
         }
 #pragma unroll
         for (int l = 0; l < B_COPIES; l++) {

@@ -307,12 +307,14 @@ class ConvolutionOps(KernelOps):
         """
         processors = self.kernels.processors
         tiles = DOUBLE if dtype == np.float64 else LARGE + TILES if wide and self._fast(dtype) else TILES
-        fitting = [t for t in tiles if t.BN == 32 or columns > t.BN // 2]  # not mostly empty
+        fitting = [  # not mostly empty
+            t for t in tiles if (t.BN == 32 or columns > t.BN // 2) and (t.BM == 64 or rows > t.BM // 2)
+        ]
         deep = max(1, reduction // DEEP)
         full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= processors]
         tile = full[0] if full else fitting[-1]
         depths = max(1, -(-reduction // tile.BK))
-        wanted = max(1, 2 * processors // (phases * tile.blocks(rows, columns)))
+        wanted = max(1, max(2, 256 // tile.threads) * processors // (phases * tile.blocks(rows, columns)))
         depth = -(-depths // min(wanted, max(1, depths // LEAST_DEPTH)))
         return tile, depth, -(-depths // depth)
 

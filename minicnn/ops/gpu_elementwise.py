@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .gpu_kernels import address
 from .gpu_optimizers import OptimizerOps
 from .reference import ELEMENTWISE, Array, Key, Pads, Pair, Saved, drop_threshold, expect
 
@@ -43,10 +44,9 @@ class ElementwiseOps(OptimizerOps):
         if not self._pools(x, size, pads):
             return super().max_pool2d(x, size, strides, pads)
         (x,) = self.alike(x)
-        y, window = self._pooled(x, size, strides, pads)
+        y = self._pooled(x, size, strides, pads)
         winner = self.empty(y.shape, np.uint16)
-        pixels = prod(y.shape[:3])
-        self._rows("pooling", "max_pool", x.dtype, (pixels, x.shape[3]), x, y, winner, pixels, *window)
+        self._pool("max_pool", y, [x, y, winner], x, y, size, strides, pads)
         if relu := self.relu_of(x):
             self.rectified(y, relu)  # the largest is positive, or none is
         return y, (winner, x.shape, size, strides, pads)
@@ -57,18 +57,16 @@ class ElementwiseOps(OptimizerOps):
             return super().max_pool2d_backward(dy, saved)
         expect("max_pool2d gradient", dy, winner.shape)
         (dy,) = self.alike(dy)
-        dx, pixels = self.empty(x_shape, dy.dtype), prod(x_shape[:3])
-        window = self._window(dx, dy, size, strides, pads)
-        self._rows("pooling", "max_pool_backward", dy.dtype, (pixels, x_shape[3]), dy, winner, dx, pixels, *window)
+        dx = self.empty(x_shape, dy.dtype)
+        self._pool("max_pool_backward", dx, [dy, winner, dx], dx, dy, size, strides, pads)
         return dx
 
     def avg_pool2d(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Saved]:
         if not self._pools(x, size, pads):
             return super().avg_pool2d(x, size, strides, pads)
         (x,) = self.alike(x)
-        y, window = self._pooled(x, size, strides, pads)
-        pixels = prod(y.shape[:3])
-        self._rows("pooling", "avg_pool", x.dtype, (pixels, x.shape[3]), x, y, pixels, *window)
+        y = self._pooled(x, size, strides, pads)
+        self._pool("avg_pool", y, [x, y], x, y, size, strides, pads)
         return y, (None, x.shape, size, strides, pads)
 
     def avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
@@ -76,9 +74,8 @@ class ElementwiseOps(OptimizerOps):
         if count is not None:
             return super().avg_pool2d_backward(dy, saved)
         (dy,) = self.alike(dy)
-        dx, pixels = self.empty(x_shape, dy.dtype), prod(x_shape[:3])
-        window = self._window(dx, dy, size, strides, pads)
-        self._rows("pooling", "avg_pool_backward", dy.dtype, (pixels, x_shape[3]), dy, dx, pixels, *window)
+        dx = self.empty(x_shape, dy.dtype)
+        self._pool("avg_pool_backward", dx, [dy, dx], dx, dy, size, strides, pads)
         return dx
 
     def _pools(self, x: Array, size: Pair, pads: Pads) -> bool:
@@ -86,16 +83,22 @@ class ElementwiseOps(OptimizerOps):
         inside = all(max(pad) < k for pad, k in zip(pads, size, strict=True))
         return bool(x.size) and inside and prod(size) <= TAPS
 
-    def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[Array, tuple[int, ...]]:
-        """An array for y, and the arguments that say where its windows are."""
+    def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> Array:
+        """An array for y."""
         sides = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:3], pads, size, strides, strict=True)]
         if min(sides) < 1:
             raise ValueError(f"pooling: windows of {size} do not fit into an input of shape {x.shape}")
-        y = self.empty((len(x), *sides, x.shape[3]), x.dtype)
-        return y, self._window(x, y, size, strides, pads)
+        return self.empty((len(x), *sides, x.shape[3]), x.dtype)
 
-    def _window(self, x: Array, y: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
-        return (*x.shape[1:], *size, *strides, pads[0][0], pads[1][0], *y.shape[1:3])
+    def _pool(
+        self, name: str, made: Array, arrays: Sequence[Array], x: Array, y: Array, size: Pair, strides: Pair, pads: Pads
+    ) -> None:
+        """Launches a kernel that makes an array of the others, for these windows of x that y is made of."""
+        pixels, (H, W, C) = prod(made.shape[:3]), x.shape[1:]
+        together = 4 if C % 4 == 0 and not any(address(array) % (4 * array.itemsize) for array in arrays) else 1
+        window = H, W, C // together, *size, *strides, pads[0][0], pads[1][0], *y.shape[1:3]
+        shape = pixels, C // together
+        self._rows("pooling", name, made.dtype, shape, *arrays, pixels, *window, TOGETHER=together)
 
     def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
         y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
@@ -305,7 +308,7 @@ class ElementwiseOps(OptimizerOps):
     def _drop(self, x: Array, rate: float, key: Key) -> Array:
         (x,) = self.alike(x)
         y = self.empty(x.shape, x.dtype)
-        settings = np.int64(x.size), *self._key(key), np.uint32(drop_threshold(rate)), 1.0 / (1.0 - rate)
+        settings = np.int64(x.size), *self._key(key), np.uint32(drop_threshold(rate)), 1.0 / (1.0 - float(rate))
         self._each("random", "dropout", x.dtype, -(-x.size // 4), x, y, *settings)
         return y
 
