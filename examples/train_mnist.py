@@ -146,6 +146,9 @@ def main() -> None:
         raise ValueError(f"--recipe {args.recipe} trains several networks, which --keep names a folder for, not --save")
     keep = args.keep or (f"{Path(args.out).with_suffix('')}-networks" if several else None)
     images, labels, unknown = load(args)
+    if recipe.suited_to(images) is not recipe:
+        recipe = recipe.suited_to(images)
+        print("these images are distorted already: moved less in training, and in the end left as they are")
     if args.cross_validate and args.cross_validate > len(images):
         raise ValueError(
             f"--cross-validate: expected at most {len(images)} parts, one for each image, got {args.cross_validate}"

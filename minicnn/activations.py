@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,18 +17,47 @@ from .ops.reference import ELEMENTWISE, Array
 _OPS = get_ops("reference")
 
 
+Function = Callable[..., Any]
+
+
 def _floats(x: Any) -> Array:
     x = np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 
-def _elementwise(name: str) -> Callable[[Any], Array]:
+def _or_layer(function: Function) -> Function:
+    """The function, which of what stands for numbers that are not there yet makes a layer that computes it then."""
+
+    @wraps(function)
+    def either(x: Any, *arguments: Any, **options: Any) -> Any:
+        from .layers import ELU, Activation, LeakyReLU, ReLU, Softmax
+        from .layers.base import Symbol
+
+        if not isinstance(x, Symbol):
+            return function(x, *arguments, **options)
+        given = signature(function).bind(x, *arguments, **options)
+        given.apply_defaults()
+        _, *settings = given.arguments.values()
+        name, own = function.__name__, {"elu": ELU, "leaky_relu": LeakyReLU, "softmax": Softmax}
+        if name == "relu":
+            negative_slope, max_value, threshold = settings
+            return ReLU(max_value, negative_slope, threshold)(x)
+        if name in own:
+            return own[name](*settings)(x)
+        if settings not in ([], [False], [-1]):  # of gelu and log_softmax
+            return function(x, *arguments, **options)  # which says what cannot be calculated
+        return Activation(name)(x)
+
+    return either
+
+
+def _elementwise(name: str) -> Function:
     def function(x: Any) -> Array:
         return _OPS.activate(_floats(x), name)[0]
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every number; the formula is in `minicnn.ops.reference.ELEMENTWISE`."
-    return function
+    return _or_layer(function)
 
 
 sigmoid, tanh, selu = _elementwise("sigmoid"), _elementwise("tanh"), _elementwise("selu")
@@ -41,6 +72,7 @@ def linear(x: Array) -> Array:
     return x
 
 
+@_or_layer
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Array:
     """x above the threshold, cut off at max_value; below it negative_slope · (x - threshold)."""
     return _OPS.relu(_floats(x), negative_slope, max_value, threshold)[0]
@@ -51,16 +83,19 @@ def relu6(x: Any) -> Array:
     return relu(x, max_value=6.0)
 
 
+@_or_layer
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Array:
     """x where positive, negative_slope · x elsewhere (Maas et al., 2013)."""
     return relu(x, negative_slope)
 
 
+@_or_layer
 def elu(x: Any, alpha: float = 1.0) -> Array:
     """x where positive, α (eˣ - 1) elsewhere (Clevert et al., 2015)."""
     return _OPS.elu(_floats(x), alpha)[0]
 
 
+@_or_layer
 def gelu(x: Any, approximate: bool = False) -> Array:
     """x times the probability that a normal number is below x (Hendrycks and Gimpel, 2016).
 
@@ -72,11 +107,13 @@ def gelu(x: Any, approximate: bool = False) -> Array:
     return _OPS.activate(x, "gelu")[0]
 
 
+@_or_layer
 def softmax(x: Any, axis: int = -1) -> Array:
     """eˣ / Σ eˣ along one axis."""
     return _OPS.softmax(_floats(x), axis)[0]
 
 
+@_or_layer
 def log_softmax(x: Any, axis: int = -1) -> Array:
     """x - log Σ eˣ along one axis."""
     return _OPS.log_softmax(_floats(x), axis)[0]

@@ -125,7 +125,7 @@ def format_logs(logs: Logs) -> str:
 
 
 class ProgressBar(Callback):
-    """verbose=1: a bar per epoch with images per second and the time left; verbose=2: a line per epoch."""
+    """verbose=1: a bar per epoch with images per second and the time left, and then a line; verbose=2: the line alone."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         from tqdm import tqdm
@@ -141,6 +141,7 @@ class ProgressBar(Callback):
             mininterval=0.2,
             file=sys.stdout,
             disable=self.params["verbose"] != 1,
+            leave=False,  # a line as wide as it has to be takes its place
             bar_format="{desc} {n_fmt} images, {rate_fmt}{postfix}"
             if samples is None
             else "{desc} {percentage:3.0f}% |{bar:20}| {rate_fmt}, {remaining} left{postfix}",
@@ -154,10 +155,11 @@ class ProgressBar(Callback):
         self.bar.set_postfix_str(format_logs(logs or {}), refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self.bar.set_postfix_str(format_logs(logs or {}))
+        seen, seconds = self.bar.n, self.bar.format_dict["elapsed"]
         self.bar.close()
-        if self.params["verbose"] == 2:
-            print(f"{self.title}: {format_logs(logs or {})}", flush=True)
+        if self.params["verbose"]:
+            speed = f", {self.bar.format_sizeof(seen / seconds)} images/s" if seen and seconds else ""
+            print(f"{self.title}{speed}: {format_logs(logs or {})}", flush=True)
 
 
 # ---------------------------------------------------------------------- what watches a number

@@ -6,6 +6,7 @@ number for every sample.
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import wraps
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
@@ -55,8 +56,20 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarr
     return ((y_pred > true).sum(axis=1) < k).astype(float)
 
 
-categorical_accuracy = sparse_categorical_accuracy = accuracy
-sparse_top_k_categorical_accuracy = top_k_categorical_accuracy
+def _called(name: str, function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The same function under another name, which is that of its numbers in the logs."""
+
+    @wraps(function)
+    def same(*arguments: Any, **options: Any) -> np.ndarray:
+        return function(*arguments, **options)
+
+    same.__name__ = same.__qualname__ = name
+    return same
+
+
+categorical_accuracy = _called("categorical_accuracy", accuracy)
+sparse_categorical_accuracy = _called("sparse_categorical_accuracy", accuracy)
+sparse_top_k_categorical_accuracy = _called("sparse_top_k_categorical_accuracy", top_k_categorical_accuracy)
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
@@ -567,15 +580,15 @@ CLASSES: dict[str, type[Metric]] = {
     )
 }  # fmt: skip
 SMALL = {"precision": Precision, "recall": Recall, "auc": AUC, "f_beta_score": FBetaScore, "f1_score": F1Score}
-OF_SCORES = (accuracy, top_k_categorical_accuracy)
+OF_SCORES = (
+    *(accuracy, categorical_accuracy, sparse_categorical_accuracy),
+    *(top_k_categorical_accuracy, sparse_top_k_categorical_accuracy),
+)
 BY_NAME: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
     "acc": accuracy,
     "binary_accuracy": binary_accuracy,
-    "categorical_accuracy": accuracy,
-    "sparse_categorical_accuracy": accuracy,
-    "top_k_categorical_accuracy": top_k_categorical_accuracy,
-    "sparse_top_k_categorical_accuracy": top_k_categorical_accuracy,
+    **{function.__name__: function for function in OF_SCORES},
     **{function.__name__: function for function in losses.FUNCTIONS},
     "mse": losses.mean_squared_error,
     "mae": losses.mean_absolute_error,
@@ -605,6 +618,9 @@ def serialize(metric: Any) -> Any:
     """What `get` makes the metric of again, in types that JSON has; ValueError for one of your own."""
     if isinstance(metric, str):
         return metric
+    name = getattr(metric, "__name__", "")
+    if BY_NAME.get(name) is metric:
+        return name
     if type(metric).__name__ not in CLASSES:
         name = getattr(metric, "name", getattr(metric, "__name__", metric))
         raise ValueError(f"the metric {name!r} is not one of minicnn.metrics, and cannot be saved")

@@ -18,7 +18,7 @@ import numpy as np
 from . import captured, engine, keras_format, losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .absent import refuse_arguments, without
-from .callbacks import Callback, History
+from .callbacks import Callback, History, format_logs
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
 from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, new_name
@@ -108,6 +108,8 @@ class Sequential:
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
+        if layer.built and any(layer is other for other in self._layers):
+            layer = layer._again()
         if any(layer.name == other.name for other in self._layers):
             raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
         if isinstance(layer, Input):
@@ -732,10 +734,12 @@ class Sequential:
     ) -> Any:
         """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them.
 
-        x is an array, or gives batches as for `fit`. `verbose` is there for Keras' sake: nothing is printed.
+        x is an array, or gives batches as for `fit`. They are printed as well, in one line, unless `verbose` is 0.
         """
         refuse_arguments("evaluate", dropped)
         logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
+        if verbose:
+            print(f"evaluation: {format_logs(training.in_order(logs))}", flush=True)
         if return_dict:
             return training.in_order(logs)
         return list(logs.values()) if len(logs) > 1 else logs["loss"]

@@ -1437,6 +1437,66 @@ def test_dictionaries_of_tensors_and_an_output_that_is_the_input():
     np.testing.assert_array_equal(x, X)
 
 
+def test_activation_functions_of_tensors_are_layers():
+    calls = {
+        "relu": [lambda x: minicnn.activations.relu(x, 0.1, 2.0, 0.05), layers.ReLU(2.0, 0.1, 0.05)],
+        "leaky_relu": [minicnn.activations.leaky_relu, layers.LeakyReLU(0.2)],
+        "elu": [lambda x: minicnn.activations.elu(x, alpha=0.5), layers.ELU(0.5)],
+        "softmax": [lambda x: minicnn.activations.softmax(x, axis=1), layers.Softmax(1)],
+        "gelu": [minicnn.activations.gelu, layers.Activation("gelu")],
+        "swish": [minicnn.activations.swish, layers.Activation("silu")],
+        "relu6": [minicnn.activations.relu6, layers.ReLU(6.0)],
+        "log_softmax": [minicnn.activations.log_softmax, layers.Activation("log_softmax")],
+        "linear": [minicnn.activations.linear, layers.Activation("linear")],
+    }
+    for name, (function, layer) in calls.items():
+        models = []
+        for follows in (function, layer):
+            minicnn.set_random_seed(5)
+            start = Input((6, 6, 1))
+            models.append(Model(start, Flatten()(follows(Conv2D(3, 3)(start)))))
+        np.testing.assert_array_equal(*(model.predict(X) for model in models), err_msg=name)
+        values = np.linspace(-1, 3, 6, dtype="float32").reshape(1, 2, 3)
+        np.testing.assert_allclose(function(values), layer(values), atol=1e-6, err_msg=name)
+    with pytest.raises(TypeError, match="goes from layer to layer here and cannot be calculated with"):
+        minicnn.activations.gelu(Input((3,)), approximate=True)
+
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.flatten, self.dense = Flatten(), Dense(4)
+
+        def call(self, x):
+            return minicnn.activations.softmax(self.dense(self.flatten(x)))
+
+    model = Net()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(X, Y, verbose=0)
+    np.testing.assert_allclose(model.predict(X).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_layer_without_parameters_stands_in_several_places_of_a_model():
+    pool, dense = MaxPooling2D(), Dense(3)
+    model = Sequential([Input((8, 8, 1)), Conv2D(2, 1), pool, Conv2D(2, 1), pool, Flatten()])
+    assert model.output_shape == (None, 8) and [type(layer) for layer in model.layers[1::2]] == [MaxPooling2D] * 2
+    with pytest.raises(ValueError, match="layer dense.*: is called twice in one chain"):
+        Sequential([Input((3,)), dense, dense])
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named"):
+        Sequential([Dense(3, name="a"), Dense(3, name="a")])
+    pool = MaxPooling2D()
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named"):
+        Sequential([pool, pool])  # nobody knows yet whether it has parameters
+
+
+def test_functions_of_metrics_have_names_of_their_own(tmp_path):
+    names = "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy"
+    model = small(metrics=[*(getattr(metrics, name) for name in names), "accuracy"])
+    history = model.fit(X, Y, epochs=1, verbose=0).history
+    assert list(history) == ["accuracy", "loss", *names] and history["accuracy"] == history[names[0]]
+    model.save(tmp_path / "m.safetensors")
+    assert minicnn.load_model(tmp_path / "m.safetensors").metrics == [*names, "accuracy"]
+
+
 def test_metrics_of_ones_own_see_every_batch():
     class Batches(minicnn.Metric):
         def __init__(self):

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import Dense, Flatten, RandomAffine, RandomTranslation, recipes
+from minicnn import (
+    Dense,
+    Flatten,
+    RandomAffine,
+    RandomErasing,
+    RandomGaussianBlur,
+    RandomGaussianNoise,
+    RandomTranslation,
+    recipes,
+)
 from minicnn.recipes import RECIPES, Recipe
 
 IMAGES, LABELS = minicnn.data.synthetic_digits(60)
@@ -82,20 +91,45 @@ def test_members_differ_and_a_seed_repeats():
     assert not np.array_equal(weights(a)[0], weights(c)[0])
 
 
-def test_in_the_last_epochs_nothing_moves():
-    recipe = Recipe((moving,), epochs=4, batch_size=16, peak=1e-2, calm=0.5)
+def disturbed():
+    return [
+        RandomGaussianBlur((0.5, 0.5), 3, (0.3, 1.0), value_range=(0, 1)),
+        RandomGaussianNoise((0.5, 0.5), 0.3),
+        RandomErasing((0.5, 0.5), value_range=(0, 1)),
+        *moving(),
+    ]
+
+
+RANDOM = RandomAffine, RandomErasing, RandomGaussianBlur, RandomGaussianNoise
+
+
+@pytest.mark.parametrize("network", [moving, disturbed])
+def test_in_the_last_epochs_images_are_left_as_they_are(network):
+    recipe = Recipe((network,), epochs=4, batch_size=16, peak=1e-2, calm=0.5)
     trained = recipes.train(recipe, IMAGES, LABELS, seed=2, verbose=0)
-    layer = trained.models[0].layers[1]
-    assert [layer.rotation, layer.translation, layer.zoom, layer.shear] == [0.1] * 4
+    found = [layer for layer in trained.models[0].layers if isinstance(layer, RANDOM)]
+    settings = [layer.get_config() | {"name": ""} for layer in network() if isinstance(layer, RANDOM)]
+    assert [layer.get_config() | {"name": "", "seed": None} for layer in found] == [
+        config | {"seed": None} for config in settings
+    ]
     minicnn.set_random_seed(200)
     model = recipe.model(len(IMAGES))
     model.fit(IMAGES, LABELS, 16, 2, verbose=0)
-    still = minicnn.Sequential([layer for layer in model.layers if not isinstance(layer, RandomAffine)])
+    still = minicnn.Sequential([layer for layer in model.layers if not isinstance(layer, RANDOM)])
     still.compile(model.optimizer, model.loss, metrics=["accuracy"])
     still.seed = model.seed
     history = still.fit(IMAGES, LABELS, 16, 4, verbose=0, initial_epoch=2).history
     assert all(map(np.array_equal, weights(trained), still.get_weights()))
     assert {name: values[2:] for name, values in trained.histories[0].history.items()} == history
+
+
+def test_distorted_digits_are_noticed():
+    robust, kaggle = recipes.get("robust"), IMAGES.copy()
+    kaggle[::9, 0, 5] = 200  # a few that touch an edge
+    assert robust.suited_to(kaggle) is robust
+    distorted = robust.suited_to(minicnn.data.distort(IMAGES))
+    assert distorted is robust.distorted and distorted.suited_to(minicnn.data.distort(IMAGES)) is distorted
+    assert recipes.get("best").suited_to(minicnn.data.distort(IMAGES)) is recipes.get("best")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 5, 6])

@@ -8,6 +8,7 @@ import re
 import naive
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 import minicnn
 from minicnn import Sequential, layers
@@ -226,10 +227,34 @@ def test_verbose_2_prints_a_line_per_epoch(capsys, verbose):
         assert re.fullmatch(wanted, line)
 
 
-def test_verbose_1_draws_a_bar_with_rate_and_time_left(capsys):
-    linear().fit(X, Y, epochs=2, verbose=1)
-    output = capsys.readouterr().out
-    assert len(re.findall(r"epoch [12]/2 100% \|█+\| .*images/s, 00:00 left, loss \d\.\d{4}", output)) >= 2
+def test_verbose_1_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line(capsys, monkeypatch):
+    """However narrow the terminal is: the line is not cut off where it ends."""
+    start = tqdm.__init__
+    monkeypatch.setattr(tqdm, "__init__", lambda *of, **how: start(*of, **how | {"mininterval": 0, "ncols": 72}))
+    linear(metrics=["accuracy", LOSS]).fit(X, Y, epochs=2, verbose=1, validation_split=0.5)
+    shown = re.split(r"[\r\n]+", capsys.readouterr().out)
+    lines = [line for line in shown if line.strip() and "|" not in line]
+    number = r"\d+\.\d{4}"
+    names = "accuracy", "loss", LOSS
+    names = *names, *(f"val_{name}" for name in names)
+    wanted = rf"epoch [12]/2, [\d.]+k? images/s: {', '.join(f'{name} {number}' for name in names)}"
+    assert len(lines) == 2 and all(re.fullmatch(wanted, line) for line in lines), shown
+    bars = [line for line in shown if "|" in line]
+    assert (
+        all(re.match(r"epoch [12]/2 +\d+% \|[█▏▎▍▌▋▊▉ ]+\| +.*images/s, [\d:?]+ left", bar) for bar in bars)
+        and len(bars) > 2
+    )
+
+
+def test_an_evaluation_prints_a_line(capsys):
+    model = linear(metrics=["accuracy"])
+    model.fit(X, Y, verbose=0)
+    found = model.evaluate(X, Y, return_dict=True)
+    said = ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.items()))
+    assert capsys.readouterr().out == f"evaluation: {said}\n"
+    model.evaluate(X, Y, verbose=0)
+    model.predict(X)
+    assert capsys.readouterr().out == ""
 
 
 # ---------------------------------------------------------------------- the same bits
