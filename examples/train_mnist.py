@@ -148,7 +148,7 @@ def main() -> None:
     images, labels, unknown = load(args)
     if recipe.suited_to(images) is not recipe:
         recipe = recipe.suited_to(images)
-        print("these images are distorted already: moved less in training, and in the end left as they are")
+        print("these images are distorted already: in the end the network learns from them as they are")
     if args.cross_validate and args.cross_validate > len(images):
         raise ValueError(
             f"--cross-validate: expected at most {len(images)} parts, one for each image, got {args.cross_validate}"

@@ -67,6 +67,7 @@ class Sequential:
         self.run_eagerly = False
         self._ends: list[int] = []  # of a `Model` with several outputs: behind how many layers each is taken,
         self._parts: dict[int, Sequential] = {}  # and the layers from each such place to the next
+        self._keys: list[str] = []  # of the outputs, if they are asked for by name
         for layer in layers or []:
             self.add(layer)
 
@@ -676,7 +677,10 @@ class Sequential:
     def predict_on_batch(self, x: Any) -> Any:
         """The output for one batch."""
         found = self.outputs_of(training.checked(self, x)[0])
-        return [np.array(output) for output in found] if self._ends else np.array(found)
+        return self._named([np.array(output) for output in found] if self._ends else np.array(found))
+
+    def _named(self, outputs: Any) -> Any:
+        return outputs
 
     def _report(self, loss: float, y: Any, scores: np.ndarray, return_dict: bool) -> Any:
         means = training.RunningMeans(self)
@@ -758,7 +762,9 @@ class Sequential:
         Nothing is printed, whatever `verbose` says.
         """
         refuse_arguments("predict", dropped)
-        return training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
+        return self._named(
+            training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
+        )
 
     def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
         """The callbacks, which know the model."""
@@ -851,7 +857,9 @@ class Sequential:
 
     def _needs_one_output(self, action: str) -> None:
         if self._ends:
-            raise ValueError(f"a model of {len(self._ends)} outputs is asked what they give, and not {action}")
+            raise ValueError(
+                f"a model of several outputs, or of outputs by name, is asked what they give, and not {action}"
+            )
 
 
 class _Kind(type):
@@ -867,9 +875,9 @@ class _Kind(type):
 class Model(Sequential, metaclass=_Kind):
     """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
 
-    With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives. Such a model
-    shows what layers see, and cannot be trained or saved. ValueError where an output does not come from that input, or
-    not on the way to the farthest of them.
+    With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives; with a
+    dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError where an
+    output does not come from that input, or not on the way to the farthest of them.
 
     A class of your own may define `call(x)` or `call(x, training)` instead, which puts layers one behind the other, and
     is called with a tensor when the model first sees the shape of its data:
@@ -892,8 +900,8 @@ class Model(Sequential, metaclass=_Kind):
             return
         if inputs is None or outputs is None:
             raise ValueError("expected Model(inputs, outputs), or a class of your own with call(x)")
-        if isinstance(outputs, dict):
-            raise ValueError("the outputs of a Model are a tensor or a list of tensors, not a dictionary")
+        keys = list(outputs) if isinstance(outputs, dict) else []
+        outputs = list(outputs.values()) if isinstance(outputs, dict) else outputs
         inputs = list(inputs.values()) if isinstance(inputs, dict) else inputs
         inputs, outputs = (list(given) if isinstance(given, list | tuple) else [given] for given in (inputs, outputs))
         if len(inputs) != 1 or not outputs:
@@ -914,8 +922,8 @@ class Model(Sequential, metaclass=_Kind):
             passed = [tensor.layer for tensor in tensors]
             whole = model is not None and model.chain == passed
             self._added += [(model, len(passed))] if whole else [(layer, 1) for layer in passed]
-        if len(chains) > 1:
-            self._ends = [len(chain) for chain in chains]
+        if len(chains) > 1 or keys:
+            self._ends, self._keys = [len(chain) for chain in chains], keys
             for first, end in pairwise(sorted({0, *self._ends})):
                 part = longest[first:end] if first else [start, *longest[:end]]
                 self._parts[end] = Sequential(part, name=f"{self.name}_{end}")
@@ -983,8 +991,12 @@ class Model(Sequential, metaclass=_Kind):
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         if not (self._ends and isinstance(x, Tensor | Layer)):
-            return super().__call__(x, training)
-        return self._at_ends(x, Sequential.__call__)
+            return self._named(super().__call__(x, training))
+        return self._named(self._at_ends(x, Sequential.__call__))
+
+    def _named(self, outputs: Any) -> Any:
+        """The outputs as they were asked for: by name, or as they are."""
+        return dict(zip(self._keys, outputs, strict=True)) if self._keys else outputs
 
     def _at_ends(self, x: Any, ask: Callable[[Sequential, Any], Any]) -> list[Any]:
         """What each output gives: every part of the chain is asked about what the one before gave."""

@@ -76,7 +76,9 @@ def test_what_layers_see_is_a_model_of_several_outputs():
     np.testing.assert_array_equal(again.predict(X)[1], seen.predict(X)[1])
     assert [part.dtype for part in seen.astype("float64").predict(X)] == [np.float64] * 4
     for act in (seen.compile, seen.get_config, seen.to_json, lambda: seen.save("never.keras")):
-        with pytest.raises(ValueError, match="a model of 4 outputs is asked what they give, and not"):
+        with pytest.raises(
+            ValueError, match="a model of several outputs, or of outputs by name, is asked what they give, and not"
+        ):
             act()
 
 
@@ -1422,7 +1424,9 @@ def test_models_that_change_after_they_were_added():
         assert Model(again.input, again.chain[0].output).chain == again.chain[:1]
         assert Model(again.input, again.output).chain == again.chain
     several = Model(nested.input, [nested.layers[0].layers[0].output, nested.output])
-    with pytest.raises(ValueError, match="a model of 2 outputs is asked what they give, and not added"):
+    with pytest.raises(
+        ValueError, match="a model of several outputs, or of outputs by name, is asked what they give, and not added"
+    ):
         Sequential([several, Dense(2)])
 
 
@@ -1430,8 +1434,17 @@ def test_dictionaries_of_tensors_and_an_output_that_is_the_input():
     i = Input((6, 6, 1))
     flat = Flatten()(i)
     assert Model({"image": i}, flat).output_shape == (None, 36)
-    with pytest.raises(ValueError, match="a tensor or a list of tensors, not a dictionary"):
-        Model(i, {"a": flat})
+    model = small()
+    seen = Model(model.inputs, {layer.name: layer.output for layer in model.layers})
+    whole = Model(model.inputs, [layer.output for layer in model.layers])
+    for ask in (Model.predict, Model.predict_on_batch, Model.__call__):
+        found = ask(seen, X[:7])
+        assert list(found) == [layer.name for layer in model.layers]
+        assert all(map(np.array_equal, found.values(), ask(whole, X[:7])))
+    tensors = Model(i, {"a": flat})(Input((6, 6, 1)))
+    assert list(tensors) == ["a"] and tensors["a"].shape == (None, 36)
+    with pytest.raises(ValueError, match="is asked what they give, and not trained"):
+        Model(i, {"a": flat}).compile("sgd", "mse")
     x = X.copy()
     Model(i, [i, flat]).predict(x)[0][:] = 9
     np.testing.assert_array_equal(x, X)
