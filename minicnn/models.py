@@ -18,7 +18,7 @@ import numpy as np
 from . import captured, engine, keras_format, losses, optimizers, saving, training
 from . import metrics as all_metrics
 from .absent import refuse_arguments, without
-from .callbacks import Callback, History, format_logs
+from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
 from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, new_name
@@ -743,7 +743,7 @@ class Sequential:
         refuse_arguments("evaluate", dropped)
         logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
         if verbose:
-            print(f"evaluation: {format_logs(training.in_order(logs))}", flush=True)
+            say(f"evaluation: {format_logs(training.in_order(logs))}")
         if return_dict:
             return training.in_order(logs)
         return list(logs.values()) if len(logs) > 1 else logs["loss"]

@@ -583,7 +583,7 @@ class Program:
                 if argument.storage.local:
                     return own + argument.storage.address, 0, 0, 0, 0, 0
                 return self._address(argument), 0, 0, 0, 0, 0
-            case float():
+            case float() | np.floating():
                 return int(np.float64(argument).view(np.int64)), 0, 0, 0, 0, 0
             case Fitted():
                 raise TypeError("a fitted array is made by Tape.finish")

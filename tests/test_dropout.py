@@ -10,6 +10,7 @@ from conftest import arranged, assert_close, run
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn import Dropout
 
 words = st.integers(0, 2**32 - 1)
@@ -88,6 +89,21 @@ def test_large_arrays_and_threads(ops, threads, size):
         np.testing.assert_array_equal(y > 0, bits >= int(0.3 * 2**32))
     last = size - size % 4
     assert bits[last:].tolist() == naive.philox([last // 4, 0, 7, 1], [key[0] % 2**32, key[0] >> 32])[: size - last]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_rates_may_be_numbers_of_numpy(ops, kind):
+    x = np.ones((4, 6, 5, 2), np.float32)
+    for name in ("dropout", "spatial_dropout2d"):
+        y, saved = run(ops, name, x, kind(0.25), (7, 2, 1))
+        expected, _ = run(ops, name, x, 0.25, (7, 2, 1))
+        np.testing.assert_array_equal(ops.numpy(y), ops.numpy(expected))
+        assert np.unique(ops.numpy(y)).tolist() == [0, np.float32(4 / 3)]
+    model = minicnn.Sequential(
+        [minicnn.Input((60,)), Dropout(kind(0.5), seed=1), minicnn.Dense(1, kernel_initializer="ones")]
+    )
+    model.compile("sgd", "mse")
+    assert model.train_step(np.ones((8, 60), np.float32), np.zeros(8))[1].mean() > 40
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -140,6 +141,18 @@ def test_the_first_thing_that_fails_is_named(device, monkeypatch, capsys):
     assert "has not computed what was captured" in failed[3] and "training" in failed[4]
     assert err.startswith("the GPU cannot be used as it is; the first thing that failed is pooling, float32: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore:something is deprecated")
+def test_other_warnings_are_told(device, monkeypatch, capsys):
+    def launch(*arguments, **options):
+        warnings.warn("something is deprecated", DeprecationWarning, stacklevel=1)
+        return start(*arguments, **options)
+
+    start = device.ops.kernels.launch
+    monkeypatch.setattr(device.ops.kernels, "launch", launch)
+    assert checking.main() == 0
+    assert "; something is deprecated" in capsys.readouterr().out.splitlines()[-2]
 
 
 def test_a_device_that_captures_no_training(device, monkeypatch, capsys):

@@ -1500,6 +1500,24 @@ def test_a_layer_without_parameters_stands_in_several_places_of_a_model():
     with pytest.raises(ValueError, match="two layers of a model cannot both be named"):
         Sequential([pool, pool])  # nobody knows yet whether it has parameters
 
+    class Times(layers.Layer):
+        def __init__(self, factor, **options):
+            super().__init__(**options)
+            self.factor = factor
+
+        def forward(self, x, training=False):
+            return x * self.factor
+
+    class Described(Times):
+        def get_config(self):
+            return super().get_config() | {"factor": self.factor}
+
+    three = Described(3.0)
+    assert Sequential([Input((1,)), three, three]).predict(np.ones((1, 1)), verbose=0) == 9
+    three = Times(3.0)
+    with pytest.raises(ValueError, match="a Times can stand in several places of a chain when its get_config says"):
+        Sequential([Input((1,)), three, three])
+
 
 def test_functions_of_metrics_have_names_of_their_own(tmp_path):
     names = "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy"

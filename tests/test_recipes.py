@@ -129,6 +129,7 @@ def test_distorted_digits_are_noticed():
     assert robust.suited_to(kaggle) is robust
     distorted = robust.suited_to(minicnn.data.distort(IMAGES))
     assert distorted is robust.distorted and distorted.suited_to(minicnn.data.distort(IMAGES)) is distorted
+    assert robust.suited_to(IMAGES[:0]) is robust
     assert recipes.get("best").suited_to(minicnn.data.distort(IMAGES)) is recipes.get("best")
 
 

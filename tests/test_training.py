@@ -252,6 +252,13 @@ def test_an_evaluation_prints_a_line(capsys):
     found = model.evaluate(X, Y, return_dict=True)
     said = ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.items()))
     assert capsys.readouterr().out == f"evaluation: {said}\n"
+
+    class Evaluate(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.evaluate(X, Y)
+
+    model.fit(X, Y, verbose=1, callbacks=[Evaluate()])
+    assert re.search(r"\revaluation: accuracy \d\.\d{4}, loss \d\.\d{4}\n", capsys.readouterr().out)
     model.evaluate(X, Y, verbose=0)
     model.predict(X)
     assert capsys.readouterr().out == ""

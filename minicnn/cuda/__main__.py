@@ -187,9 +187,11 @@ def trained(ops: Any) -> str:
         ops.precision = before
     cpu.fit(x, y, batch_size=16, epochs=3, verbose=0)
     errors = largest_error(model.get_weights(), cpu.get_weights(), 1e-3)
-    if said:
-        raise Wrong("; ".join(str(warning.message) for warning in said))
-    return f"18 steps as on the CPU, {errors}"
+    notes = [str(warning.message) for warning in said]
+    for note in notes:
+        if "not as one captured step" in note:
+            raise Wrong(note)
+    return "; ".join([f"18 steps as on the CPU, {errors}", *notes])
 
 
 def facts(ops: Any) -> Iterator[tuple[str, Callable[[], str]]]:

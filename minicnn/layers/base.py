@@ -315,6 +315,13 @@ class Layer:
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""
         if self.parameters:
             raise ValueError(f"layer {self.name}: is called twice in one chain, where what has parameters stands once")
+        kind = type(self)
+        own = next(one for one in kind.__mro__ if {"__init__", "get_config"} & vars(one).keys())
+        if "get_config" not in vars(own) and not own.__module__.startswith("minicnn."):
+            raise ValueError(
+                f"layer {self.name}: a {kind.__name__} can stand in several places of a chain when its get_config says "
+                "what it was made with"
+            )
         anew = {"name": None, "seed": None} if isinstance(self, RandomLayer) else {"name": None}
         return self.from_config(self.get_config() | anew)
 

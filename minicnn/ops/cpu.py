@@ -520,7 +520,7 @@ def _key(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
             yield argument.shape, argument.dtype.char
         elif isinstance(argument, tuple | list):
             yield tuple(_key(argument, arrays))
-        elif isinstance(argument, float):
+        elif isinstance(argument, float | np.floating):
             yield argument, math.copysign(1, argument)  # 0.0 == -0.0
         else:
             yield argument

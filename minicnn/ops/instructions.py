@@ -75,7 +75,7 @@ def dropout(tape: Tape, x: Place, y: Place, rate: float, key: np.ndarray | Steps
     numbers = each(x)
     tape.add(
         random.dropout, len(x), x=Each(x), y=Each(y), first=Times(numbers), each=numbers, key=key,
-        threshold=drop_threshold(rate), scale=1.0 / (1.0 - rate),
+        threshold=drop_threshold(rate), scale=1.0 / (1.0 - float(rate)),
     )  # fmt: skip
 
 

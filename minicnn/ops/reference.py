@@ -325,7 +325,7 @@ class Ops:
     def dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
         """Each number is zero with probability `rate`, else divided by 1 - rate (Srivastava et al., 2014, inverted)."""
         kept = self.random_bits(key, x.size).reshape(x.shape) >= drop_threshold(rate)
-        scale = x.dtype.type(1.0 / (1.0 - rate))
+        scale = x.dtype.type(1.0 / (1.0 - float(rate)))
         return x * kept * scale, (kept, scale)
 
     def dropout_backward(self, dy: Array, saved: Saved) -> Array:
@@ -653,4 +653,4 @@ def expect(what: str, array: Array, shape: Sequence[int]) -> None:
 
 def drop_threshold(rate: float) -> int:
     """Random bits below this number mean "dropped"."""
-    return min(int(rate * 2**32), 2**32 - 1)
+    return min(int(float(rate) * 2**32), 2**32 - 1)
