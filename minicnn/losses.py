@@ -315,7 +315,7 @@ def get(identifier: Any) -> Any:
     name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else identifier
     names = CLASSES | {cls.__name__: cls for cls in CLASSES.values()}
     if name not in names:
-        raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}")
+        raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}, or a Loss of your own")
     return names[name]()
 
 
