@@ -203,7 +203,7 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
 
 BEST = Recipe((_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True, calm=0.25)
 KINDS = _large(5), _large(3), _large(5, "same")
-ROBUST = Recipe((_robust,), epochs=18, batch_size=128, peak=4e-3, shifts=True)
+ROBUST = Recipe((_robust,), epochs=16, batch_size=128, peak=4e-3, shifts=True)
 
 RECIPES = {
     "fast": Recipe((_fast,), epochs=3, batch_size=256, peak=1.5e-2),
