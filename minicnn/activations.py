@@ -15,8 +15,6 @@ from .ops import get_ops
 from .ops.reference import ELEMENTWISE, Array
 
 _OPS = get_ops("reference")
-
-
 Function = Callable[..., Any]
 
 
@@ -25,30 +23,27 @@ def _floats(x: Any) -> Array:
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 
-def _or_layer(function: Function) -> Function:
-    """The function, which of what stands for numbers that are not there yet makes a layer that computes it then."""
+def _or_layer(make: Function) -> Callable[[Function], Function]:
+    """Of what stands for numbers that are not there yet, the function gives what a layer will: make(layers, *settings).
 
-    @wraps(function)
-    def either(x: Any, *arguments: Any, **options: Any) -> Any:
-        from .layers import ELU, Activation, LeakyReLU, ReLU, Softmax
-        from .layers.base import Symbol
+    Where that is None no layer computes the function, which itself then says so.
+    """
 
-        if not isinstance(x, Symbol):
-            return function(x, *arguments, **options)
-        given = signature(function).bind(x, *arguments, **options)
-        given.apply_defaults()
-        _, *settings = given.arguments.values()
-        name, own = function.__name__, {"elu": ELU, "leaky_relu": LeakyReLU, "softmax": Softmax}
-        if name == "relu":
-            negative_slope, max_value, threshold = settings
-            return ReLU(max_value, negative_slope, threshold)(x)
-        if name in own:
-            return own[name](*settings)(x)
-        if settings not in ([], [False], [-1]):  # of gelu and log_softmax
-            return function(x, *arguments, **options)  # which says what cannot be calculated
-        return Activation(name)(x)
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def either(x: Any, *arguments: Any, **options: Any) -> Any:
+            from . import layers
 
-    return either
+            layer = None
+            if isinstance(x, layers.base.Symbol):
+                given = signature(function).bind(x, *arguments, **options)
+                given.apply_defaults()
+                layer = make(layers, *given.args[1:])
+            return function(x, *arguments, **options) if layer is None else layer(x)
+
+        return either
+
+    return decorate
 
 
 def _elementwise(name: str) -> Function:
@@ -57,7 +52,7 @@ def _elementwise(name: str) -> Function:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every number; the formula is in `minicnn.ops.reference.ELEMENTWISE`."
-    return _or_layer(function)
+    return _or_layer(lambda layers: layers.Activation(name))(function)
 
 
 sigmoid, tanh, selu = _elementwise("sigmoid"), _elementwise("tanh"), _elementwise("selu")
@@ -72,7 +67,7 @@ def linear(x: Array) -> Array:
     return x
 
 
-@_or_layer
+@_or_layer(lambda layers, slope, most, threshold: layers.ReLU(most, slope, threshold))
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Array:
     """x above the threshold, cut off at max_value; below it negative_slope · (x - threshold)."""
     return _OPS.relu(_floats(x), negative_slope, max_value, threshold)[0]
@@ -83,19 +78,19 @@ def relu6(x: Any) -> Array:
     return relu(x, max_value=6.0)
 
 
-@_or_layer
+@_or_layer(lambda layers, slope: layers.LeakyReLU(slope))
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Array:
     """x where positive, negative_slope · x elsewhere (Maas et al., 2013)."""
     return relu(x, negative_slope)
 
 
-@_or_layer
+@_or_layer(lambda layers, alpha: layers.ELU(alpha))
 def elu(x: Any, alpha: float = 1.0) -> Array:
     """x where positive, α (eˣ - 1) elsewhere (Clevert et al., 2015)."""
     return _OPS.elu(_floats(x), alpha)[0]
 
 
-@_or_layer
+@_or_layer(lambda layers, approximate: None if approximate else layers.Activation("gelu"))
 def gelu(x: Any, approximate: bool = False) -> Array:
     """x times the probability that a normal number is below x (Hendrycks and Gimpel, 2016).
 
@@ -107,13 +102,13 @@ def gelu(x: Any, approximate: bool = False) -> Array:
     return _OPS.activate(x, "gelu")[0]
 
 
-@_or_layer
+@_or_layer(lambda layers, axis: layers.Softmax(axis))
 def softmax(x: Any, axis: int = -1) -> Array:
     """eˣ / Σ eˣ along one axis."""
     return _OPS.softmax(_floats(x), axis)[0]
 
 
-@_or_layer
+@_or_layer(lambda layers, axis: layers.Activation("log_softmax") if axis == -1 else None)
 def log_softmax(x: Any, axis: int = -1) -> Array:
     """x - log Σ eˣ along one axis."""
     return _OPS.log_softmax(_floats(x), axis)[0]

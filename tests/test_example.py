@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +174,14 @@ def test_distorted_digits_have_files_of_their_own(folder, run, monkeypatch, pair
     for name in ("train.csv", "trainset.csv", "testset.csv"):
         shutil.copy(folder / ("test.csv" if name == "testset.csv" else "train.csv"), folder / "data" / name)
     assert "data/trainset.csv to train on, data/testset.csv to label" in run("--recipe", "robust")[1]
+    hard = [[int(LABELS[n]), *map(int, image.reshape(-1))] for n, image in enumerate(minicnn.data.distort(IMAGES))]
+    (folder / "data" / "trainset.csv").write_text(text([HEADER, *hard]))
+    robust = minicnn.recipes.RECIPES["robust"]
+    monkeypatch.setitem(minicnn.recipes.RECIPES, "robust", replace(robust, distorted=replace(robust, calm=0.5)))
+    assert "these images are distorted already" in run("--recipe", "robust", "--keep", "hard")[1]
     (folder / "data" / "trainset.csv").unlink()
-    assert "data/train.csv to train on" in run("--recipe", "robust", "--keep", "other")[1]
+    output = run("--recipe", "robust", "--keep", "other")[1]
+    assert "data/train.csv to train on" in output and "distorted already" not in output
 
 
 def test_files_in_the_data_folder_are_found(folder, run):
