@@ -12,7 +12,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["minicnn", "minicnn.*"]),
     package_data={"minicnn": ["py.typed"], "minicnn.cuda": ["*.cu", "*.cuh"]},
-    install_requires=["numpy>=2", "numba>=0.61", "pandas>=2.2", "tqdm>=4.60", "safetensors>=0.4"],
+    install_requires=["numpy>=2", "numba>=0.62", "pandas>=2.2", "tqdm>=4.60", "safetensors>=0.4.5"],
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda-check": ["nvidia-cuda-nvrtc"],

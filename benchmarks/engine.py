@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from minicnn.kernels.walk import cycles_per_second
+from minicnn.kernels.walk import ticks_per_second
 from minicnn.tape import Program
 
 from . import networks
@@ -35,7 +35,7 @@ def rows_of(name: str, settings: Settings) -> list[Row]:
         steps.append(perf_counter() - start)
         phases.append(np.concatenate([np.diff(program.times) for program in programs]))
     step = float(np.median(steps))
-    times = np.median(phases, axis=0) / cycles_per_second()
+    times = np.median(phases, axis=0) / ticks_per_second(0.05)
     labels_of = [phase for section in tape.sections if isinstance(section, list) for phase in section]
     rows: list[Row] = []
     rest = 0.0

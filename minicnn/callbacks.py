@@ -14,6 +14,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,11 @@ HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 def say(text: str) -> None:
-    """Prints a line, above the progress bar if there is one."""
+    """Prints a line, above the progress bar if there is one; a "?" where the output has no code for a sign."""
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stdout)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    tqdm.write(text.encode(encoding, "replace").decode(encoding), file=sys.stdout)
 
 
 class LambdaCallback(Callback):
@@ -147,16 +149,23 @@ class ProgressBar(Callback):
             else "{desc} {percentage:3.0f}% |{bar:20}| {rate_fmt}, {remaining} left{postfix}",
         )
 
+    bar: Any = None
+
     def add(self, samples: int) -> None:
         """Moves the bar on."""
         self.bar.update(samples)
+
+    def close(self) -> None:
+        """Takes the bar away, in the middle of an epoch too."""
+        if self.bar is not None:
+            self.bar.close()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.bar.set_postfix_str(format_logs(logs or {}), refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seen, seconds = self.bar.n, self.bar.format_dict["elapsed"]
-        self.bar.close()
+        self.close()
         if self.params["verbose"]:
             speed = f", {self.bar.format_sizeof(seen / seconds)} images/s" if seen and seconds else ""
             print(f"{self.title}{speed}: {format_logs(logs or {})}", flush=True)
@@ -181,6 +190,8 @@ class MonitorCallback(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{type(self).__name__}: mode must be auto, min or max, not {mode!r}")
+        if not isinstance(monitor, str):
+            raise ValueError(f"{type(self).__name__}: monitor must be a name, such as 'val_loss', not {monitor!r}")
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         if mode == "auto":
             known = {"min": DOWN, "max": UP}
@@ -344,7 +355,7 @@ def batches_between(callback: Any, save_freq: str | int) -> EveryFewBatches | No
     """None for "epoch"; for a number the counter, and the callback gets a hook for batches: its `_after_batch`."""
     if save_freq == "epoch":
         return None
-    if not isinstance(save_freq, int) or save_freq < 1 or save_freq is True:
+    if not isinstance(save_freq, Integral) or save_freq < 1 or save_freq is True:
         raise ValueError(
             f"{type(callback).__name__}: save_freq must be 'epoch' or a whole number of batches from 1 on, not {save_freq!r}"
         )

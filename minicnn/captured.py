@@ -272,7 +272,7 @@ class Engine(engine.Engine):
             self.runs.clear()
             self.state, self.kept = state, made_of  # so that nothing else gets their ids
         if (kind, images) not in self.runs:
-            self.runs[kind, images] = Run(model, images, self.resident)  # type: ignore[assignment]
+            self.keep((kind, images), Run(model, images, self.resident))
         return self.runs[kind, images]
 
     def _see(self, model: "Sequential") -> list[Any]:

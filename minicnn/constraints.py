@@ -76,7 +76,7 @@ class NonNeg(Constraint):
 
 
 def _norms(w: Array, axis: Axes) -> Array:
-    axes = axis if isinstance(axis, int) else tuple(axis)
+    axes = tuple(axis) if np.iterable(axis) else axis
     return (w * w).sum(axis=axes, keepdims=True) ** w.dtype.type(0.5)
 
 

@@ -891,6 +891,9 @@ class Run:
         self.targets[:steps] = (targets * (1 - smoothing) + smoothing / classes).reshape(steps, images, classes)
         if sample_weight is None:
             self.weights.fill(1 / images)
+        elif np.size(sample_weight) != len(targets):
+            shape = np.shape(sample_weight)
+            raise ValueError(f"{loss.name}: expected a weight per sample, {len(targets)} numbers, got shape {shape}")
         else:
             self.weights[:steps] = np.asarray(sample_weight, float).reshape(steps, images) / images
 
@@ -936,6 +939,9 @@ def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     return found + [(layer, "trainable") for layer in model._layers]
 
 
+MOST_RUNS = 16  # that a model keeps
+
+
 class Engine:
     """The runs of one model, by kind and number of images; who uses one holds the `lock`."""
 
@@ -961,6 +967,12 @@ class Engine:
         training = kind != "predict"
         return self.runs.get((kind, images)) if self.glances[training] == self._glance(model, training) else None
 
+    def keep(self, key: tuple[str, int], run: Any) -> None:
+        """Adds a run; the oldest goes where there are too many: each has memory of its own."""
+        if len(self.runs) == MOST_RUNS:
+            del self.runs[next(iter(self.runs))]
+        self.runs[key] = run
+
     def own_writes(self) -> None:
         """Says that what has been written to parameters since `latest` or `run` was the run's own doing."""
         for glance in self.glances:
@@ -977,7 +989,7 @@ class Engine:
             from .warmup import Helper  # which builds runs itself
 
             with Helper(model, kind, images):
-                self.runs[kind, images] = Run(model, images, kind)
+                self.keep((kind, images), Run(model, images, kind))
         self.settings = [[*zip(*_settings(model, training), strict=True)] for training in (False, True)]
         self.glances = [self._glance(model, training) for training in (False, True)]
         return self.runs[kind, images]

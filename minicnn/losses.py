@@ -5,7 +5,7 @@ squared and absolute error. Given the scores before a softmax
 ("logits") it is computed from them directly: the gradient is then p - y, and no logarithm of zero can occur.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -267,6 +267,7 @@ CLASSES: dict[str, type[Loss]] = {
         CategoricalCrossentropy, SparseCategoricalCrossentropy, BinaryCrossentropy, MeanSquaredError, MeanAbsoluteError,
     )
 }  # fmt: skip
+NAMES = CLASSES | {cls.__name__: cls for cls in CLASSES.values()}
 SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
@@ -298,13 +299,20 @@ FUNCTIONS = {function: function.__name__ for function in (
 )}  # fmt: skip
 
 
-def get(identifier: Any) -> Any:
-    """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself."""
+def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself.
+
+    `custom_objects` has the classes of losses of your own, by name. ValueError for a name that is not known.
+    """
     refuse(identifier)
     if isinstance(identifier, Loss) or hasattr(identifier, "value_and_gradient") and not isinstance(identifier, type):
         return identifier
     if isinstance(identifier, dict):
-        return CLASSES[identifier["name"]](**identifier["config"])
+        name = identifier.get("class_name") or identifier["name"]  # the latter in older files
+        cls = (custom_objects or {}).get(name) or NAMES.get(name)
+        if cls is None:
+            raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
+        return cls(**identifier["config"])
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and identifier not in FUNCTIONS:
@@ -313,14 +321,16 @@ def get(identifier: Any) -> Any:
             f"the loss {name!r} is a function without a gradient: make a subclass of Loss whose `terms` gives both"
         )
     name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else identifier
-    names = CLASSES | {cls.__name__: cls for cls in CLASSES.values()}
-    if name not in names:
+    if name not in NAMES:
         raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}, or a Loss of your own")
-    return names[name]()
+    return NAMES[name]()
 
 
 def serialize(loss: Loss) -> dict[str, Any]:
-    return {"name": type(loss).name, "config": loss.get_config()}
+    """A loss in types that JSON has, for `get`; ValueError for one of your own without get_config."""
+    if not hasattr(loss, "get_config"):
+        raise ValueError(f"a loss of the class {type(loss).__name__} cannot be saved: it has no get_config()")
+    return {"class_name": type(loss).__name__, "config": loss.get_config()}
 
 
 deserialize = get

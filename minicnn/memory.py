@@ -1,10 +1,11 @@
 """Memory for activations that is used again and again.
 
-Fresh memory costs a page fault every 4 KiB, which is as much time as a kernel takes to fill it. A block here returns to
+Fresh memory costs a page fault for each page, which is as much time as a kernel takes to fill it. A block here returns to
 a free list when the last array on it is gone, and the next array of that size gets it, still warm.
 """
 
 import math
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -53,6 +54,12 @@ class Pool:
     def __init__(self) -> None:
         self.free: defaultdict[int, list[_Memory]] = defaultdict(list)
         self.free_bytes = self.used_bytes = self.peak_bytes = 0
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """A lock of its own: that of a parent process may be held by a thread that a child does not have."""
         self.lock = threading.RLock()
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray:

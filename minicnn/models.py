@@ -364,7 +364,7 @@ class Sequential:
         known = bool(self._layers) and self._layers[0].built
         if known:
             self.build()
-        print_fn = print_fn or print
+        print_fn = print_fn or say
         rows = [("layer", "output", "parameters", "multiply-adds", "memory")]
         memory = 0
         for layer in self._layers:
@@ -390,7 +390,7 @@ class Sequential:
             for row in rows
         ]
         trained = sum(prod(parameter.shape) for parameter in self.trainable_parameters)
-        rule = "─" * len(lines[0])
+        rule = "-" * len(lines[0])
         print_fn("\n".join([f"Model: {self.name}", rule, lines[0], rule, *lines[1:], rule]))
         if not known:
             print_fn(
@@ -600,10 +600,9 @@ class Sequential:
             "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
             "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",
         }.get(name)  # fmt: skip
-        if name.startswith("__"):
-            raise AttributeError(name)
-        message = f"a model has no attribute {name!r}" + (f": Keras 3 has dropped it, use {today}" if today else "")
-        raise AttributeError(message)
+        if today:
+            raise AttributeError(f"a model has no attribute {name!r}: Keras 3 has dropped it, use {today}")
+        return object.__getattribute__(self, name)  # raises what a property did
 
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and the scores of a batch, without training."""

@@ -81,7 +81,8 @@ def describe(model: "Sequential") -> dict[str, Any]:
             "moments": list(model.optimizer.state),
             "excluded": [p.name for p in model.trainable_parameters if not model.optimizer.decays(p)],
         }
-    return header
+    described: dict[str, Any] = json.loads(json.dumps(header, default=np.generic.item))  # numbers of NumPy among them
+    return described
 
 
 def load_model(
@@ -188,7 +189,8 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
     model.seed = header["seed"]
     model.build(header["input_shape"])
     if header["optimizer"] is not None:
-        model.compile(optimizers.get(header["optimizer"], custom_objects), header["loss"], metrics=header["metrics"])
+        loss = header["loss"] and losses.get(header["loss"], custom_objects)
+        model.compile(optimizers.get(header["optimizer"], custom_objects), loss, metrics=header["metrics"])
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         excluded = header["optimizer"].get("excluded", [])

@@ -488,11 +488,11 @@ class Program:
         self.pointers = np.array([*self._pointers()], np.int64).reshape(-1, 3).T
         self.walk, self.lead = walk.walker(tape.dtype).call, walk.entry(walk.lead).call
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
-        self.spent: list[np.ndarray] = []  # cycles of each worker in each instruction, if `measured`
+        self.spent: list[np.ndarray] = []  # ticks of each worker in each instruction, if `measured`
         self.measured = False
-        # the number of runs that were watched and the cycles of the shortest, by the number of helpers
-        self.trials: defaultdict[int, tuple[int, int]] = defaultdict(lambda: (0, 1 << 62))
-        self.fastest, self.ended = 1 << 62, 0.0  # cycles of a run, and when the last one was over, in seconds
+        # the number of runs that were watched and the seconds of the shortest, by the number of helpers
+        self.trials: defaultdict[int, tuple[int, float]] = defaultdict(lambda: (0, math.inf))
+        self.fastest, self.ended = math.inf, 0.0  # seconds of a run, and when the last one was over
 
     def _pointers(self) -> Iterable[tuple[int, int, int]]:
         """Where a worker's arguments point into arrays that are given: the argument's place, and number and offset there."""
@@ -530,14 +530,14 @@ class Program:
         self.workers.append(worker)  # at last, since an interrupt may fall in between
 
     def _list(self, workers: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Has the head say where the arguments of each worker are, and its cycles, if these are `measured`."""
+        """Has the head say where the arguments of each worker are, and its ticks, if these are `measured`."""
         pairs = zip(workers, self.spent, strict=False)
         self.addresses = np.array([(w[1].ctypes.data, s.ctypes.data * self.measured) for w, s in pairs], np.int64)
         self.tables.append(self.addresses)
         self.head[walk.WORKERS] = self.addresses.ctypes.data
 
     def measure(self) -> None:
-        """From now on, `spent` has the cycles of each worker in each instruction."""
+        """From now on, `spent` has the ticks of each worker in each instruction."""
         self.measured = True
         self._list(self.workers)
 
@@ -614,14 +614,15 @@ class Program:
             for worker in range(helpers, helpers - called, -1):
                 call_helper(partial(self._help, worker, number))
         finally:
+            start = time.perf_counter()
             posted = self._lead(helpers - called)
-        took = self.times[self.phases] - self.times[0]
+        self.ended = time.perf_counter()
+        took = self.ended - start
         self.fastest = min(self.fastest, took)
         if self.fastest < TINY and posted == helpers and not called:
             runs, shortest = self.trials[posted]
             if runs < TRIALS:
                 self.trials[posted] = runs + 1, min(shortest, took)
-        self.ended = time.perf_counter()
 
     @property
     def over(self) -> bool:
@@ -653,8 +654,8 @@ class Program:
 
 
 TRIALS = 8  # runs from which is judged whether helpers help
-TINY = 100_000  # cycles: what takes longer is shared with helpers that spin
-SHORT = 1_000_000  # cycles, a third of a millisecond: what takes longer is shared with all helpers
+TINY = 4e-5  # seconds: what takes longer is shared with helpers that spin
+SHORT = 4e-4  # seconds: what takes longer is shared with all helpers
 SOON = 2e-4  # seconds between runs within which helpers are kept awake
 
 

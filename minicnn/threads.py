@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from numbers import Integral
 from queue import SimpleQueue
 
 import numpy as np
@@ -18,7 +19,7 @@ from .kernels import walk
 from .memory import aligned
 
 Job = Callable[[], object]
-PATIENCE = 300_000  # cycles that a helper spins: about a tenth of a millisecond
+PATIENCE = 1.2e-4  # seconds that a helper spins
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SPINNERS = min(CORES - 1, 64)
 
@@ -30,9 +31,9 @@ class _Helpers:
         self.forks = -1
         self.threads = CORES
         self.words = aligned(8 * walk.LINE * (1 + SPINNERS)).view(np.int64).reshape(-1, walk.LINE)
-        self.orders, self.boxes = self.words[0], self.words[1:]  # how many cycles to spin, and whether a job waits
+        self.orders, self.boxes = self.words[0], self.words[1:]  # how many ticks to spin, and whether a job waits
         self.ready = self.boxes[:, 0]
-        self.orders[:2] = PATIENCE, 0
+        self.orders[:2] = 0
         self.first, self.last = self.boxes.ctypes.data, self.boxes.ctypes.data + self.boxes.nbytes
         self.forget()
         atexit.register(self.rest)
@@ -52,6 +53,8 @@ class _Helpers:
                 while self.running < self.threads - 1:
                     box = self.first + 8 * walk.LINE * self.running if self.running < SPINNERS else 0
                     attend = walk.entry(walk.attend).call
+                    if self.running == 0:
+                        self.orders[0] = PATIENCE * walk.ticks_per_second(1e-3)
                     thread = threading.Thread(
                         target=self.serve, args=(self.jobs, attend, box), name="minicnn", daemon=True
                     )
@@ -83,9 +86,9 @@ _helpers = _Helpers()
 
 def set_threads(threads: int) -> None:
     """How many threads kernels use, from 1; all cores of this process by default. Results do not depend on it."""
-    if not isinstance(threads, int) or threads < 1:
+    if not isinstance(threads, Integral) or threads < 1:
         raise ValueError(f"the number of threads must be a positive integer, not {threads!r}")
-    _helpers.threads = threads
+    _helpers.threads = int(threads)
 
 
 def get_threads() -> int:

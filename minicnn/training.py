@@ -7,6 +7,7 @@ of the number of steps trained before; or over the batches that a generator give
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from . import metrics as all_metrics
 from .callbacks import Callback, History, ProgressBar
+from .seeding import generator
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -118,8 +120,7 @@ class Arrays:
         self.order = np.arange(len(self.x))
         if self.shuffle:
             assert model.optimizer is not None
-            generator = np.random.Generator(np.random.Philox(key=[model.seed, model.optimizer.iterations - done]))
-            self.order = generator.permutation(len(self.x))
+            self.order = generator(model.seed, model.optimizer.iterations - done).permutation(len(self.x))
 
     def take(self, number: int, most: int) -> tuple[Batch, int]:
         together = max(1, min(most, self.whole - number, self.steps - number))  # the last batch may be a smaller one
@@ -138,8 +139,11 @@ class Stream:
         self.source, self.class_weight, self.shuffle = source, class_weight, shuffle
         self.indexed = not hasattr(source, "__next__") and hasattr(source, "__getitem__")
         self.steps = len(source) if steps is None and hasattr(source, "__len__") else steps
+        if steps is None and self.steps == 0:
+            raise ValueError(f"expected at least one batch, but the length of this {type(source).__name__} is 0")
         if self.steps is not None:
             self.steps = positive_integer("steps_per_epoch", self.steps)
+        self.repeats = not hasattr(source, "__next__")  # can be gone through again
         self.iterator: Iterator[Any] | None = None
 
     def begin(self, model: "Sequential", done: int = 0) -> None:
@@ -149,8 +153,7 @@ class Stream:
                 self.source.on_epoch_begin()
             self.order = np.arange(len(self.source))
             if self.shuffle and model.optimizer is not None:
-                key = [model.seed, model.optimizer.iterations - done]
-                self.order = np.random.Generator(np.random.Philox(key=key)).permutation(self.order)
+                self.order = generator(model.seed, model.optimizer.iterations - done).permutation(self.order)
             return
         if self.iterator is None:
             self.iterator = iter(self.source)
@@ -163,6 +166,9 @@ class Stream:
         else:
             assert self.iterator is not None
             found = next(self.iterator, None)
+            if found is None and self.steps is not None and self.repeats:
+                self.iterator = iter(self.source)
+                found = next(self.iterator, None)
             if found is None and self.steps is not None:
                 raise ValueError(
                     f"the generator has ended after {number} batches of this epoch; expected {self.steps} in every epoch"
@@ -178,10 +184,14 @@ class Stream:
     def end(self) -> None:
         if self.indexed and hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
+        if self.repeats and self.steps is None:
+            self.iterator = None
 
 
 def is_stream(x: Any) -> bool:
-    """Whether x gives batches, and is not itself data."""
+    """Whether x gives batches, and is not itself data; ValueError for arrays by name."""
+    if isinstance(x, Mapping):
+        raise ValueError(f"a model has one input: expected its array, not a dictionary with {', '.join(map(str, x))}")
     return (
         hasattr(x, "__next__")
         or (
@@ -233,7 +243,7 @@ def only(y: Any, samples: int) -> Any:
 
 def positive_integer(name: str, value: Any) -> int:
     """`value`, if it is a whole number from 1 on; else ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}")
     return int(value)
 
@@ -244,6 +254,8 @@ def weights_of(
     """Sample weights times the weight of each sample's class, which is 1 for a class without."""
     if class_weight is None:
         return sample_weight
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f"class_weight must be a dictionary from labels to weights, not {class_weight!r}")
     labels = all_metrics.labels_of(y)
     by_class = np.array([class_weight.get(int(label), 1.0) for label in labels], float)
     return by_class if sample_weight is None else by_class * sample_weight
@@ -282,12 +294,16 @@ def fit(
     validation_freq: int,
 ) -> History:
     feed: Feed
+    for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+        if not isinstance(number, Integral):
+            raise ValueError(f"{name} must be a whole number, not {number!r}")
+    validation_freq = positive_integer("validation_freq", validation_freq)
     if is_stream(x):
         for name, value in (("y", y), ("sample_weight", sample_weight), ("validation_split", validation_split or None)):
             if value is not None:
                 raise ValueError(f"fit cannot take {name} with a generator, whose batches hold everything")
         feed = Stream(x, steps_per_epoch, class_weight, shuffle)
-        if feed.steps is None and epochs - initial_epoch > 1:
+        if feed.steps is None and not feed.repeats and epochs - initial_epoch > 1:
             raise ValueError("a generator without a length needs steps_per_epoch to be trained on for several epochs")
     else:
         x, y, sample_weight = checked(model, x, y, sample_weight)
@@ -325,45 +341,51 @@ def fit(
     logs: dict[str, float] = {}
     model.initial_epoch, model.initial_step = initial_epoch, 0
     tell(listeners, "on_train_begin", {})
-    for epoch in range(model.initial_epoch, epochs):
-        tell(listeners, "on_epoch_begin", epoch, {})
-        number, model.initial_step = model.initial_step, 0
-        feed.begin(model, number)
-        means = RunningMeans(model)
-        while feed.steps is None or number < feed.steps:
-            taken = feed.take(number, at_once)
-            if taken is None:
-                break
-            (inputs, targets, weights, rows), together = taken
-            tell(listeners, "on_train_batch_begin", number, {})
-            start, samples = perf_counter(), len(targets)
-            size = samples if together == 1 else samples // together
-            losses, scores = model.train_steps(inputs, targets, weights, rows, size)
-            number += together
-            means.add(losses, targets, scores)
-            logs = in_order(means.logs())
-            for bar in bars:
-                bar.add(samples)
-            tell(listeners, "on_train_batch_end", number - 1, logs)
-            if not np.isfinite(losses).all() and not model.stop_training:
-                step = number - together + int(np.argmin(np.isfinite(losses)))
-                raise ValueError(
-                    f"the loss is {losses[step - number + together]} in epoch {epoch + 1}, step {step + 1}: lower the "
-                    "learning rate, or look for values that are not finite in the data"
+    try:
+        for epoch in range(model.initial_epoch, epochs):
+            tell(listeners, "on_epoch_begin", epoch, {})
+            number, model.initial_step = model.initial_step, 0
+            feed.begin(model, number)
+            means = RunningMeans(model)
+            while feed.steps is None or number < feed.steps:
+                taken = feed.take(number, at_once)
+                if taken is None:
+                    break
+                (inputs, targets, weights, rows), together = taken
+                tell(listeners, "on_train_batch_begin", number, {})
+                start, samples = perf_counter(), len(targets)
+                size = samples if together == 1 else samples // together
+                losses, scores = model.train_steps(inputs, targets, weights, rows, size)
+                number += together
+                means.add(losses, targets, scores)
+                logs = in_order(means.logs())
+                for bar in bars:
+                    bar.add(samples)
+                tell(listeners, "on_train_batch_end", number - 1, logs)
+                if not np.isfinite(losses).all() and not model.stop_training:
+                    step = number - together + int(np.argmin(np.isfinite(losses)))
+                    raise ValueError(
+                        f"the loss is {losses[step - number + together]} in epoch {epoch + 1}, step {step + 1}: lower the "
+                        "learning rate, or look for values that are not finite in the data"
+                    )
+                if not watched:
+                    at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
+                if model.stop_training and watched:
+                    break
+            if number == 0:
+                raise ValueError("the generator gave no batch to train on")
+            feed.end()
+            if validation_data is not None and (epoch + 1) % validation_freq == 0:
+                found = validate(
+                    model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
                 )
-            if not watched:
-                at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
-            if model.stop_training and watched:
+                logs |= {f"val_{name}": value for name, value in in_order(found).items()}
+            tell(listeners, "on_epoch_end", epoch, logs)
+            if model.stop_training:
                 break
-        if number == 0:
-            raise ValueError("the generator gave no batch to train on")
-        feed.end()
-        if validation_data is not None and (epoch + 1) % validation_freq == 0:
-            found = validate(model, validation_data, validation_batch_size or batch_size, validation_steps, listeners)
-            logs |= {f"val_{name}": value for name, value in in_order(found).items()}
-        tell(listeners, "on_epoch_end", epoch, logs)
-        if model.stop_training:
-            break
+    finally:
+        for bar in bars:
+            bar.close()
     model.optimizer.finalize_variable_values(model.trainable_parameters)
     tell(listeners, "on_train_end", logs)
     return history

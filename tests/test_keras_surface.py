@@ -223,6 +223,42 @@ def test_a_generator_with_weights_and_class_weights():
     assert weights_equal(model, other)
 
 
+class Loader:
+    """What can be gone through again and again, without numbers, as PyTorch's DataLoader."""
+
+    def __init__(self):
+        self.turns = 0
+
+    def __len__(self):
+        return 5
+
+    def __iter__(self):
+        self.turns += 1
+        return in_batches(1)
+
+
+class Unsized:
+    def __iter__(self):
+        return in_batches(1)
+
+
+@pytest.mark.parametrize("steps", [None, 5, 3])
+def test_what_can_be_gone_through_again_is(steps):
+    model, other, source = small(), small(), Loader()
+    model.fit(source, epochs=4, steps_per_epoch=steps, verbose=0)
+    other.fit(in_batches(), epochs=4, steps_per_epoch=steps or 5, verbose=0)
+    assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
+    assert source.turns == (3 if steps == 3 else 4)  # 12 steps of 5 in a turn
+    assert model.evaluate(source) == other.evaluate(X, Y, batch_size=10)
+
+
+def test_what_has_no_length_ends_its_epochs_itself():
+    model, other = small(), small()
+    model.fit(Unsized(), epochs=3, verbose=0)
+    other.fit(in_batches(), epochs=3, steps_per_epoch=5, verbose=0)
+    assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
+
+
 def test_evaluate_and_predict_from_batches():
     model = small()
     expected = model.evaluate(X, Y, batch_size=10, return_dict=True)
@@ -245,6 +281,10 @@ def test_evaluate_and_predict_from_batches():
         ({"x": in_batches(), "epochs": 2}, "needs steps_per_epoch to be trained on for several epochs"),
         ({"x": in_batches(), "y": Y}, "fit cannot take y with a generator"),
         ({"x": in_batches(), "validation_split": 0.5}, "fit cannot take validation_split with a generator"),
+        (
+            {"x": type("Empty", (Batches,), {"__len__": lambda self: 0})()},
+            "expected at least one batch, but the length of this Empty is 0",
+        ),
         ({"x": iter([X])}, r"a generator must give \(x, y\) or \(x, y, sample_weight\)"),
         ({"x": iter([])}, "the generator gave no batch"),
         ({"x": iter([(X, Y[:3])])}, "50 samples but 3 targets"),
@@ -506,7 +546,7 @@ def test_backend():
         (lambda: small().fit_generator, "Keras 3 has dropped it, use fit"),
         (lambda: small().predict_classes, r"use predict\(x\).argmax\(axis=-1\)"),
         (lambda: minicnn.utils.np_utils, "use minicnn.utils.to_categorical"),
-        (lambda: small().nothing, "a model has no attribute 'nothing'$"),
+        (lambda: small().nothing, "has no attribute 'nothing'$"),
     ],
 )
 def test_what_keras_has_dropped(ask, sentence):
@@ -1196,7 +1236,7 @@ def test_arguments_of_layers_that_keras_has_dropped():
     [
         ("apply_gradients", "there is train_on_batch"),
         ("get_weights", "Keras 3 has dropped get_weights, use variables"),
-        ("nothing", "SGD: there is no attribute 'nothing'"),
+        ("nothing", "'SGD' object has no attribute 'nothing'"),
     ],
 )
 def test_what_an_optimizer_does_not_have(name, sentence):

@@ -429,12 +429,44 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Dropout(-0.1), "rate must be at least 0 and below 1, not -0.1"),
         (lambda: layers.Activation("swosh"), "unknown activation 'swosh'"),
         (lambda: layers.ReLU(negative_slope=-1), "negative_slope must not be negative, not -1"),
+        (lambda: layers.Conv2D(4, None), "kernel_size must be a positive integer or a pair of them, not None"),
+        (lambda: layers.Reshape(784), "target_shape must be a tuple of sizes, one of which may be -1, not 784"),
+        (lambda: layers.Reshape((-2, 2)), r"target_shape must be a tuple of sizes, one of which may be -1, not \(-2, 2\)"),
+        (lambda: layers.Dropout(None), "rate must be at least 0 and below 1, not None"),
+        (lambda: layers.GaussianNoise("much"), "stddev must be a number from 0 on, not 'much'"),
+        (lambda: layers.Dense(2, dtype="foo", name="d"), "layer d: dtype must be float32 or float64, not 'foo'"),
+        (lambda: layers.Dense(2, name="d").astype("float16"), "layer d: dtype must be float32 or float64, not 'float16'"),
+        (lambda: layers.Dense(2, input_shape=np.int64(3)), "input_shape must be a tuple of sizes, .* not 3"),
+        (lambda: layers.Rescaling([1, 2]), r"scale must be a number, not \[1, 2\]"),
+        (lambda: layers.RandomRotation(None), "factor must be a number from 0 on or a pair .* not None"),
+        (lambda: layers.RandomZoom((0.1, (0, 0.2))), r"must be a number from 0 on or a pair .* not \(0.1, \(0, 0.2\)\)"),
     ],
 )  # fmt: skip
 def test_bad_settings(make, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda one: layers.Conv2D(one(4), one(3), strides=one(1), dilation_rate=(one(1), 1)),
+        lambda one: layers.ZeroPadding2D(one(1)),
+        lambda one: layers.ZeroPadding2D((one(1), 2)),
+        lambda one: layers.PReLU(shared_axes=one(1)),
+        lambda one: layers.RandomZoom(one(1)),
+        lambda one: layers.RandomErasing(one(1), (0.02, one(1))),
+        lambda one: layers.RandomGaussianNoise(one(1), one(1)),
+        lambda one: layers.Reshape((one(2), -1)),
+        lambda one: layers.BatchNormalization(axis=-one(1)),
+        lambda one: layers.Rescaling(one(1)),
+        lambda one: layers.Normalization(axis=-one(1)),
+    ],
+)
+def test_numbers_of_numpy_are_numbers(make):
+    own = {"name": "", "seed": 0}
+    assert make(np.int64).get_config() | own == make(int).get_config() | own
 
 
 def two_ones(shape, dtype=None):

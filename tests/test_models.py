@@ -3,7 +3,9 @@
 A final softmax in any of its three forms is fused into the loss: the gradient is p - y, and no logarithm meets a zero.
 """
 
+import io
 import re
+import sys
 
 import naive
 import numpy as np
@@ -103,6 +105,14 @@ def test_summary_fits_80_columns():
     assert max(map(len, lines)) <= 80
 
 
+def test_what_is_printed_where_signs_have_no_code(monkeypatch):
+    """The output of a Windows of old, into a file."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1251", write_through=True))
+    small().summary()
+    assert "6 ? 5 ? 4" in written.getvalue().decode("cp1251")
+
+
 def test_summary_prints(capsys):
     small().summary()
     assert "Conv2D" in capsys.readouterr().out
@@ -117,6 +127,23 @@ def test_predict_is_one_layer_after_the_other():
     np.testing.assert_array_equal(model.predict(IMAGES, batch_size=4), x)
     assert_close(x.sum(axis=1), np.ones(6))
     assert model.predict(IMAGES.astype("float64")).dtype == "float32"
+
+
+def test_calling_a_model_hands_no_parameters_out():
+    """What was handed out may be written to at any time, and is prepared anew for every prediction."""
+    model = small()
+    model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
+    model(IMAGES)
+    model.train_on_batch(IMAGES, LABELS)
+    assert not any(parameter.shared for parameter in model.parameters)
+    assert model.layers[0].kernel.value is not None and model.layers[0].kernel.shared
+
+
+def test_memory_for_batches_of_many_sizes_is_bounded():
+    model = small()
+    every = [model.predict(IMAGES[:1].repeat(images, axis=0)) for images in range(1, 60)]
+    assert len(model._engine.runs) <= 16
+    assert all((y == every[0][0]).all() for y in every)
 
 
 def test_parameters_are_views_of_one_aligned_buffer():

@@ -263,6 +263,75 @@ def test_layers_of_ones_own_come_back_through_custom_objects(path):
     assert_same(again, model)
 
 
+class Affine(Layer):
+    """Two parameters for which it has no names."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.slope, self.start = self.add_weight(input_shape[1:], "ones"), self.add_weight(input_shape[1:], "zeros")
+
+    def forward(self, x, training=False):
+        return self.slope.value * x + self.start.value
+
+
+def test_parameters_without_names_are_told_apart(path):
+    model = Sequential([layers.Input((3,)), Affine()], name="net")
+    model.save(path)
+    again = load_model(path, custom_objects={"Affine": Affine})
+    assert [array.tolist() for array in again.get_weights()] == [[1, 1, 1], [0, 0, 0]]
+    model.set_weights([np.arange(3.0), np.arange(3, 6.0)])
+    model.save_weights(path.with_name("w.safetensors"))
+    again.load_weights(path.with_name("w.safetensors"))
+    assert [array.tolist() for array in again.get_weights()] == [[0, 1, 2], [3, 4, 5]]
+
+
+class Fourfold(minicnn.losses.MeanSquaredError):
+    def terms(self, targets, y_pred, xp):
+        losses, gradient = super().terms(targets, y_pred, xp)
+        return 4 * losses, 4 * gradient
+
+
+class Cubic(minicnn.losses.Loss):
+    def __init__(self, scale=1.0, **options):
+        super().__init__(**options)
+        self.scale = scale
+
+    def terms(self, targets, y_pred, xp):
+        difference = y_pred - targets
+        slope = 3 * self.scale * difference * abs(difference) / y_pred.shape[-1]
+        return self.scale * (abs(difference) ** 3).mean(axis=-1), slope
+
+    def get_config(self):
+        return super().get_config() | {"scale": self.scale}
+
+
+@pytest.mark.parametrize("loss", [Fourfold(), Cubic(0.5, name="cubic", reduction="sum")])
+def test_a_loss_of_ones_own_comes_back_through_custom_objects(path, loss):
+    model = Sequential([layers.Input((4,)), layers.Dense(3)], name="net")
+    model.compile("sgd", loss)
+    model.save(path)
+    kind = type(loss)
+    with pytest.raises(ValueError, match=f"{kind.__name__}.*custom_objects"):
+        load_model(path)
+    again = load_model(path, custom_objects={kind.__name__: kind})
+    assert type(again.loss) is kind and again.loss.get_config() == loss.get_config()
+    x, y = X[:, 0, :4, 0], X[:, 1, :3, 0]
+    assert again.train_on_batch(x, y) == model.train_on_batch(x, y)
+    assert_same(again, model)
+
+
+def test_a_loss_as_older_files_have_it():
+    loss = minicnn.losses.get({"name": "mean_squared_error", "config": {"reduction": "sum", "name": "mine"}})
+    assert type(loss) is minicnn.losses.MeanSquaredError and loss.reduction == "sum"
+
+
+def test_numbers_of_numpy_among_the_settings(path):
+    turned = layers.RandomRotation(np.float32(0.25))
+    model = Sequential([layers.Input((8, 8, 1)), turned, layers.Conv2D(np.int64(2), np.int64(3)), layers.Flatten()])
+    model.save(path)
+    assert load_model(path).layers[0].factor == 0.25
+
+
 def test_an_optimizer_schedule_and_loss_of_ones_own_in_a_file_for_keras(path):
     """Keras opens such a file too if it is given classes of these names."""
 

@@ -579,6 +579,11 @@ def test_a_helper_that_spins_does_run_after_run(threads, box):
     assert not helper.is_alive() and box[0] == walk.ASLEEP
 
 
+def test_the_clock_counts():
+    """Compilers of old gave 0 for it on ARM, or what the processor refuses."""
+    assert walk.ticks_per_second(0.01) > 1e6
+
+
 def test_a_run_that_is_found_in_the_box_too_late_is_left(threads, box):
     """Also when its program is gone, and its words are another's."""
     threads(2)

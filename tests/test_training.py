@@ -3,6 +3,7 @@
 One seed gives the same bits, with any number of threads; data that cannot be trained on get one clear sentence.
 """
 
+import random
 import re
 
 import naive
@@ -13,6 +14,7 @@ from tqdm import tqdm
 import minicnn
 from minicnn import Sequential, layers
 from minicnn.callbacks import Callback
+from minicnn.seeding import generator
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -246,6 +248,18 @@ def test_verbose_1_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line(caps
     )
 
 
+def test_a_bar_goes_when_training_fails(capsys):
+    """tqdm would draw it again, below each line that is printed later."""
+
+    class Failing(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        linear().fit(X, Y, epochs=2, verbose=1, callbacks=[Failing()])
+    assert not tqdm._instances
+
+
 def test_an_evaluation_prints_a_line(capsys):
     model = linear(metrics=["accuracy"])
     model.fit(X, Y, verbose=0)
@@ -281,6 +295,26 @@ def test_one_seed_gives_the_same_bits_with_any_number_of_threads(threads):
     assert not same(models[0], other)
 
 
+def test_seeds_of_64_bits_differ_in_every_bit():
+    """NumPy would make numbers of float64 of a list with such a one, and a seed of 2⁶⁴ - 1 would not be one."""
+    seeds = [*range(2**63, 2**63 + 50), *range(2**64 - 50, 2**64)]
+    orders = {tuple(generator(seed, 3).permutation(20)) for seed in seeds}
+    assert len(orders) == len(seeds)
+    words = np.random.Philox(key=2**63 + 5 + (3 << 64)).random_raw(4)  # the same key as one number
+    np.testing.assert_array_equal(generator(2**63 + 5, 3).bit_generator.random_raw(4), words)
+
+
+def test_a_seed_is_also_that_of_numpy_and_python():
+    drawn = []
+    for _ in range(2):
+        minicnn.set_random_seed(2**40 + 3)
+        drawn.append((np.random.random(), random.random()))
+    assert drawn[0] == drawn[1]
+    for seed in (None, "7", 1.5, True, -1):
+        with pytest.raises(ValueError, match="a seed is an integer from 0 on, not"):
+            minicnn.set_random_seed(seed)
+
+
 def test_without_a_seed_every_model_differs():
     assert not same(
         Sequential([layers.Input((4,)), layers.Dense(3)]), Sequential([layers.Input((4,)), layers.Dense(3)])
@@ -305,6 +339,12 @@ def test_without_a_seed_every_model_differs():
         ({"y": Y - 1}, "labels must be integers from 0 to 2, but label .* is -1"),
         ({"y": np.eye(3)[Y]}, r"expects labels of shape \(batch,\), got \(20, 3\); for one-hot targets use categorical"),
         ({"validation_data": (X, Y[:3])}, "20 samples but 3 targets"),
+        ({"x": {"image": X}}, "a model has one input: expected its array, not a dictionary with image"),
+        ({"epochs": "3"}, "epochs must be a whole number, not '3'"),
+        ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
+        ({"validation_freq": 0}, "validation_freq must be a whole number from 1 on, not 0"),
+        ({"sample_weight": np.ones((20, 2))}, r"expected a weight per sample, 20 numbers, got shape \(20, 2\)"),
+        ({"class_weight": [1.0, 2.0]}, r"class_weight must be a dictionary from labels to weights, not \[1.0, 2.0\]"),
         ({"x": X[:, :3]}, r"expected an input of shape \(None, 4\), received \(None, 3\)"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from networks import CLASSES, NETWORKS, assert_same, twins
 
 import minicnn
-from minicnn import Sequential, layers, warmup
+from minicnn import Sequential, layers, memory, warmup
 from minicnn import tape as tapes
 from minicnn.callbacks import Callback
 from minicnn.optimizers import Adam
@@ -72,6 +72,17 @@ def in_child(function):
     finally:
         child.kill()
         child.join()
+
+
+@forking
+def test_a_fork_while_another_thread_takes_memory():
+    with memory.POOL.lock:  # this thread is not in the child, but the lock would be as it is
+        done = []
+        thread = threading.Thread(target=lambda: done.append(in_child(lambda: memory.POOL.empty((3,), "int8").size)))
+        thread.start()
+        thread.join(PATIENCE)
+    thread.join()
+    assert done == [3]
 
 
 # ---------------------------------------------------------------------- threads

@@ -39,8 +39,8 @@ def load_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
     missing or damaged are downloaded into it. Raises ConnectionError if a file is needed and no mirror gives it,
     DataError if the folder cannot be written.
     """
-    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = user / "minicnn" if cache is None else Path(cache)
+    user = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    folder = Path(user, "minicnn") if cache is None else Path(cache)
     train_images, train_labels, test_images, test_labels = (read_idx(_fetch(name, folder)) for name in FILES)
     return (
         (train_images[..., np.newaxis], train_labels.astype(np.int64)),  # (60000, 28, 28, 1), (60000,)

@@ -19,8 +19,8 @@ def load_data(path: str | None = None) -> tuple[Digits, Digits]:
     there, it is read. Else the files are those of `minicnn.data.load_mnist`, kept in the folder `path` if that is one,
     and downloaded if they are not there; ConnectionError if that fails, DataError for a file that is not what it should be.
     """
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    file = home / "datasets" / (path or "mnist.npz")
+    home = os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
+    file = Path(home, "datasets", path or "mnist.npz")
     if file.is_file():
         return _read(file)
     (train, labels), (test, test_labels) = load_mnist(None if path in (None, "mnist.npz") else path)

@@ -33,7 +33,7 @@ def cache_folder() -> str:
     which is always there.
     """
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.py")))).hexdigest()[:12]
-    user = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    user = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
     for place in filter(None, (config.CACHE_DIR, SOURCES / "__pycache__", user / "minicnn")):
         folder = Path(place) / f"kernels-{digest}"
         try:

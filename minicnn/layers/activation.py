@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import activations, constraints, initializers, regularizers
 from ..ops.reference import ELEMENTWISE, Array
 from .base import Layer, WithActivation
@@ -100,7 +102,7 @@ class PReLU(Layer):
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         self.alpha_constraint = constraints.get(alpha_constraint)
-        self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or [])
+        self.shared_axes = [int(axis) for axis in np.atleast_1d([] if shared_axes is None else shared_axes)]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
@@ -115,7 +117,7 @@ class PReLU(Layer):
         self.alpha = self.add_weight(shape, self.alpha_initializer, True, "alpha", *settings)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y, self.saved = self.ops.prelu(self.check_input(x), self.alpha.value)
+        y, self.saved = self.ops.prelu(self.check_input(x), self.alpha.data)
         return y
 
     def backward(self, dy: Array) -> Array:

@@ -12,38 +12,44 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array, Key
-from .base import RandomLayer
+from .base import RandomLayer, is_number
 from .convolution import channels_last, pair
 
 Factor = float | Sequence[float]
 Limits = tuple[float, float]
 
 
+def _is_range(limits: Any) -> bool:
+    """Whether these are a lower and an upper number."""
+    numbers = list(limits) if np.iterable(limits) else [limits]
+    return len(numbers) == 2 and all(is_number(number) for number in numbers) and numbers[0] <= numbers[1]
+
+
 def bounds(factor: Factor, name: str) -> Limits:
     """(lower, upper) from one number for both sides of 0, or from a pair."""
-    both = (-factor, factor) if isinstance(factor, int | float) else tuple(factor)
-    if len(both) != 2 or not both[0] <= both[1]:
+    both: Any = (-factor, factor) if is_number(factor) else factor  # type: ignore[operator]
+    if not _is_range(both):
         raise ValueError(f"{name} must be a number from 0 on or a pair (lower, upper), not {factor!r}")
     return float(both[0]), float(both[1])
 
 
 def shares(factor: Factor, name: str) -> Limits:
     """(lower, upper) within [0, 1] from one number, the upper one, or from a pair."""
-    both = (0.0, factor) if isinstance(factor, int | float) else tuple(factor)
-    if len(both) != 2 or not 0 <= both[0] <= both[1] <= 1:
+    both: Any = (0.0, factor) if is_number(factor) else factor
+    if not (_is_range(both) and both[0] >= 0 and both[1] <= 1):
         raise ValueError(f"{name} must be a number from 0 to 1 or a pair (lower, upper) of such, not {factor!r}")
     return float(both[0]), float(both[1])
 
 
 def both_ways(factor: Any, name: str) -> tuple[Limits, Limits]:
     """The bounds for height and width from one number, or from a pair for (height, width) of numbers or pairs."""
-    height, width = (factor, factor) if isinstance(factor, int | float) or len(factor) != 2 else factor
+    height, width = factor if hasattr(factor, "__len__") and len(factor) == 2 else (factor, factor)
     return bounds(height, f"{name} (height)"), bounds(width, f"{name} (width)")
 
 
 def values(limits: Sequence[float], name: str) -> Limits:
     """A range (lowest, highest)."""
-    if len(limits) != 2 or not limits[0] <= limits[1]:
+    if not _is_range(limits):
         raise ValueError(f"{name} must be a pair (lowest, highest), not {limits!r}")
     return float(limits[0]), float(limits[1])
 
@@ -621,8 +627,8 @@ class RandomGaussianNoise(_Augmentation):
         self.limits()
 
     def limits(self) -> list[Limits]:
-        spread = (0.0, self.stddev) if isinstance(self.stddev, int | float) else tuple(self.stddev)
-        if len(spread) != 2 or not 0 <= spread[0] <= spread[1]:
+        spread: Any = (0.0, self.stddev) if is_number(self.stddev) else self.stddev
+        if not (_is_range(spread) and spread[0] >= 0):
             raise ValueError(
                 f"layer {self.name}: stddev must be a number from 0 on or a pair (lower, upper), not {self.stddev!r}"
             )

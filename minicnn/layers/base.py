@@ -7,6 +7,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -116,6 +117,11 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is one number, of Python's types or of NumPy's."""
+    return isinstance(value, Real)
 
 
 class Symbol:
@@ -241,16 +247,14 @@ class Layer:
             raise ValueError(
                 f"layer {name}: a {type(self).__name__} has no argument {min(unknown)}{today(min(unknown))}"
             )
-        dtype = "float32" if dtype is None else dtype
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"layer {name}: dtype must be float32 or float64, not {dtype!r}")
-        self.name, self.dtype, self.trainable, self.batch_size = name, np.dtype(dtype), trainable, batch_size
+        self.name, self.trainable, self.batch_size = name, trainable, batch_size
+        self.dtype = self.number_type("float32" if dtype is None else dtype)
         self.refuse(activity_regularizer=activity_regularizer)
         self.given_shape: Shape | None = None  # of the input, by the one who made the layer
         if input_dim is not None:
             self.given_shape = None, input_dim
         for argument, given in (("input_shape", input_shape), ("batch_shape", batch_shape)):
-            if isinstance(given, int):
+            if given is not None and not np.iterable(given):
                 raise ValueError(f"layer {name}: {argument} must be a tuple of sizes, such as (28, 28, 1), not {given}")
             if given is not None:
                 self.given_shape = (None, *given[int(argument == "batch_shape") :])
@@ -359,10 +363,13 @@ class Layer:
         regularizer: Any = None,
         constraint: Any = None,
     ) -> Parameter:
-        """A new parameter of this layer, started by an initializer (or its name).
+        """A new parameter of this layer, started by an initializer (or its name); a name that is taken gets a number.
 
         A regularizer is a penalty in the model's loss, and a constraint what the weights are brought back to after a step.
         """
+        taken = {parameter.name for parameter in self.parameters}
+        names = (name, *(f"{name}_{number}" for number in range(1, 1 + len(taken))))
+        name = next(free for free in names if f"{self.name}/{free}" not in taken)
         value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype.name), self.dtype, order="C")
         if value.shape != tuple(shape):
             raise ValueError(
@@ -411,9 +418,15 @@ class Layer:
             _convert(parameter, left, self.ops, parameter.data.dtype)
         return self
 
+    def number_type(self, dtype: Any) -> np.dtype[Any]:
+        """What `dtype` stands for; ValueError if a layer cannot calculate in it."""
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise ValueError(f"layer {self.name}: dtype must be float32 or float64, not {dtype!r}")
+        return np.dtype(dtype)
+
     def astype(self, dtype: str) -> "Layer":
-        """Changes the type of the parameters, and so of all arithmetic, to "float32" or "float64"."""
-        self.dtype = np.dtype(dtype)
+        """Changes the type of the parameters, and so of all arithmetic, to "float32" or "float64"; ValueError for another."""
+        self.dtype = self.number_type(dtype)
         for parameter in self.parameters:
             _convert(parameter, self.ops, self.ops, self.dtype)
         return self

@@ -1,6 +1,7 @@
 """The two-dimensional convolution layer."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from .base import ActivatedLayer, Layer, Shape
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
     """(height, width) from one number for both or a pair of them, each 1 or more."""
-    both = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= 1 for v in both):
+    both = tuple(value) if np.iterable(value) else (value, value)
+    if len(both) != 2 or not all(isinstance(v, Integral) and v >= 1 for v in both):
         raise ValueError(f"{name} must be a positive integer or a pair of them, not {value!r}")
     return int(both[0]), int(both[1])
 
@@ -110,15 +111,15 @@ class Conv2D(ActivatedLayer):
 
     def linear(self, x: Array) -> Array:
         convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
-        bias = None if self.bias is None else self.bias.value
+        bias = None if self.bias is None else self.bias.data
         y, self.saved = convolve(
-            self.check_input(x), self.kernel.value, bias, self.strides, self.pads, self.dilation_rate
+            self.check_input(x), self.kernel.data, bias, self.strides, self.pads, self.dilation_rate
         )
         return y
 
     def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
         backward = self.ops.conv2d_relu_backward if self.fused_relu else self.ops.conv2d_backward
-        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.value, self.saved, input_gradient)
+        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.data, self.saved, input_gradient)
         if self.bias is not None:
             self.bias.gradient = dbias
         return dx

@@ -43,12 +43,12 @@ class Dense(ActivatedLayer):
 
     def linear(self, x: Array) -> Array:
         dense = self.ops.dense_relu if self.fused_relu else self.ops.dense
-        y, self.saved = dense(self.check_input(x), self.kernel.value, None if self.bias is None else self.bias.value)
+        y, self.saved = dense(self.check_input(x), self.kernel.data, None if self.bias is None else self.bias.data)
         return y
 
     def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
         backward = self.ops.dense_relu_backward if self.fused_relu else self.ops.dense_backward
-        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.value, self.saved, input_gradient)
+        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.data, self.saved, input_gradient)
         if self.bias is not None:
             self.bias.gradient = dbias
         return dx

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..ops.reference import Array
-from .base import RandomLayer
+from .base import RandomLayer, is_number
 from .convolution import channels_last
 
 
@@ -15,8 +15,8 @@ class Dropout(RandomLayer):
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(seed, **options)
-        if not 0 <= rate < 1:
-            raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate}")
+        if not (is_number(rate) and 0 <= rate < 1):
+            raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate!r}")
         if noise_shape is not None:
             raise ValueError(
                 f"layer {self.name}: noise_shape must be None: every number is dropped by itself, not {noise_shape!r};"
@@ -58,8 +58,8 @@ class SpatialDropout2D(RandomLayer):
     ) -> None:
         super().__init__(seed, name=name, **options)
         channels_last(self, data_format)
-        if not 0 <= rate < 1:
-            raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate}")
+        if not (is_number(rate) and 0 <= rate < 1):
+            raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate!r}")
         self.rate = rate
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -82,7 +82,7 @@ class GaussianNoise(RandomLayer):
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(seed, **options)
-        if not stddev >= 0:
+        if not (is_number(stddev) and stddev >= 0):
             raise ValueError(f"layer {self.name}: stddev must be a number from 0 on, not {stddev!r}")
         self.stddev = stddev
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer, Parameter
+from .base import Layer, Parameter, is_number
 
 
 class BatchNormalization(Layer):
@@ -72,9 +72,9 @@ class BatchNormalization(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self._moved(self.check_input(x), self.axis, -1)
-        like = self.moving_mean.value
-        gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.value
-        beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.value
+        like = self.moving_mean.data
+        gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.data
+        beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.data
         self.used_batch = training and self.trainable  # as in Keras, a frozen layer keeps its statistics
         if self.used_batch:
             averages = self.moving_mean.data, self.moving_variance.data
@@ -82,7 +82,7 @@ class BatchNormalization(Layer):
             Parameter.writes += 1
         else:
             y, self.saved = self.ops.normalize(
-                x, gamma, beta, self.moving_mean.value, self.moving_variance.value, self.epsilon
+                x, gamma, beta, self.moving_mean.data, self.moving_variance.data, self.epsilon
             )
         return self._moved(y, -1, self.axis)
 
@@ -108,6 +108,9 @@ class Rescaling(Layer):
 
     def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
+        for name, value in (("scale", scale), ("offset", offset)):
+            if not is_number(value):
+                raise ValueError(f"layer {self.name}: {name} must be a number, not {value!r}")
         self.scale, self.offset = scale, offset
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -139,7 +142,7 @@ class Normalization(Layer):
             raise ValueError(
                 f"layer {self.name}: mean and variance must both be given, in one shape, or neither, not {mean!r} and {variance!r}"
             )
-        self.axis = axis if axis is None or isinstance(axis, int) else list(axis)
+        self.axis = list(axis) if np.iterable(axis) else axis
         self.given = None if mean is None else (np.asarray(mean, float), np.asarray(variance, float))
         self.invert = invert
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from ..ops.reference import Array, Pads
 from .base import Layer, Shape, Symbol
@@ -68,7 +71,11 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        self.target_shape = tuple(target_shape)
+        if not np.iterable(target_shape) or not all(isinstance(n, Integral) and n >= -1 for n in target_shape):
+            raise ValueError(
+                f"layer {self.name}: target_shape must be a tuple of sizes, one of which may be -1, not {target_shape!r}"
+            )
+        self.target_shape = tuple(map(int, target_shape))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.shape = x.shape
@@ -102,10 +109,10 @@ class ZeroPadding2D(Layer):
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         channels_last(self, data_format)
-        both = (padding, padding) if isinstance(padding, int) else tuple(padding)
-        sides = tuple((side, side) if isinstance(side, int) else tuple(side) for side in both)
+        both = padding if np.iterable(padding) else (padding, padding)
+        sides: Any = tuple(tuple(side) if np.iterable(side) else (side, side) for side in both)
         if len(sides) != 2 or not all(
-            len(side) == 2 and all(isinstance(n, int) and n >= 0 for n in side) for side in sides
+            len(side) == 2 and all(isinstance(n, int | np.integer) and n >= 0 for n in side) for side in sides
         ):
             raise ValueError(
                 f"layer {self.name}: padding must be a number, (rows, columns) or ((top, bottom), (left, right)), not {padding!r}"

@@ -23,7 +23,9 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Opt
     refuse(identifier)
     if isinstance(identifier, Optimizer):
         return identifier
-    config = identifier if isinstance(identifier, dict) else {"class_name": identifier, "config": {}}
+    config: dict[str, Any] = (
+        identifier if isinstance(identifier, dict) else {"class_name": str(identifier), "config": {}}
+    )
     name = str(config.get("class_name") or config["name"])
     own = {key.lower(): value for key, value in (custom_objects or {}).items()}
     cls = own.get(name.lower()) or CLASSES.get(name.lower())

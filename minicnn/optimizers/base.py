@@ -6,6 +6,7 @@ An optimizer works on one flat array that holds all parameters of a model, and k
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -125,7 +126,7 @@ class Optimizer:
         if not 0 <= ema_momentum <= 1:
             raise ValueError(f"{kind}: ema_momentum must be between 0 and 1, not {ema_momentum!r}")
         if ema_overwrite_frequency is not None and not (
-            isinstance(ema_overwrite_frequency, int) and ema_overwrite_frequency >= 1
+            isinstance(ema_overwrite_frequency, Integral) and ema_overwrite_frequency >= 1
         ):
             raise ValueError(
                 f"{kind}: ema_overwrite_frequency must be a whole number from 1 on, or None, not {ema_overwrite_frequency!r}"
@@ -199,7 +200,9 @@ class Optimizer:
 
     def __getattr__(self, name: str) -> Any:
         """Says what there is in the place of what Keras has, or had."""
-        raise AttributeError(f"{type(self).__name__}: {_UNKNOWN.get(name, f'there is no attribute {name!r}')}")
+        if name in _UNKNOWN:
+            raise AttributeError(f"{type(self).__name__}: {_UNKNOWN[name]}")
+        return object.__getattribute__(self, name)  # raises what a property did
 
     # ------------------------------------------------------------------ a step
 

@@ -8,6 +8,7 @@ model trains on one batch, a helper thread makes the next.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Integral
 from threading import Event, Lock
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from ..absent import without
 from ..kernels import arrays, augment
 from ..memory import POOL
 from ..ops import get_ops, instructions
-from ..seeding import new_seed
+from ..seeding import generator, new_seed
 from ..tape import Each, Tape, Times
 from ..threads import forks, get_threads, hand_over
 
@@ -94,7 +95,10 @@ class _Mover:
 
     def __call__(self, rows: np.ndarray, matrices: np.ndarray) -> np.ndarray:
         free = self.tapes.setdefault(len(rows), [])
-        parts = free.pop() if free else self.laid_out(len(rows))
+        try:
+            parts = free.pop()
+        except IndexError:  # all are in use
+            parts = self.laid_out(len(rows))
         tape, own_rows, own_matrices, y, _ = parts
         own_rows[:], own_matrices[:] = rows, matrices
         tape.run()
@@ -272,7 +276,7 @@ class ImageDataGenerator:
         Raises ValueError for arrays that are not images.
         """
         x = _rank("fit", x, 4).astype(np.float32)
-        if not (isinstance(rounds, int) and rounds > 0 and len(x)):
+        if not (isinstance(rounds, Integral) and rounds > 0 and len(x)):
             raise ValueError(f"fit: expected at least one image and one round, got {len(x)} and rounds={rounds!r}")
         if self.rescale:
             x *= self.rescale
@@ -490,7 +494,7 @@ class NumpyArrayIterator:
         if plan is None:
             order = np.arange(self.n)
             if self.shuffle:
-                order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(self.n)
+                order = generator(self.seed, epoch).permutation(self.n)
             transform = self.image_data_generator._draw(self.x.shape[1:], self.n, (self.seed, epoch, PARAMETERS))
             plan = order, transform, _matrices(transform, *self.x.shape[1:3])
             before = {number: known for number, known in self._plans.items() if number == epoch - 1}
