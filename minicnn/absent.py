@@ -76,7 +76,7 @@ ARGUMENTS = by_name({  # that Keras 3 has dropped, behind what is used today
 
 
 class _Kind(type):
-    """What is asked of a class that is not here says so too, where what was once a module is asked for its classes."""
+    """Attributes of an absent class raise its sentence too: some names were once modules, whose classes scripts ask for."""
 
     why: str
 
@@ -141,7 +141,7 @@ def sentence(module: str, name: str) -> str:
 
 
 def refuse_arguments(place: str, given: Mapping[str, Any]) -> None:
-    """TypeError for arguments that there are not; with what is used today where Keras 3 has dropped them."""
+    """TypeError for unknown arguments, with today's name of those that Keras 3 has dropped."""
     for name in given:
         raise TypeError(f"{place} has no argument {name!r}{today(name)}")
 

@@ -24,9 +24,9 @@ def _floats(x: Any) -> Array:
 
 
 def _or_layer(make: Function) -> Callable[[Function], Function]:
-    """Of what stands for numbers that are not there yet, the function gives what a layer will: make(layers, *settings).
+    """Applied to a `Tensor`, the function returns that of the layer `make(layers, *settings)`.
 
-    Where that is None no layer computes the function, which itself then says so.
+    Where `make` gives None no layer computes the function, which then raises for itself.
     """
 
     def decorate(function: Function) -> Function:

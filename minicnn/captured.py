@@ -34,7 +34,7 @@ WAITING = RandomElasticTransform, RandomGaussianBlur  # layers that look at a nu
 
 
 class Slot:
-    """Takes the place of a parameter's gradient while a step runs: remembers what it is set to, which is copied later."""
+    """Stands in for a parameter's gradient while a step runs, and keeps the array that is assigned to it."""
 
     value: Array
 

@@ -1,4 +1,4 @@
-"""What scripts ask or set for all of Keras. Here little can be chosen: each `set_…` takes what is so, and refuses the rest."""
+"""Keras' global settings. Few can be changed here: each `set_…` accepts what holds anyway, and refuses anything else."""
 
 from typing import Any
 

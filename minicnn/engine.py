@@ -1,17 +1,13 @@
 """The engine: turns a model into tapes, on which a whole training step runs on all cores without Python in between.
 
-Each kind of layer that is known here has a node, which adds the layer's instructions to a tape: the same that the layer's
-own `forward` and `backward` would run one by one, so the numbers are the same to the bit. What a node decides is only in
-which memory they meet, and what need not be kept. A layer that is not known, one of your own say, is called between two
-parts of the tape.
+The nodes of the layers (see `nodes`) add their instructions to a tape, forward and then backward; before them comes what
+gathers the images of a batch, between them the loss, and behind them the optimizer.
 
 A tape is made for one number of images. The first step with a batch of another size makes another one.
 """
 
 import threading
-from collections.abc import Sequence
 from functools import partial
-from math import gcd
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +16,23 @@ from . import layers as all_layers
 from .absent import without
 from .kernels import arrays
 from .layers.activation import Activation, Linear, ReLU, Softmax
-from .layers.augmentation import _RandomAffine
 from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, WithActivation
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from .nodes import (
+    RECTIFYING,
+    STEPS,
+    BatchNormalizationNode,
+    ConvolutionNode,
+    DenseNode,
+    MaxPoolingNode,
+    Node,
+    ReLUNode,
+    SameNode,
+    ScoresNode,
+    node_class,
+)
 from .ops import instructions
 from .ops.cpu import CpuOps
-from .ops.cpu_convolution import Geometry, choose, in_bands
-from .ops.cpu_dense import Dense
-from .ops.instructions import Moments
 from .optimizers import Operation, Optimizer
 from .regularizers import L1, L1L2, L2
 from .tape import GROUPS, Buffer, Each, Steps, Tape, Times
@@ -40,607 +45,8 @@ __getattr__, _ = without(__name__, "", {})  # for what scripts take from keras.e
 
 NO_LOSS = np.zeros(1)
 SETTINGS_OF_OPERATION = 8  # at most, of an optimizer's
-STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
-TERMS = 25  # of a sum, which takes no longer than to write the number to memory and to read it
-KEPT = 1 << 21  # bytes, which stay in a cache
 STAGED = 1 << 16  # bytes of inputs at most, which are copied: to have the tape find them takes longer
-ASKED = 64  # groups of a batch that is not trained on: nothing is added up, so more workers can share it
-
-
-class Node:
-    """A layer on one tape. This one calls the layer itself: it serves every layer."""
-
-    def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        self.layer, self.tape, self.ops, self.training = layer, tape, ops, training
-
-    def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
-        return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
-
-    def prepare(self, input_gradient: bool) -> None:
-        """Adds what depends on the parameters alone."""
-
-    def refresh(self) -> None:
-        """Does in Python what depends on the parameters alone."""
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-
-        def call() -> None:
-            y = self.layer.forward(self.tape.array(self.x), training=self.training)
-            if y.shape != self.y.shape:
-                raise ValueError(
-                    f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
-                )
-            self.tape.array(self.y)[...] = y
-
-        self.tape.call(call, self.x, self.y)
-        return self.y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-
-        def call() -> None:
-            self.tape.array(dx)[...] = self.layer.backward(self.tape.array(dy))
-
-        self.tape.call(call, dy, dx)
-        return dx
-
-    def again(self) -> Buffer | None:
-        """Adds what computes y once more, where that is cheaper for a backward that reads y than to keep it."""
-        return None
-
-    def finish(self) -> None:
-        """Adds what comes when no layer can fail any more: sums of what `backward` has left in parts, moving averages."""
-
-    def before_step(self, number: int) -> None:
-        """What Python does before the tape runs, for each of the steps it runs for: draws keys."""
-
-
-class Scores(Node):
-    """The layer without its activation."""
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-
-        def call() -> None:
-            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))  # type: ignore[attr-defined]
-
-        self.tape.call(call, self.x, self.y)
-        return self.y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-
-        def call() -> None:
-            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))  # type: ignore[attr-defined]
-
-        self.tape.call(call, dy, dx)
-        return dx
-
-
-class Same(Node):
-    """y = x, perhaps in another shape."""
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.x = x
-        return x.reshaped(len(x), *self.layer.output_shape[1:])
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        return dy.reshaped(*self.x.shape)
-
-
-class Rescale(Node):
-    def forward(self, x: Buffer) -> Buffer:
-        y = self.buffer(len(x), x.shape)
-        instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)  # type: ignore[attr-defined]
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(dy.shape)
-        instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)  # type: ignore[attr-defined]
-        return dx
-
-
-class Linearity(Node):
-    """What a convolution and a dense layer have in common: a kernel, a bias, and perhaps a ReLU."""
-
-    relu = False
-    masked = False  # whether dy comes with the ReLU's zeros already
-
-    @property
-    def bias(self) -> Any:
-        return None if self.layer.bias is None else self.layer.bias.data  # type: ignore[attr-defined]
-
-    def gradients(self) -> tuple[Any, Any]:
-        """Where the gradients of kernel and bias go; nobody looks at those of a frozen layer."""
-        trainable = self.layer.trainable_parameters
-        found = [parameter.gradient if parameter in trainable else None for parameter in self.layer.parameters]
-        kernel, bias = (found + [None])[:2]
-        if kernel is None:
-            kernel = np.empty(self.layer.parameters[0].shape, self.layer.dtype)
-        return kernel, bias
-
-    def mask(self) -> Buffer | None:
-        return self.y if self.relu and not self.masked else None
-
-
-class Convolve(Linearity):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        kernel = layer.kernel.data
-        geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
-        self.algorithm = choose(geometry, images, tape.dtype, ops.precision)
-        self.relu = layer.fused_relu
-        self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
-
-    def prepare(self, input_gradient: bool) -> None:
-        self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
-        if input_gradient:
-            self.algorithm.prepare_backward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-        self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
-        return self.y
-
-    def again(self) -> Buffer | None:
-        return self.forward(self.x) if self.cheap and self.y.nbytes > KEPT else None
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
-        self.finish = self.algorithm.backward(  # type: ignore[method-assign]
-            self.tape, dy, self.mask(), self.x, kernel, dx if input_gradient else None, *self.gradients()
-        )
-        return dx
-
-
-class Densely(Linearity):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        self.relu = layer.fused_relu
-        inputs, units = layer.kernel.shape
-        self.product = Dense(inputs, units, tape.dtype)
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
-        self.product.forward(self.tape, self.rows(x), kernel, self.bias, self.relu, self.rows(self.y))
-        return self.y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-        mask = self.mask()
-        self.product.backward(
-            self.tape, self.rows(dy), None if mask is None else self.rows(mask), self.rows(self.x),
-            self.layer.kernel.data, self.rows(dx) if input_gradient else None, *self.gradients(),  # type: ignore[attr-defined]
-        )  # fmt: skip
-        return dx
-
-    @staticmethod
-    def rows(x: Buffer) -> Buffer:
-        return x.reshaped(int(np.prod(x.shape[:-1])), x.shape[-1])
-
-
-def alike(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
-    """x and y, of one shape, in the bands in which x was made: as many items, for a layer that treats each number alike."""
-    y.bands = x.bands
-    return in_bands(x, x.bands), in_bands(y, x.bands)
-
-
-class Rectify(Node):
-    def forward(self, x: Buffer) -> Buffer:
-        self.y = self.buffer(len(x), x.shape)
-        instructions.relu(self.tape, *alike(x, self.y))
-        return self.y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(dy.shape)
-        instructions.relu_backward(self.tape, dy, self.y, dx)
-        return dx
-
-
-class MaxPool(Node):
-    relu = False  # whether a ReLU follows
-    after: Linearity | None = None  # what x comes from, if it ends with a ReLU: its zeros need not be looked up again
-
-    def window(self) -> tuple[Any, Any, Any]:
-        layer: Any = self.layer
-        return layer.pool_size, layer.strides, layer.pads
-
-    def forward(self, x: Buffer) -> Buffer:
-        size, strides, pads = self.window()
-        self.x, y = x, self.buffer(len(x), self.layer.output_shape)
-        y_shape = (len(x), (x.shape[1] + sum(pads[0]) - size[0]) // strides[0] + 1,
-                   (x.shape[2] + sum(pads[1]) - size[1]) // strides[1] + 1, x.shape[3])  # fmt: skip
-        self.y_shape = y_shape
-        kind = instructions.winner_type(size, self.tape.dtype)
-        self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
-        bands = self.bands(x, y_shape)
-        positive = self.relu
-        if self.after is not None and self.training:
-            positive = self.after.masked = True
-        winner = None if self.winner is None else in_bands(self.winner, bands)
-        images = in_bands(x, bands), in_bands(y.reshaped(*y_shape), bands), winner
-        instructions.max_pool(self.tape, *images, size, strides, pads, positive)
-        return y
-
-    def bands(self, x: Buffer, y_shape: tuple[int, ...]) -> int:
-        """How many parts of an image can be done apart, as those that have just been made."""
-        size, strides, pads = self.window()
-        apart = size == strides and pads == NO_PADS and y_shape[1] * size[0] == x.shape[1]
-        return gcd(x.bands, y_shape[1]) if apart else 1
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-        assert self.winner is not None
-        instructions.max_pool_backward(self.tape, dy.reshaped(*self.y_shape), self.winner, dx, *self.window())
-        return dx
-
-
-class AveragePool(MaxPool):
-    def forward(self, x: Buffer) -> Buffer:
-        size, strides, pads = self.window()
-        self.x, y = x, self.buffer(len(x), self.layer.output_shape)
-        self.y_shape = (len(x), (x.shape[1] + sum(pads[0]) - size[0]) // strides[0] + 1,
-                        (x.shape[2] + sum(pads[1]) - size[1]) // strides[1] + 1, x.shape[3])  # fmt: skip
-        bands = self.bands(x, self.y_shape)
-        images = in_bands(x, bands), in_bands(y.reshaped(*self.y_shape), bands)
-        instructions.avg_pool(self.tape, *images, size, strides, pads)
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-        instructions.avg_pool_backward(self.tape, dy.reshaped(*self.y_shape), dx, *self.window())
-        return dx
-
-
-NO_PADS = ((0, 0), (0, 0))
-
-
-class GlobalMaxPool(MaxPool):
-    def window(self) -> tuple[Any, Any, Any]:
-        return self.layer.input_shape[1:3], (1, 1), NO_PADS
-
-
-class GlobalAveragePool(AveragePool):
-    def window(self) -> tuple[Any, Any, Any]:
-        return self.layer.input_shape[1:3], (1, 1), NO_PADS
-
-
-class Drop(Node):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        self.rate, self.keys = layer.rate, np.zeros((STEPS, 3), np.uint64)
-
-    def before_step(self, number: int) -> None:
-        self.keys[number] = instructions.key_array(self.layer.next_key())  # type: ignore[attr-defined]
-
-    def forward(self, x: Buffer) -> Buffer:
-        return self.dropped(x)
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        return self.dropped(dy)
-
-    def dropped(self, x: Buffer) -> Buffer:
-        y = self.tape.buffer(x.shape)
-        instructions.dropout(self.tape, x, y, self.rate, Steps(self.keys))
-        return y
-
-
-class DropChannels(Drop):
-    def forward(self, x: Buffer) -> Buffer:
-        ones = np.ones((len(x), x.shape[-1]), self.tape.dtype)
-        self.factor = self.tape.buffer(ones.shape)
-        instructions.dropout(self.tape, ones, self.factor, self.rate, Steps(self.keys))
-        return self.dropped(x)
-
-    def dropped(self, x: Buffer) -> Buffer:
-        y = self.tape.buffer(x.shape)
-        instructions.times_channels(self.tape, x, self.factor, y)
-        return y
-
-
-class Disturb(Drop):
-    """Noise: the gradient passes as it is."""
-
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        Node.__init__(self, layer, tape, ops, training, images)
-        self.keys = np.zeros((STEPS, 3), np.uint64)
-
-    def forward(self, x: Buffer) -> Buffer:
-        y = self.tape.buffer(x.shape)
-        instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))  # type: ignore[attr-defined]
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        return dy
-
-
-class Leak(Node):
-    """A PReLU whose α follow each other in a sample once, or again and again."""
-
-    def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
-        """α, and where its gradient goes."""
-        alpha: Parameter = self.layer.alpha  # type: ignore[attr-defined]
-        return alpha.data, alpha.gradient if alpha in self.layer.trainable_parameters else None
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, y = x, self.tape.buffer(x.shape)
-        self.alpha, self.dalpha = self.slopes(x)
-        instructions.prelu(self.tape, x, self.alpha, y)
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(dy.shape)
-        instructions.prelu_backward(self.tape, dy, self.x, self.alpha, dx, self.dalpha)
-        return dx
-
-
-class LeakAlike(Leak):
-    """A LeakyReLU: one α for all, which nobody trains."""
-
-    def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
-        layer: Any = self.layer
-        return np.full(list(x.shape[1:]), layer.negative_slope, x.dtype), None
-
-
-class Move(Node):
-    """A random affine map of each image, and perhaps displacements; the maps are drawn in Python."""
-
-    field: Buffer | None = None
-
-    def before_step(self, number: int) -> None:
-        layer: Any = self.layer
-        self.matrices[number] = layer.matrices(len(self.x))
-        if self.field is not None:
-            rows, columns, strength, key = layer.displacements(len(self.x))
-            settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
-            for kept, setting in zip(self.settings, settings, strict=True):
-                kept[number] = setting
-
-    def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
-        self.x, self.matrices, y = x, np.zeros((STEPS, len(x), 2, 3)), self.tape.buffer(x.shape)
-        if layer.elastic is not None:
-            N, H, W, _ = x.shape
-            rows, columns, strength = (np.zeros((STEPS, size), self.tape.dtype) for size in (H, W, N))
-            self.settings = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
-            self.field = self.tape.buffer((N, 2, H, W))
-            instructions.random_field(self.tape, [Steps(kept) for kept in self.settings], self.field)
-        instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value, self.field)
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(dy.shape)
-
-        def call() -> None:
-            field = None if self.field is None else self.tape.array(self.field)
-            saved = dy.shape, self.matrices[0], self.layer.fill_mode, field  # type: ignore[attr-defined]
-            self.tape.array(dx)[...] = self.ops.affine_backward(self.tape.array(dy), saved)
-
-        self.tape.call(call, dy, dx, *([] if self.field is None else [self.field]))
-        return dx
-
-
-class Blur(Node):
-    def before_step(self, number: int) -> None:
-        rows, columns, chosen = self.layer.blurs(len(self.chosen[0]))  # type: ignore[attr-defined]
-        self.weights[0][number], self.weights[1][number], self.chosen[number] = rows, columns, chosen
-        self.reach[number] = instructions.reach(rows, columns)
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.weights = [np.zeros((STEPS, size), self.tape.dtype) for size in x.shape[1:3]]
-        self.reach, self.chosen = (np.zeros((STEPS, size), np.int64) for size in (2, len(x)))
-        return self.backward(x, True)
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(dy.shape)
-        rows, columns = map(Steps, self.weights)
-        instructions.blur(self.tape, dy, rows, columns, Steps(self.reach), Steps(self.chosen), dx)
-        return dx
-
-
-class Erase(Node):
-    def before_step(self, number: int) -> None:
-        self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))  # type: ignore[attr-defined]
-        self.keys[number] = instructions.key_array(key)
-
-    def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
-        self.boxes, self.keys = np.zeros((STEPS, len(x), 4), np.int64), np.zeros((STEPS, 3), np.uint64)
-        y, fill = self.tape.buffer(x.shape), None if layer.fill is None else np.array(layer.fill)
-        instructions.erase(self.tape, x, Steps(self.boxes), fill, layer.value_range, Steps(self.keys), y)
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx, nothing = self.tape.buffer(dy.shape), np.zeros(dy.shape[3])
-        instructions.erase(self.tape, dy, Steps(self.boxes), nothing, (0.0, 0.0), 0, dx)
-        return dx
-
-
-class Noisy(Node):
-    def before_step(self, number: int) -> None:
-        self.levels[number], key = self.layer.levels(len(self.levels[0]))  # type: ignore[attr-defined]
-        self.keys[number] = instructions.key_array(key)
-
-    def forward(self, x: Buffer) -> Buffer:
-        self.levels, self.keys, y = (
-            np.zeros((STEPS, len(x))),
-            np.zeros((STEPS, 3), np.uint64),
-            self.tape.buffer(x.shape),
-        )
-        instructions.random_noise(self.tape, x, Steps(self.levels), Steps(self.keys), y)
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        return dy
-
-
-class Normalize(Node):
-    """Batch normalisation with the statistics of the batch."""
-
-    relu = False  # whether a ReLU follows
-    before: Node | None = None  # what x comes from, if that may be cheaper to compute again than to keep
-
-    def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
-        C = x.shape[-1]
-        self.x, self.found = x, Moments.of(C, self.tape.dtype)
-        gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
-        self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
-        instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
-        self.tape.barrier()  # else the second convolution would join the strand of the first
-        return self.again()
-
-    def again(self) -> Buffer:
-        y = self.tape.buffer(self.x.shape)
-        instructions.scale_rows(self.tape, self.x_again(), self.found.mean, self.found.scale, self.beta, y, self.relu)
-        return y
-
-    def x_again(self) -> Buffer:
-        """x, computed again if that is cheap: adds the instructions."""
-        again = None if self.before is None else self.before.again()
-        self.x = self.x if again is None else again
-        return self.x
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        layer: Any = self.layer
-        dx = self.tape.buffer(dy.shape)
-        dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
-        dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
-        shift = self.beta if self.relu else None
-        instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
-        if input_gradient:
-            self.tape.barrier()
-            instructions.input_gradient(self.tape, dy, self.x_again(), dx, self.found, shift)
-        return dx
-
-    def finish(self) -> None:
-        layer: Any = self.layer
-        averages = (self.found.mean, layer.moving_mean.data), (self.found.variance, layer.moving_variance.data)
-        for found, moving in averages:
-            instructions.optimize(self.tape, "moving_average", (found, moving), np.array([layer.momentum, 0.0]))
-
-
-class NormalizeFixed(Node):
-    """Batch normalisation with the moving averages: outside training."""
-
-    relu = False
-
-    def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
-        C, y = x.shape[-1], self.tape.buffer(x.shape)
-        self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
-        x_bands, y_bands = alike(x, y)
-        mean = layer.moving_mean.data
-        instructions.scale_rows(self.tape, x_bands, mean, self.scale, self.shift, y_bands, self.relu)
-        return y
-
-    def refresh(self) -> None:
-        layer: Any = self.layer
-        inverse = 1 / np.sqrt(layer.moving_variance.data + self.scale.dtype.type(layer.epsilon))
-        self.scale[:] = inverse if layer.gamma is None else layer.gamma.data * inverse
-        self.shift[:] = 0 if layer.beta is None else layer.beta.data
-
-
-class Standardize(Node):
-    """Shifts and scales by numbers that nobody trains, but that may be others in the next step."""
-
-    def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
-        self.coefficients = [np.array(one) for one in layer.coefficients()]
-        return self.scaled(x, *self.coefficients)
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        _, scale, _ = self.coefficients
-        zero = np.zeros_like(scale)
-        return self.scaled(dy, zero, scale, zero)
-
-    def scaled(self, x: Buffer, centre: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> Buffer:
-        y = self.tape.buffer(x.shape)
-        rows = len(x), int(np.prod(x.shape[1:])) // scale.size, scale.size
-        instructions.scale_rows(self.tape, x.reshaped(*rows), centre, scale, shift, y.reshaped(*rows))
-        return y
-
-    def refresh(self) -> None:
-        layer: Any = self.layer
-        for kept, found in zip(self.coefficients, layer.coefficients(), strict=True):
-            kept[:] = found
-
-    def before_step(self, number: int) -> None:
-        self.refresh()
-
-
-class Pad(Node):
-    def forward(self, x: Buffer) -> Buffer:
-        y = self.buffer(len(x), self.layer.output_shape)
-        instructions.pad(self.tape, x, y, self.layer.padding)  # type: ignore[attr-defined]
-        return y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.buffer(len(dy), self.layer.input_shape)
-        instructions.crop(self.tape, dy, dx, self.layer.padding)  # type: ignore[attr-defined]
-        return dx
-
-
-ALWAYS: dict[type[Layer], type[Node]] = {
-    all_layers.Input: Same,
-    Linear: Same,
-    all_layers.Flatten: Same,
-    all_layers.Reshape: Same,
-    all_layers.Rescaling: Rescale,
-    all_layers.Normalization: Standardize,
-    all_layers.Conv2D: Convolve,
-    all_layers.Dense: Densely,
-    all_layers.MaxPooling2D: MaxPool,
-    all_layers.AveragePooling2D: AveragePool,
-    all_layers.GlobalMaxPooling2D: GlobalMaxPool,
-    all_layers.GlobalAveragePooling2D: GlobalAveragePool,
-    all_layers.ZeroPadding2D: Pad,
-    all_layers.LeakyReLU: LeakAlike,
-}
-TRAINING: dict[type[Layer], type[Node]] = {
-    all_layers.Dropout: Drop,
-    all_layers.SpatialDropout2D: DropChannels,
-    all_layers.GaussianNoise: Disturb,
-    all_layers.RandomErasing: Erase,
-    all_layers.RandomGaussianNoise: Noisy,
-    all_layers.RandomGaussianBlur: Blur,
-    all_layers.BatchNormalization: Normalize,
-}
-ASKING: dict[type[Layer], type[Node]] = {
-    all_layers.Dropout: Same,
-    all_layers.SpatialDropout2D: Same,
-    all_layers.GaussianNoise: Same,
-    all_layers.RandomErasing: Same,
-    all_layers.RandomGaussianNoise: Same,
-    all_layers.RandomGaussianBlur: Same,
-    all_layers.BatchNormalization: NormalizeFixed,
-}
-
-
-RECTIFYING = Convolve, Densely, MaxPool, Normalize, NormalizeFixed  # nodes that can do a ReLU that follows, as well
-
-
-def node_class(layer: Layer, training: bool) -> type[Node]:
-    """The class of exactly this layer: a subclass of ours may do anything."""
-    kind = type(layer)
-    if kind is ReLU:
-        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold  # type: ignore[attr-defined]
-        return Rectify if plain else Node
-    if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
-        return Move if training else Same
-    if kind in (all_layers.Dropout, all_layers.SpatialDropout2D) and not layer.rate:  # type: ignore[attr-defined]
-        return Same
-    if kind is all_layers.GaussianNoise and not layer.stddev:  # type: ignore[attr-defined]
-        return Same
-    if kind is all_layers.PReLU:
-        alpha: Parameter = layer.alpha  # type: ignore[attr-defined]
-        return Node if instructions.repeats(alpha.shape, layer.input_shape[1:]) is None else Leak
-    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):  # type: ignore[attr-defined]
-        return Node
-    return ALWAYS.get(kind) or (TRAINING if training else ASKING).get(kind) or Node
+INFERENCE_GROUPS = 64  # of a batch that is not trained on: nothing is summed over it, so more workers can share it
 
 
 class Run:
@@ -651,7 +57,7 @@ class Run:
         self.training = kind == "train"
         dtype = model._layers[0].dtype
         assert isinstance(model.ops, CpuOps)
-        self.tape = Tape(dtype, GROUPS if self.training else ASKED, model.ops.poison)
+        self.tape = Tape(dtype, GROUPS if self.training else INFERENCE_GROUPS, model.ops.poison)
         self.sources = np.zeros((STEPS, 3), np.int64)
         self.penalties: list[np.ndarray] = []
         self.nodes = self._nodes(model.ops)
@@ -683,8 +89,8 @@ class Run:
             dy = self.gradient
             for number in range(len(self.nodes) - 1, self.first - 1, -1):
                 node = self.nodes[number]
-                if isinstance(node, Convolve) and node.algorithm.by_image and number:
-                    if type(self._after(number)) is Densely:
+                if isinstance(node, ConvolutionNode) and node.algorithm.by_image and number:
+                    if type(self._after(number)) is DenseNode:
                         self.tape.barrier()  # else what is computed again would be done beside the dense layer's gradients
                     again = self.nodes[number - 1].again()
                     node.x = node.x if again is None else again
@@ -719,24 +125,29 @@ class Run:
             kind = node_class(layer, self.training)
             scores = layer is layers[-1] and self.kind != "predict" and self.model.ends_with_softmax
             if scores and isinstance(layer, ActivatedLayer) and kind is Node:
-                kind = Scores
+                kind = ScoresNode
             before = nodes[-1] if nodes else None
-            if kind is Rectify and type(before) in RECTIFYING and not before.relu:  # type: ignore[union-attr]
+            if kind is ReLUNode and type(before) in RECTIFYING and not before.relu:  # type: ignore[union-attr]
                 before.relu = True  # type: ignore[union-attr]
                 continue
             if type(layer) is Linear:
                 continue
             node = kind(layer, self.tape, ops, self.training, self.images)
-            if type(node) is MaxPool and isinstance(before, Convolve) and before.relu:
+            if type(node) is MaxPoolingNode and isinstance(before, ConvolutionNode) and before.relu:
                 node.after = before
-            if isinstance(node, Convolve) and node.algorithm.by_image and isinstance(before, Normalize) and nodes[:-1]:
+            if (
+                isinstance(node, ConvolutionNode)
+                and node.algorithm.by_image
+                and isinstance(before, BatchNormalizationNode)
+                and nodes[:-1]
+            ):
                 before.before = nodes[-2]
             nodes.append(node)
         return nodes
 
     def _after(self, number: int) -> Node | None:
         """The next node that computes something."""
-        return next((node for node in self.nodes[number + 1 :] if type(node) is not Same), None)
+        return next((node for node in self.nodes[number + 1 :] if type(node) is not SameNode), None)
 
     def _first_trainable(self) -> int:
         """The number of the first node with parameters to train: gradients go back to there."""
@@ -827,7 +238,7 @@ class Run:
         if self.training:
             self._train()
         else:
-            self._ask()
+            self._infer()
         if self.kind == "predict":
             return NO_LOSS
         steps = self.steps
@@ -837,7 +248,7 @@ class Run:
         return losses
 
     def _point(self, x: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-        """Has the tape gather the images `rows` of x, or all; returns what it will read them from."""
+        """Points the tape's gather at the images `rows` of x, or at all; returns the array it reads, which must stay alive."""
         if x.dtype != np.uint8 and x.dtype != self.tape.dtype or not x.flags.c_contiguous:
             x, rows = np.ascontiguousarray(x if rows is None else x[rows], self.tape.dtype), None
         if rows is None:
@@ -870,7 +281,7 @@ class Run:
                 optimizer.iterations -= self.steps
             raise
 
-    def _ask(self) -> None:
+    def _infer(self) -> None:
         """Runs the tape, its first section only where parameters may have changed."""
         shared = Parameter.handed_out and any([parameter.shared for parameter in self.parameters])
         if shared or self.prepared != Parameter.writes:

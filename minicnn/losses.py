@@ -1,8 +1,8 @@
 """Losses: what training makes small. Each gives its value and the gradient for the model's output in one call.
 
 Cross-entropy of class probabilities, for labels (sparse) and for one-hot rows, of single probabilities (binary), and the
-squared and absolute error. Given the scores before a softmax
-("logits") it is computed from them directly: the gradient is then p - y, and no logarithm of zero can occur.
+squared and absolute error. Where the scores before a softmax ("logits") are known, cross-entropy is computed from these:
+the gradient is then p - y, and no logarithm of zero can occur.
 """
 
 from collections.abc import Callable, Mapping

@@ -57,7 +57,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarr
 
 
 def _called(name: str, function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """The same function under another name, which is that of its numbers in the logs."""
+    """The same function under another name, which the logs show."""
 
     @wraps(function)
     def same(*arguments: Any, **options: Any) -> np.ndarray:

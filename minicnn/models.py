@@ -127,7 +127,7 @@ class Sequential:
         self._link()
 
     def _link(self) -> None:
-        """Has the layers whose input is known follow each other as tensors; one that follows another elsewhere goes on to."""
+        """Chains the layers whose input shape is known by tensors; a layer of another chain keeps its place there as well."""
         for layer in self._layers[len(self._tensors) :]:
             if not layer.built:
                 break
@@ -875,8 +875,8 @@ class Model(Sequential, metaclass=_Kind):
     """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
 
     With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives; with a
-    dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError where an
-    output does not come from that input, or not on the way to the farthest of them.
+    dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError unless every output is
+    made from that input, on the way to the last of them.
 
     A class of your own may define `call(x)` or `call(x, training)` instead, which puts layers one behind the other, and
     is called with a tensor when the model first sees the shape of its data:

@@ -285,7 +285,7 @@ def train(
 
 
 class Calm(Callback):
-    """From an epoch on (0 is the first) the layers of AT_REST leave images as they are; after the training no more."""
+    """From epoch `first` on (0 is the first) the layers of AT_REST leave images as they are; after training they are as before."""
 
     def __init__(self, first: int) -> None:
         self.first, self.before = first, list[tuple[Layer, str, Any]]()

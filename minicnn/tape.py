@@ -26,6 +26,7 @@ from .memory import ALIGNMENT, POOL, aligned
 from .threads import boxes, call_helper, forks, get_threads, spinning
 
 GROUPS = 16  # parts of a batch: as many workers can share it, and so many partial gradients are added up
+LANES = 64  # numbers that parts of a flat array begin at multiples of
 
 
 def cut(items: int, parts: int = GROUPS, unit: int = 1) -> tuple[int, ...]:
@@ -80,31 +81,31 @@ Place = Buffer | np.ndarray
 
 
 class Steps(NamedTuple):
-    """As an argument, by itself or in `Each`: the step's part of an array that has one for every step."""
+    """As an argument, alone or inside `Each`: this step's row of an array that has one row per step."""
 
     array: np.ndarray
 
 
 class Each(NamedTuple):
-    """As an argument: the part of the block of items that a call is for."""
+    """As an argument: the address of the block's first item."""
 
     place: Place | Steps
 
 
 class Far(NamedTuple):
-    """As an argument: the bytes of an item, or 0 if the place is in the worker's own memory, which is in its cache anyway."""
+    """As an argument: the bytes from item to item, or 0 for a worker's private buffer, which is in its cache anyway."""
 
     place: Place
 
 
 class Part(NamedTuple):
-    """As an argument: the part of the group."""
+    """As an argument: the address of this group's part."""
 
     place: Place
 
 
 class Times(NamedTuple):
-    """As an argument: this, times the number of the first item."""
+    """As an argument: `factor` times the index of the block's first item."""
 
     factor: int
 
@@ -116,7 +117,7 @@ class Constant(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """As an argument: an array made for the numbers of items that will be done at once."""
+    """As an argument: the array that `make(counts)` gives once the sizes of all blocks are known."""
 
     make: Callable[[Sequence[int]], np.ndarray]
 
@@ -130,8 +131,8 @@ class Last(NamedTuple):
 
 
 class Given(NamedTuple):
-    """As an argument: a place in one of the arrays that the tape is run on, so many bytes behind its first, and the bytes
-    from group to group and from item to item."""
+    """As an argument: an address `offset` bytes into array `number` of those that `run_on` is given, with the strides from
+    group to group and from item to item in bytes."""
 
     number: int
     offset: int
@@ -369,10 +370,11 @@ class Tape:
         self.programs = []
 
     def detach(self, arrays: Sequence[np.ndarray]) -> bool:
-        """Has what is written about places in these arrays hold for those that `run_on` is given; before the first run.
+        """Replaces every reference into these arrays by (array, offset), so that `run_on` can run the tape on others of the
+        same shapes. To be called before the first run.
 
-        False, and nothing is changed, if any of the arrays overlap: other ones may not, and what can be done side by side
-        was decided for these.
+        False, and nothing is changed, if any of the arrays overlap: others may not, and which strands run side by side was
+        decided for these.
         """
         spans = sorted((start, start + a.nbytes) for a in arrays for start in [a.ctypes.data] if a.nbytes)
         if any(end > start for (_, end), (start, _) in pairwise(spans)):
@@ -426,9 +428,9 @@ def _detached(argument: Argument, arrays: Sequence[np.ndarray]) -> Argument:
 
 
 class Words:
-    """So many int64 that a helper may still look at when the run is over and their owner gone.
+    """Shared int64 words, which a late helper may still read when the run has ended and the program is gone.
 
-    So they go to another owner, who goes on counting his runs from `number`, and never back to the system.
+    So they are recycled and never freed; the next owner goes on counting runs from `number`.
     """
 
     free: defaultdict[int, list[tuple[np.ndarray, int]]] = defaultdict(list)

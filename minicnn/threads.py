@@ -107,7 +107,7 @@ def call_helper(job: Job) -> None:
 
 
 def boxes() -> tuple[int, int]:
-    """Addresses of the first box of a helper, and of what comes behind the last."""
+    """The addresses [first, end) of the helpers' boxes."""
     return _helpers.first, _helpers.last
 
 

@@ -91,7 +91,7 @@ class Feed(Protocol):
         """Begins an epoch."""
 
     def take(self, number: int, most: int) -> tuple[Batch, int] | None:
-        """The samples of batch `number` and of some that follow, `most` in all, and how many; None at the end."""
+        """Batch `number` and full ones after it, at most `most` in all, and how many these are; None when there is none left."""
 
     def end(self) -> None:
         """Ends an epoch."""

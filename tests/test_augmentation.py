@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn import layers
-from minicnn.engine import STEPS
 from minicnn.gradcheck import check_layer
+from minicnn.nodes import STEPS
 
 MODES = ["constant", "nearest", "reflect", "wrap"]
 IMAGES = np.random.default_rng(0).standard_normal((3, 4, 4, 2)).astype("float32")

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from networks import CLASSES, CPU, NETWORKS, Network, Scale, assert_same, twins
 
 import minicnn
-from minicnn import Sequential, callbacks, engine, layers, training
-from minicnn.engine import STEPS, Run
+from minicnn import Sequential, callbacks, layers, nodes, training
+from minicnn.engine import Run
 from minicnn.kernels.convolution import convolve
 from minicnn.losses import SparseCategoricalCrossentropy
+from minicnn.nodes import STEPS
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.schedules import LearningRateSchedule
 
@@ -137,7 +138,7 @@ def test_steps_with_all_patches_of_a_batch_at_once(poison, whole_batch, name, dt
 def test_what_is_cheap_is_computed_again(poison, monkeypatch, name, frozen, most, dtype):
     """Instead of being kept for the gradients, or for batch norm, where it is more than `KEPT` bytes."""
     for kept, times in ((1 << 30, 1), (0, most)):
-        monkeypatch.setattr(engine, "KEPT", kept)
+        monkeypatch.setattr(nodes, "KEPT", kept)
         model = NETWORKS[name].model(dtype)
         for layer in model.layers[:frozen]:
             layer.trainable = False

@@ -80,10 +80,10 @@ class _Cache(caching.FunctionCache):
 
 
 class Watch:
-    """What others want to know of compilation.
+    """Hooks into compilation.
 
-    `missed` is called when machine code is not on disk. Where `noted` is a list, nothing is compiled: what would have been
-    is put there, as arguments of `native`.
+    `missed` is called when machine code is not on disk. While `noted` is a list, nothing is compiled, and the arguments of
+    `native` are collected there.
     """
 
     missed: Callable[[], None] | None = None

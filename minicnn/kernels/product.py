@@ -127,6 +127,6 @@ def run_plan(plan, panels, a, b, bias, c):
 
 @kernel("c")
 def products(zero, count, a, b, c, plan, panels):
-    """One product; `count` times, to see how fast the tile is."""
+    """One product, `count` times over: a tape asks for one, benchmarks of the tile for many."""
     for _ in range(count):
         run_plan(plan, panels, a, b, 0, c)

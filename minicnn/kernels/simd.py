@@ -83,7 +83,7 @@ def vector_registers() -> tuple[int, int]:
     tell their width.
     """
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    if not triple.startswith(("x86_64", "i686", "i386")):
+    if not triple.startswith("x86_64"):
         return 16, 32
     vector = ir.VectorType(ir.FloatType(), 16)
     module = ir.Module()

@@ -4,9 +4,10 @@ A program is a list of phases, gone through once per step; a phase is a list of 
 64-bit word says where all of them are: (run, phase counted over all steps). The tasks of a phase are cut into as many
 shares as there are workers, and each share has a word of its own: (run, phase, next task). A worker takes a task by an
 atomic exchange of such a word: of its own share first, since the images it did in one phase, and the part of the weights
-that it changed, are still in its cache in the next; then of the others'. Who finds none left adds how many it has done to
-those of all, and who completes that sum opens the next phase. So no worker is ever needed: one that comes late, or not at
-all, is only missed, and a worker of an earlier run finds that the word has moved on, and leaves.
+that it changed, are still in its cache in the next; then of the others'. A worker that finds no task left adds the number
+it has done to the phase's total, and the one that completes the total opens the next phase. So no worker is ever waited
+for: one that comes late, or not at all, is only missed, and a worker of an earlier run finds that the word has moved on,
+and leaves.
 
 To wake a thread takes longer than a small network. So a helper that has nothing more to do first looks at a box of its
 own for a while, and who leads the next run puts it there. A box says one of four things, and only who has changed it by
@@ -92,7 +93,7 @@ def pause(typing, times):
 
     def generate(context, builder, signature, arguments):
         void = ir.VoidType()
-        if machine.startswith(("x86_64", "i686", "i386")):
+        if machine.startswith("x86_64"):
             hint = cgutils.get_or_insert_function(builder.module, ir.FunctionType(void, []), "llvm.x86.sse2.pause")
             builder.call(hint, [])
         if os.name == "posix":
@@ -190,9 +191,9 @@ def number_of(table, place):
 
 @part
 def take(program, word, worker, tasks):
-    """The number of a task that nobody has taken yet, or -1 if there is none in the phase that the word says.
+    """The index of a task of the phase in `word` that nobody has taken, or -1.
 
-    What a share's word says of another phase is old: whether all are still in ours is asked after it was read.
+    A share's word may be left from an earlier phase, so the state is read again after it.
     """
     state, shares = number_of(program, STATE), number_of(program, SHARES)
     for other in range(shares):

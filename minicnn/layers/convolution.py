@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.reference import Array, Pads, Pair
+from ..ops.reference import Array, Pads, Pair, positions
 from .base import ActivatedLayer, Layer, Shape
 
 
@@ -46,9 +46,9 @@ def window_outputs(
 ) -> Pair:
     """(OH, OW), the number of positions of a window in an image; ValueError where there is none."""
     pads = window_pads(shape[1:3], size, strides, padding, dilation)
-    reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
-    height, width = ((n + sum(p) - r) // s + 1 for n, p, r, s in zip(shape[1:3], pads, reach, strides, strict=True))
+    height, width = positions(shape[1:3], pads, size, strides, dilation)
     if height < 1 or width < 1:
+        reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
         raise ValueError(
             f"layer {layer.name}: a window of {reach[0]}×{reach[1]} does not fit into an input of shape {shape}; use padding='same'"
         )

@@ -17,8 +17,8 @@ class BatchNormalization(Layer):
     x (…, C)   gamma, beta, moving_mean, moving_variance (C,)   y (…, C)
 
     In training the statistics are those of the batch, and the moving averages follow them: moving = momentum · moving +
-    (1 - momentum) · batch. Otherwise the moving averages are used. Where `axis` is another one than the last, its places take
-    the part of the channels, and are moved to the end and back.
+    (1 - momentum) · batch. Otherwise the moving averages are used. If `axis` is not the last, its places are the channels:
+    it is moved to the end and back.
     """
 
     def __init__(

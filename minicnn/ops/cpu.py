@@ -17,7 +17,7 @@ from . import instructions
 from .cpu_convolution import Geometry, convolve, convolve_backward
 from .cpu_dense import dense_layer, dense_layer_backward
 from .instructions import Moments
-from .reference import Array, Key, Ops, Pads, Pair, Saved, expect
+from .reference import NO_PADS, Array, Key, Ops, Pads, Pair, Saved, expect, positions
 
 LARGEST_TAPE = 1 << 22  # bytes that a tape may take to be kept
 ALL_TAPES = 1 << 26  # bytes that all kept tapes may take
@@ -240,8 +240,7 @@ class CpuOps(Ops):
 
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
         _check_pads("pooling", pads)
-        sides = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:3], pads, size, strides, strict=True)]
-        return len(x), *sides, x.shape[3]
+        return len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3]
 
     def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
         y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
@@ -524,6 +523,3 @@ def _key(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
             yield argument, math.copysign(1, argument)  # 0.0 == -0.0
         else:
             yield argument
-
-
-NO_PADS: Pads = ((0, 0), (0, 0))

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..kernels import convolution, product, winograd
 from ..kernels.product import table
-from ..tape import FRESH, LAST, Buffer, Constant, Each, Far, Fitted, Part, Place, Tape, Times, cut, pieces
-from .cpu_dense import LANES, Dense, add_up
-from .reference import Array, Pads, Pair
+from ..tape import FRESH, LANES, LAST, Buffer, Constant, Each, Far, Fitted, Part, Place, Tape, Times, cut, pieces
+from .cpu_dense import Dense, add_up
+from .reference import NO_PADS, Array, Pads, Pair, positions
 
 LINE = 24  # pixels in a line that are enough for whole tiles
 PARTIAL = 1 << 22  # the most numbers in all partial gradients of a kernel together
@@ -27,7 +27,6 @@ WORTH = 1 << 14  # multiply-adds of a band at least, or bytes
 PRODUCT = 6  # patches in a product at least
 UNCACHED = 1 << 19  # numbers in a kernel that no second-level cache holds
 COLUMNS = 1 << 24  # numbers in the columns of a batch at most
-NO_PADS: Pads = ((0, 0), (0, 0))
 
 
 def bands_of(images: int, lines: int, work: int) -> int:
@@ -72,9 +71,7 @@ class Geometry(NamedTuple):
     @property
     def outputs(self) -> Pair:
         """OH, OW."""
-        sizes = zip(self.padded, self.kernel, self.dilation, self.strides, strict=True)
-        OH, OW = ((length - (k - 1) * d - 1) // s + 1 for length, k, d, s in sizes)
-        return OH, OW
+        return positions(self.image, self.pads, self.kernel, self.strides, self.dilation)
 
     def bands(self, images: int) -> int:
         """The parts of its output that an image is cut into, of equally many lines: more than one where images are few."""

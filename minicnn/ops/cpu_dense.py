@@ -6,11 +6,10 @@ import numpy as np
 
 from ..kernels import arrays, dense, product
 from ..kernels.product import table
-from ..tape import GROUPS, Buffer, Constant, Each, Place, Tape, Times, cut
+from ..tape import GROUPS, LANES, Buffer, Constant, Each, Place, Tape, Times, cut
 from .reference import Array
 
-UNIT = 16  # sums are cut at multiples of so many terms
-LANES = 64  # numbers that parts of an array begin at multiples of
+TERMS = 16  # sums are cut at multiples of so many
 
 
 def add_up(tape: Tape, parts: Buffer, total: Place, skip: int = 0) -> None:
@@ -65,7 +64,7 @@ class Dense:
         height, width = -(-N // -(-N // dense.ROWS)), min(F, dense.COLUMNS)
         blocks = -(-N // height) * -(-F // width)
         slices = max(-(-C // dense.DEPTH), min(-(-GROUPS // blocks), C // dense.SHALLOW))
-        depth = -(-C // slices // UNIT) * UNIT
+        depth = -(-C // slices // TERMS) * TERMS
         slices = -(-C // depth)
         together = blocks >= GROUPS or slices == 1
         parts = y if together else tape.whole(slices, N, F)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .gpu_kernels import KernelOps, address
-from .reference import Array, Pads, Pair, Saved, expect
+from .reference import Array, Pads, Pair, Saved, expect, positions
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Geometry:
 
     @property
     def longest(self) -> int:
-        """The products a sum has, in the phase that has the most: every tap but for `down`."""
+        """The length of the longest sum of all phases; without `down`, every tap times C."""
         settings = zip((self.KH, self.KW), self.step, self.down, strict=True)
         return math.prod(-(-taps * math.gcd(step, down) // down) for taps, step, down in settings) * self.C
 
@@ -96,7 +96,7 @@ class Geometry:
 
 
 def together(array: Array, neighbours: int) -> int:
-    """How many neighbours of an array's last axis, that many long, can be copied at once: 16 bytes of them, or one."""
+    """How many consecutive numbers of the last axis one copy moves: 16 bytes of them, if length and alignment allow, or one."""
     wide = 16 // array.dtype.itemsize
     return wide if neighbours % wide == 0 and address(array) % 16 == 0 else 1
 
@@ -107,7 +107,7 @@ class ConvolutionOps(KernelOps):
     def im2col(self, x: Array, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
         (x,) = self.alike(x)
         N, H, W, C = x.shape
-        OH, OW = outputs(x, size, strides, pads, dilation)
+        OH, OW = positions(x.shape[1:3], pads, size, strides, dilation)
         columns = self.empty((N, OH, OW, size[0] * size[1] * C), x.dtype)
         self._columns("im2col", x, columns, x.shape, (OH, OW), size, strides, pads, dilation)
         return columns
@@ -159,7 +159,7 @@ class ConvolutionOps(KernelOps):
         expect("conv2d kernel", kernel, (KH, KW, C, F))
         for bias in rest:
             expect("conv2d bias", bias, (F,))
-        OH, OW = outputs(x, (KH, KW), strides, pads, dilation)
+        OH, OW = positions(x.shape[1:3], pads, (KH, KW), strides, dilation)
         if min(OH, OW) < 1:
             raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
         y = self.empty((N, OH, OW, F), x.dtype)
@@ -322,11 +322,3 @@ class ConvolutionOps(KernelOps):
 def rows(number: int, C: int, F: int) -> Geometry:
     """A product of plain rows: one image, one line high."""
     return Geometry(1, number, C, 1, number, F, 1, 1, (1, 1), (1, 1), (0, 0))
-
-
-def outputs(x: Array, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Pair:
-    OH, OW = (
-        (length + sum(pad) - (k - 1) * d - 1) // s + 1
-        for length, pad, k, d, s in zip(x.shape[1:3], pads, size, dilation, strides, strict=True)
-    )
-    return OH, OW

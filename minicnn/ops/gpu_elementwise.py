@@ -12,11 +12,10 @@ import numpy as np
 
 from .gpu_kernels import address
 from .gpu_optimizers import OptimizerOps
-from .reference import ELEMENTWISE, Array, Key, Pads, Pair, Saved, drop_threshold, expect
+from .reference import ELEMENTWISE, NO_PADS, Array, Key, Pads, Pair, Saved, drop_threshold, expect, positions
 
 FUNCTIONS = ("elu", *ELEMENTWISE)  # in the order of their numbers in activation.cu
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")  # likewise in augment.cu
-NO_PADS: Pads = ((0, 0), (0, 0))
 TAPS = 2**16  # a window has at most, for its winner to fit into 16 bits
 
 
@@ -85,7 +84,7 @@ class ElementwiseOps(OptimizerOps):
 
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> Array:
         """An array for y."""
-        sides = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:3], pads, size, strides, strict=True)]
+        sides = positions(x.shape[1:3], pads, size, strides)
         if min(sides) < 1:
             raise ValueError(f"pooling: windows of {size} do not fit into an input of shape {x.shape}")
         return self.empty((len(x), *sides, x.shape[3]), x.dtype)

@@ -35,9 +35,9 @@ class KernelOps(Ops):
 
     @contextmanager
     def chain(self, rooms: Mapping[int, Array]) -> Iterator[None]:
-        """For a captured step, in which what an operation makes goes to the next one alone, and its gradient comes from there.
+        """For a captured step: promises that every result has one consumer only, from which its gradient comes.
 
-        So an operation that is about to write the gradient of what a ReLU has made can undo the ReLU as well.
+        So the consumer of what a ReLU made can apply the ReLU's mask while it writes that gradient.
         """
         self.rooms, self.chained = rooms, True
         try:

@@ -11,10 +11,8 @@ import numpy as np
 
 from ..kernels import activation, arrays, augment, normalization, optimizers, penalties, pooling, random, softmax
 from ..kernels.simd import lanes
-from ..tape import FRESH, Buffer, Each, Part, Place, Steps, Tape, Times, cut
+from ..tape import FRESH, LANES, Buffer, Each, Part, Place, Steps, Tape, Times, cut
 from .reference import Array, Key, Pads, Pair, drop_threshold
-
-UNIT = 64  # numbers that parts of a flat array begin at multiples of
 
 
 def each(place: Place) -> int:
@@ -43,7 +41,7 @@ def repeats(alpha: tuple[int, ...], sample: tuple[int, ...]) -> int | None:
 
 
 def erf(tape: Tape, x: Array, y: Array) -> None:
-    tape.add(activation.erf, x.size, cut(x.size, unit=UNIT), 0, x=Each(x), y=Each(y))
+    tape.add(activation.erf, x.size, cut(x.size, unit=LANES), 0, x=Each(x), y=Each(y))
 
 
 def prelu(tape: Tape, x: Place, alpha: Array, y: Place) -> None:
@@ -61,7 +59,7 @@ def prelu_backward(tape: Tape, dy: Place, x: Place, alpha: Array, dx: Place, dal
     if parts is None or dalpha is None:
         return
     tape.add(
-        arrays.add_rows, C, cut(C, unit=UNIT), 0, rows=parts, number=len(parts), stride=parts.each, total=dalpha, first=Times(1), skip=0
+        arrays.add_rows, C, cut(C, unit=LANES), 0, rows=parts, number=len(parts), stride=parts.each, total=dalpha, first=Times(1), skip=0
     )  # fmt: skip
 
 
@@ -339,7 +337,7 @@ def batch_norm_backward(tape: Tape, dy: Array, x: Array, dx: Array, found: Momen
 
 def penalize(tape: Tape, w: Array, g: Array | None, l1: float, l2: float) -> Buffer:
     """Returns where the penalty of a flat w will be, as the sum of all numbers there."""
-    cuts = cut(w.size, unit=UNIT)
+    cuts = cut(w.size, unit=LANES)
     parts = tape.whole(len(cuts) - 1, lanes(w.dtype))
     tape.add(
         penalties.penalize, w.size, cuts, 0, w=Each(w), g=0 if g is None else Each(g), part=Part(parts),
@@ -376,7 +374,7 @@ def optimize(tape: Tape, name: str, arrays: Sequence[Array | None], settings: np
     """
     first = arrays[0]
     assert first is not None
-    kernel, cuts = getattr(optimizers, name), cut(first.size, unit=UNIT)
+    kernel, cuts = getattr(optimizers, name), cut(first.size, unit=LANES)
     named: dict[str, Any] = {
         key: 0 if array is None else Each(array) for key, array in zip(kernel.names, arrays, strict=False)
     }

@@ -5,7 +5,8 @@ directly below it.
 and the tests hold every override to what is written in this file.
 
 Shapes: N batch, H W input height and width, C input channels, F filters (output channels), KH KW kernel, OH OW output.
-Arrays are NHWC, kernels HWIO. Every forward returns its result and `saved`, which only its own backward looks into.
+Arrays are NHWC, kernels HWIO. A forward whose backward needs more than dy also returns `saved`, which only that backward
+looks into.
 """
 
 import math
@@ -20,6 +21,15 @@ Saved: TypeAlias = Any  # what a backward needs of its forward
 Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[Pair, Pair]  # zeros added to an image: ((top, bottom), (left, right))
 Key: TypeAlias = tuple[int, int, int]  # what randomness is a function of: (seed, step, layer)
+
+NO_PADS: Pads = ((0, 0), (0, 0))
+
+
+def positions(image: Sequence[int], pads: Pads, size: Sequence[int], strides: Pair, dilation: Pair = (1, 1)) -> Pair:
+    """(OH, OW): how many places a window has in an image (H, W), as many as ⌊(H + pads - reach) / stride⌋ + 1."""
+    axes = zip(image, pads, size, strides, dilation, strict=True)
+    OH, OW = ((n + sum(pad) - (k - 1) * d - 1) // s + 1 for n, pad, k, s, d in axes)
+    return OH, OW
 
 
 class Ops:

@@ -1,0 +1,619 @@
+"""Nodes: which instructions each kind of layer stands for on a tape, forward and backward.
+
+They are the instructions that the layer's own `forward` and `backward` run one by one, so the numbers are the same to the
+bit. What a node decides is only in which memory they meet, and what need not be kept. A layer that has no node of its own,
+one of yours say, gets a `Node`, which calls it between two parts of the tape.
+"""
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from . import layers as all_layers
+from .layers.activation import Linear, ReLU
+from .layers.augmentation import _RandomAffine
+from .layers.base import Layer, Parameter
+from .ops import instructions
+from .ops.cpu import CpuOps
+from .ops.cpu_convolution import Geometry, choose, in_bands
+from .ops.cpu_dense import Dense
+from .ops.instructions import Moments
+from .ops.reference import NO_PADS, positions
+from .tape import Buffer, Steps, Tape
+
+STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
+TERMS = 25  # of a sum, which takes no longer than to write the number to memory and to read it
+KEPT = 1 << 21  # bytes, which stay in a cache
+
+
+class Node:
+    """A layer on one tape. This one calls the layer itself: it serves every layer."""
+
+    def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        self.layer, self.tape, self.ops, self.training = layer, tape, ops, training
+
+    def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
+        return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
+
+    def prepare(self, input_gradient: bool) -> None:
+        """Adds what depends on the parameters alone."""
+
+    def refresh(self) -> None:
+        """Does in Python what depends on the parameters alone."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+
+        def call() -> None:
+            y = self.layer.forward(self.tape.array(self.x), training=self.training)
+            if y.shape != self.y.shape:
+                raise ValueError(
+                    f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
+                )
+            self.tape.array(self.y)[...] = y
+
+        self.tape.call(call, self.x, self.y)
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+
+        def call() -> None:
+            self.tape.array(dx)[...] = self.layer.backward(self.tape.array(dy))
+
+        self.tape.call(call, dy, dx)
+        return dx
+
+    def again(self) -> Buffer | None:
+        """Adds instructions that compute y once more, where that is cheaper for the backward than to keep it; else None."""
+        return None
+
+    def finish(self) -> None:
+        """Adds what comes when no layer can fail any more: sums of what `backward` has left in parts, moving averages."""
+
+    def before_step(self, number: int) -> None:
+        """What Python does before the tape runs, for each of the steps it runs for: draws keys."""
+
+
+class ScoresNode(Node):
+    """The layer without its activation."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+
+        def call() -> None:
+            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))  # type: ignore[attr-defined]
+
+        self.tape.call(call, self.x, self.y)
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+
+        def call() -> None:
+            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))  # type: ignore[attr-defined]
+
+        self.tape.call(call, dy, dx)
+        return dx
+
+
+class SameNode(Node):
+    """y = x, perhaps in another shape."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x = x
+        return x.reshaped(len(x), *self.layer.output_shape[1:])
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return dy.reshaped(*self.x.shape)
+
+
+class RescalingNode(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        y = self.buffer(len(x), x.shape)
+        instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)  # type: ignore[attr-defined]
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)  # type: ignore[attr-defined]
+        return dx
+
+
+class ProductNode(Node):
+    """What a convolution and a dense layer have in common: a kernel, a bias, and perhaps a ReLU."""
+
+    relu = False
+    masked = False  # whether dy comes with the ReLU's zeros already
+
+    @property
+    def bias(self) -> Any:
+        return None if self.layer.bias is None else self.layer.bias.data  # type: ignore[attr-defined]
+
+    def gradients(self) -> tuple[Any, Any]:
+        """Where the gradients of kernel and bias go; nobody looks at those of a frozen layer."""
+        trainable = self.layer.trainable_parameters
+        found = [parameter.gradient if parameter in trainable else None for parameter in self.layer.parameters]
+        kernel, bias = (found + [None])[:2]
+        if kernel is None:
+            kernel = np.empty(self.layer.parameters[0].shape, self.layer.dtype)
+        return kernel, bias
+
+    def mask(self) -> Buffer | None:
+        return self.y if self.relu and not self.masked else None
+
+
+class ConvolutionNode(ProductNode):
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        super().__init__(layer, tape, ops, training, images)
+        kernel = layer.kernel.data
+        geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
+        self.algorithm = choose(geometry, images, tape.dtype, ops.precision)
+        self.relu = layer.fused_relu
+        self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
+
+    def prepare(self, input_gradient: bool) -> None:
+        self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
+        if input_gradient:
+            self.algorithm.prepare_backward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+        self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
+        return self.y
+
+    def again(self) -> Buffer | None:
+        return self.forward(self.x) if self.cheap and self.y.nbytes > KEPT else None
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
+        self.finish = self.algorithm.backward(  # type: ignore[method-assign]
+            self.tape, dy, self.mask(), self.x, kernel, dx if input_gradient else None, *self.gradients()
+        )
+        return dx
+
+
+class DenseNode(ProductNode):
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        super().__init__(layer, tape, ops, training, images)
+        self.relu = layer.fused_relu
+        inputs, units = layer.kernel.shape
+        self.product = Dense(inputs, units, tape.dtype)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
+        self.product.forward(self.tape, self.rows(x), kernel, self.bias, self.relu, self.rows(self.y))
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        mask = self.mask()
+        self.product.backward(
+            self.tape, self.rows(dy), None if mask is None else self.rows(mask), self.rows(self.x),
+            self.layer.kernel.data, self.rows(dx) if input_gradient else None, *self.gradients(),  # type: ignore[attr-defined]
+        )  # fmt: skip
+        return dx
+
+    @staticmethod
+    def rows(x: Buffer) -> Buffer:
+        return x.reshaped(int(np.prod(x.shape[:-1])), x.shape[-1])
+
+
+def alike(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
+    """x and y, of one shape, cut into the bands in which x was made, so that an elementwise layer goes band by band too."""
+    y.bands = x.bands
+    return in_bands(x, x.bands), in_bands(y, x.bands)
+
+
+class ReLUNode(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        self.y = self.buffer(len(x), x.shape)
+        instructions.relu(self.tape, *alike(x, self.y))
+        return self.y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        instructions.relu_backward(self.tape, dy, self.y, dx)
+        return dx
+
+
+class MaxPoolingNode(Node):
+    relu = False  # whether a ReLU follows
+    after: ProductNode | None = None  # what x comes from, if it ends with a ReLU: its zeros need not be looked up again
+
+    def window(self) -> tuple[Any, Any, Any]:
+        layer: Any = self.layer
+        return layer.pool_size, layer.strides, layer.pads
+
+    def forward(self, x: Buffer) -> Buffer:
+        size, strides, pads = self.window()
+        self.x, y = x, self.buffer(len(x), self.layer.output_shape)
+        y_shape = (len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3])
+        self.y_shape = y_shape
+        kind = instructions.winner_type(size, self.tape.dtype)
+        self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
+        bands = self.bands(x, y_shape)
+        positive = self.relu
+        if self.after is not None and self.training:
+            positive = self.after.masked = True
+        winner = None if self.winner is None else in_bands(self.winner, bands)
+        images = in_bands(x, bands), in_bands(y.reshaped(*y_shape), bands), winner
+        instructions.max_pool(self.tape, *images, size, strides, pads, positive)
+        return y
+
+    def bands(self, x: Buffer, y_shape: tuple[int, ...]) -> int:
+        """How many parts of an image can be done apart, as those that have just been made."""
+        size, strides, pads = self.window()
+        apart = size == strides and pads == NO_PADS and y_shape[1] * size[0] == x.shape[1]
+        return gcd(x.bands, y_shape[1]) if apart else 1
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        assert self.winner is not None
+        instructions.max_pool_backward(self.tape, dy.reshaped(*self.y_shape), self.winner, dx, *self.window())
+        return dx
+
+
+class AveragePoolingNode(MaxPoolingNode):
+    def forward(self, x: Buffer) -> Buffer:
+        size, strides, pads = self.window()
+        self.x, y = x, self.buffer(len(x), self.layer.output_shape)
+        self.y_shape = (len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3])
+        bands = self.bands(x, self.y_shape)
+        images = in_bands(x, bands), in_bands(y.reshaped(*self.y_shape), bands)
+        instructions.avg_pool(self.tape, *images, size, strides, pads)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(self.x.shape)
+        instructions.avg_pool_backward(self.tape, dy.reshaped(*self.y_shape), dx, *self.window())
+        return dx
+
+
+class GlobalMaxPoolingNode(MaxPoolingNode):
+    def window(self) -> tuple[Any, Any, Any]:
+        return self.layer.input_shape[1:3], (1, 1), NO_PADS
+
+
+class GlobalAveragePoolingNode(AveragePoolingNode):
+    def window(self) -> tuple[Any, Any, Any]:
+        return self.layer.input_shape[1:3], (1, 1), NO_PADS
+
+
+class RandomNode(Node):
+    """Base of nodes that draw a number for every element: each step has a key of its own."""
+
+    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
+        super().__init__(layer, tape, ops, training, images)
+        self.keys = np.zeros((STEPS, 3), np.uint64)
+
+    def before_step(self, number: int) -> None:
+        self.keys[number] = instructions.key_array(self.layer.next_key())  # type: ignore[attr-defined]
+
+
+class DropoutNode(RandomNode):
+    def forward(self, x: Buffer) -> Buffer:
+        return self.dropped(x)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return self.dropped(dy)
+
+    def dropped(self, x: Buffer) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.dropout(self.tape, x, y, self.layer.rate, Steps(self.keys))  # type: ignore[attr-defined]
+        return y
+
+
+class SpatialDropoutNode(DropoutNode):
+    def forward(self, x: Buffer) -> Buffer:
+        ones = np.ones((len(x), x.shape[-1]), self.tape.dtype)
+        self.factor = self.tape.buffer(ones.shape)
+        rate = self.layer.rate  # type: ignore[attr-defined]
+        instructions.dropout(self.tape, ones, self.factor, rate, Steps(self.keys))
+        return self.dropped(x)
+
+    def dropped(self, x: Buffer) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.times_channels(self.tape, x, self.factor, y)
+        return y
+
+
+class GaussianNoiseNode(RandomNode):
+    def forward(self, x: Buffer) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))  # type: ignore[attr-defined]
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return dy  # noise does not depend on x
+
+
+class PReLUNode(Node):
+    """A PReLU whose α follow each other in a sample once, or again and again."""
+
+    def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
+        """α, and where its gradient goes."""
+        alpha: Parameter = self.layer.alpha  # type: ignore[attr-defined]
+        return alpha.data, alpha.gradient if alpha in self.layer.trainable_parameters else None
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, y = x, self.tape.buffer(x.shape)
+        self.alpha, self.dalpha = self.slopes(x)
+        instructions.prelu(self.tape, x, self.alpha, y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        instructions.prelu_backward(self.tape, dy, self.x, self.alpha, dx, self.dalpha)
+        return dx
+
+
+class LeakyReLUNode(PReLUNode):
+    """A LeakyReLU: one α for all, which nobody trains."""
+
+    def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
+        layer: Any = self.layer
+        return np.full(list(x.shape[1:]), layer.negative_slope, x.dtype), None
+
+
+class RandomAffineNode(Node):
+    """A random affine map of each image, and perhaps displacements; the maps are drawn in Python."""
+
+    field: Buffer | None = None
+
+    def before_step(self, number: int) -> None:
+        layer: Any = self.layer
+        self.matrices[number] = layer.matrices(len(self.x))
+        if self.field is not None:
+            rows, columns, strength, key = layer.displacements(len(self.x))
+            settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
+            for kept, setting in zip(self.settings, settings, strict=True):
+                kept[number] = setting
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        self.x, self.matrices, y = x, np.zeros((STEPS, len(x), 2, 3)), self.tape.buffer(x.shape)
+        if layer.elastic is not None:
+            N, H, W, _ = x.shape
+            rows, columns, strength = (np.zeros((STEPS, size), self.tape.dtype) for size in (H, W, N))
+            self.settings = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
+            self.field = self.tape.buffer((N, 2, H, W))
+            instructions.random_field(self.tape, [Steps(kept) for kept in self.settings], self.field)
+        instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value, self.field)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+
+        def call() -> None:
+            field = None if self.field is None else self.tape.array(self.field)
+            saved = dy.shape, self.matrices[0], self.layer.fill_mode, field  # type: ignore[attr-defined]
+            self.tape.array(dx)[...] = self.ops.affine_backward(self.tape.array(dy), saved)
+
+        self.tape.call(call, dy, dx, *([] if self.field is None else [self.field]))
+        return dx
+
+
+class RandomBlurNode(Node):
+    def before_step(self, number: int) -> None:
+        rows, columns, chosen = self.layer.blurs(len(self.chosen[0]))  # type: ignore[attr-defined]
+        self.weights[0][number], self.weights[1][number], self.chosen[number] = rows, columns, chosen
+        self.reach[number] = instructions.reach(rows, columns)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.weights = [np.zeros((STEPS, size), self.tape.dtype) for size in x.shape[1:3]]
+        self.reach, self.chosen = (np.zeros((STEPS, size), np.int64) for size in (2, len(x)))
+        return self.backward(x, True)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+        rows, columns = map(Steps, self.weights)
+        instructions.blur(self.tape, dy, rows, columns, Steps(self.reach), Steps(self.chosen), dx)
+        return dx
+
+
+class RandomErasingNode(Node):
+    def before_step(self, number: int) -> None:
+        self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))  # type: ignore[attr-defined]
+        self.keys[number] = instructions.key_array(key)
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        self.boxes, self.keys = np.zeros((STEPS, len(x), 4), np.int64), np.zeros((STEPS, 3), np.uint64)
+        y, fill = self.tape.buffer(x.shape), None if layer.fill is None else np.array(layer.fill)
+        instructions.erase(self.tape, x, Steps(self.boxes), fill, layer.value_range, Steps(self.keys), y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx, nothing = self.tape.buffer(dy.shape), np.zeros(dy.shape[3])
+        instructions.erase(self.tape, dy, Steps(self.boxes), nothing, (0.0, 0.0), 0, dx)
+        return dx
+
+
+class RandomNoiseNode(Node):
+    def before_step(self, number: int) -> None:
+        self.levels[number], key = self.layer.levels(len(self.levels[0]))  # type: ignore[attr-defined]
+        self.keys[number] = instructions.key_array(key)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.levels, self.keys, y = (
+            np.zeros((STEPS, len(x))),
+            np.zeros((STEPS, 3), np.uint64),
+            self.tape.buffer(x.shape),
+        )
+        instructions.random_noise(self.tape, x, Steps(self.levels), Steps(self.keys), y)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return dy
+
+
+class BatchNormalizationNode(Node):
+    """Batch normalisation with the statistics of the batch."""
+
+    relu = False  # whether a ReLU follows
+    before: Node | None = None  # what x comes from, if that may be cheaper to compute again than to keep
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        C = x.shape[-1]
+        self.x, self.found = x, Moments.of(C, self.tape.dtype)
+        gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
+        self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
+        instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
+        self.tape.barrier()  # else the second convolution would join the strand of the first
+        return self.again()
+
+    def again(self) -> Buffer:
+        y = self.tape.buffer(self.x.shape)
+        instructions.scale_rows(self.tape, self.x_again(), self.found.mean, self.found.scale, self.beta, y, self.relu)
+        return y
+
+    def x_again(self) -> Buffer:
+        """x, computed again if that is cheap: adds the instructions."""
+        again = None if self.before is None else self.before.again()
+        self.x = self.x if again is None else again
+        return self.x
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        layer: Any = self.layer
+        dx = self.tape.buffer(dy.shape)
+        dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
+        dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
+        shift = self.beta if self.relu else None
+        instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
+        if input_gradient:
+            self.tape.barrier()
+            instructions.input_gradient(self.tape, dy, self.x_again(), dx, self.found, shift)
+        return dx
+
+    def finish(self) -> None:
+        layer: Any = self.layer
+        averages = (self.found.mean, layer.moving_mean.data), (self.found.variance, layer.moving_variance.data)
+        for found, moving in averages:
+            instructions.optimize(self.tape, "moving_average", (found, moving), np.array([layer.momentum, 0.0]))
+
+
+class FixedBatchNormalizationNode(Node):
+    """Batch normalisation with the moving averages: outside training."""
+
+    relu = False
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        C, y = x.shape[-1], self.tape.buffer(x.shape)
+        self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
+        x_bands, y_bands = alike(x, y)
+        mean = layer.moving_mean.data
+        instructions.scale_rows(self.tape, x_bands, mean, self.scale, self.shift, y_bands, self.relu)
+        return y
+
+    def refresh(self) -> None:
+        layer: Any = self.layer
+        inverse = 1 / np.sqrt(layer.moving_variance.data + self.scale.dtype.type(layer.epsilon))
+        self.scale[:] = inverse if layer.gamma is None else layer.gamma.data * inverse
+        self.shift[:] = 0 if layer.beta is None else layer.beta.data
+
+
+class NormalizationNode(Node):
+    """Shifts and scales by numbers that nobody trains, but that may be others in the next step."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        layer: Any = self.layer
+        self.coefficients = [np.array(one) for one in layer.coefficients()]
+        return self.scaled(x, *self.coefficients)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        _, scale, _ = self.coefficients
+        zero = np.zeros_like(scale)
+        return self.scaled(dy, zero, scale, zero)
+
+    def scaled(self, x: Buffer, centre: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        rows = len(x), int(np.prod(x.shape[1:])) // scale.size, scale.size
+        instructions.scale_rows(self.tape, x.reshaped(*rows), centre, scale, shift, y.reshaped(*rows))
+        return y
+
+    def refresh(self) -> None:
+        layer: Any = self.layer
+        for kept, found in zip(self.coefficients, layer.coefficients(), strict=True):
+            kept[:] = found
+
+    def before_step(self, number: int) -> None:
+        self.refresh()
+
+
+class ZeroPaddingNode(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        y = self.buffer(len(x), self.layer.output_shape)
+        instructions.pad(self.tape, x, y, self.layer.padding)  # type: ignore[attr-defined]
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.buffer(len(dy), self.layer.input_shape)
+        instructions.crop(self.tape, dy, dx, self.layer.padding)  # type: ignore[attr-defined]
+        return dx
+
+
+ALWAYS: dict[type[Layer], type[Node]] = {
+    all_layers.Input: SameNode,
+    Linear: SameNode,
+    all_layers.Flatten: SameNode,
+    all_layers.Reshape: SameNode,
+    all_layers.Rescaling: RescalingNode,
+    all_layers.Normalization: NormalizationNode,
+    all_layers.Conv2D: ConvolutionNode,
+    all_layers.Dense: DenseNode,
+    all_layers.MaxPooling2D: MaxPoolingNode,
+    all_layers.AveragePooling2D: AveragePoolingNode,
+    all_layers.GlobalMaxPooling2D: GlobalMaxPoolingNode,
+    all_layers.GlobalAveragePooling2D: GlobalAveragePoolingNode,
+    all_layers.ZeroPadding2D: ZeroPaddingNode,
+    all_layers.LeakyReLU: LeakyReLUNode,
+}
+TRAINING: dict[type[Layer], type[Node]] = {
+    all_layers.Dropout: DropoutNode,
+    all_layers.SpatialDropout2D: SpatialDropoutNode,
+    all_layers.GaussianNoise: GaussianNoiseNode,
+    all_layers.RandomErasing: RandomErasingNode,
+    all_layers.RandomGaussianNoise: RandomNoiseNode,
+    all_layers.RandomGaussianBlur: RandomBlurNode,
+    all_layers.BatchNormalization: BatchNormalizationNode,
+}
+INFERENCE: dict[type[Layer], type[Node]] = {
+    all_layers.Dropout: SameNode,
+    all_layers.SpatialDropout2D: SameNode,
+    all_layers.GaussianNoise: SameNode,
+    all_layers.RandomErasing: SameNode,
+    all_layers.RandomGaussianNoise: SameNode,
+    all_layers.RandomGaussianBlur: SameNode,
+    all_layers.BatchNormalization: FixedBatchNormalizationNode,
+}
+
+
+# nodes that can do a ReLU that follows, as well
+RECTIFYING = ConvolutionNode, DenseNode, MaxPoolingNode, BatchNormalizationNode, FixedBatchNormalizationNode
+
+
+def node_class(layer: Layer, training: bool) -> type[Node]:
+    """The class of exactly this layer: a subclass of ours may do anything."""
+    kind = type(layer)
+    if kind is ReLU:
+        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold  # type: ignore[attr-defined]
+        return ReLUNode if plain else Node
+    if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
+        return RandomAffineNode if training else SameNode
+    if kind in (all_layers.Dropout, all_layers.SpatialDropout2D) and not layer.rate:  # type: ignore[attr-defined]
+        return SameNode
+    if kind is all_layers.GaussianNoise and not layer.stddev:  # type: ignore[attr-defined]
+        return SameNode
+    if kind is all_layers.PReLU:
+        alpha: Parameter = layer.alpha  # type: ignore[attr-defined]
+        return Node if instructions.repeats(alpha.shape, layer.input_shape[1:]) is None else PReLUNode
+    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):  # type: ignore[attr-defined]
+        return Node
+    return ALWAYS.get(kind) or (TRAINING if training else INFERENCE).get(kind) or Node
