@@ -45,16 +45,22 @@ class Initializer:
 
 
 class Zeros(Initializer):
+    """w = 0"""
+
     def draw(self, shape: Sequence[int]) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
+    """w = 1"""
+
     def draw(self, shape: Sequence[int]) -> np.ndarray:
         return np.ones(shape)
 
 
 class Constant(Initializer):
+    """w = value"""
+
     def __init__(self, value: float = 0.0) -> None:
         self.value = value
 
@@ -63,6 +69,8 @@ class Constant(Initializer):
 
 
 class RandomNormal(Initializer):
+    """w ~ N(mean, stddev²)"""
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean, self.stddev, self.seed = mean, stddev, seed
 
@@ -78,6 +86,8 @@ class TruncatedNormal(RandomNormal):
 
 
 class RandomUniform(Initializer):
+    """w evenly from minval to maxval"""
+
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval, self.maxval, self.seed = minval, maxval, seed
 

@@ -93,6 +93,7 @@ class Sequential:
     # ------------------------------------------------------------------ building
 
     def add(self, layer: "Layer | Sequential") -> None:
+        """Puts a layer behind the others, or all layers of a model; TypeError for anything else, ValueError if it does not fit."""
         if isinstance(layer, Sequential):
             layer._needs_one_output("added")
             if not layer._layers and getattr(layer, "call", None):
@@ -343,6 +344,7 @@ class Sequential:
         return last
 
     def count_params(self) -> int:
+        """The numbers in the parameters of all layers, trained or not."""
         self.build()
         return sum(layer.count_params() for layer in self._layers)
 
@@ -779,6 +781,7 @@ class Sequential:
         return [weight for layer in self._layers for weight in layer.get_weights()]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Sets all parameters, in the order and shapes of `get_weights`; ValueError for another number or shape."""
         expected = len(self.parameters)
         if len(weights) != expected:
             raise ValueError(f"expected {expected} arrays, one per parameter, got {len(weights)}")

@@ -215,6 +215,7 @@ RECIPES = {
 
 
 def get(name: str) -> Recipe:
+    """The recipe of this name; ValueError, with the names there are, for another."""
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(RECIPES)}")
     return RECIPES[name]

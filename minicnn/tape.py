@@ -168,6 +168,8 @@ class Access(NamedTuple):
 
 @dataclass
 class Instruction:
+    """A kernel, what it is called with, and what it does to memory."""
+
     kernel: Kernel
     dtype: str
     arguments: list[Argument]

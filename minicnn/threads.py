@@ -92,6 +92,7 @@ def set_threads(threads: int) -> None:
 
 
 def get_threads() -> int:
+    """How many threads kernels use, the caller's among them."""
     return _helpers.threads
 
 

@@ -76,6 +76,10 @@ class Parameter:
 
     @property
     def value(self) -> Array:
+        """The array itself, which may be written to; so whoever reads it makes each prediction look at it anew: see `data`.
+
+        What is assigned is copied into it; ValueError for another shape.
+        """
         self.shared = Parameter.handed_out = True
         return self._value
 
@@ -96,6 +100,7 @@ class Parameter:
 
     @property
     def gradient(self) -> Array:
+        """Of the loss, in the shape of the values; what is assigned is copied into it. None where nothing is trained."""
         return self._gradient
 
     @gradient.setter
@@ -442,6 +447,7 @@ class Layer:
 
     @property
     def trainable_parameters(self) -> list[Parameter]:
+        """Those that training changes: none while the layer itself is not `trainable`."""
         return [parameter for parameter in self.parameters if parameter.trainable and self.trainable]
 
     @property
@@ -452,6 +458,7 @@ class Layer:
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     def count_params(self) -> int:
+        """The numbers in all parameters, trained or not."""
         return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
 
     def get_weights(self) -> list[np.ndarray]:
@@ -459,6 +466,7 @@ class Layer:
         return [np.array(self.ops.numpy(parameter.data)) for parameter in self.parameters]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Sets all parameters, in the order and shapes of `get_weights`; ValueError for another number or shape."""
         if len(weights) != len(self.parameters):
             raise ValueError(f"layer {self.name}: expected {len(self.parameters)} arrays, got {len(weights)}")
         for parameter, value in zip(self.parameters, weights, strict=True):

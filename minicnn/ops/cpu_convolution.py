@@ -106,6 +106,7 @@ class Convolution(Protocol):
 
 
 def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convolution:
+    """The fastest of the ways to convolve so many images, as far as counting tells; "exact" leaves Winograd's out."""
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
         return OneWindow(geometry, dtype)
     pixels = images * geometry.image[0] * geometry.image[1]

@@ -33,6 +33,8 @@ def positions(image: Sequence[int], pads: Pads, size: Sequence[int], strides: Pa
 
 
 class Ops:
+    """Every operation, on the arrays of `xp`."""
+
     name = "reference"
     xp: ModuleType = np
     precision = "fast"  # see minicnn.set_precision

@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+def _check_shares(optimizer: Optimizer, **settings: float) -> None:
+    """ValueError for a setting that is not from 0 to 1."""
+    for name, value in settings.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{type(optimizer).__name__}: {name} must be between 0 and 1, not {value}")
+
+
 class SGD(Optimizer):
-    """v = μ v - η g;  w = w + v, or with Nesterov's look-ahead w = w + μ v - η g"""
+    """v = μ v - η g;  w = w + v, or with Nesterov's look-ahead w = w + μ v - η g  (Polyak, 1964; Sutskever et al., 2013)
+
+    ValueError for a momentum that is not from 0 to 1.
+    """
 
     operation, slots = "sgd", ("velocity",)
 
@@ -25,8 +35,7 @@ class SGD(Optimizer):
         self, learning_rate: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: "Unpack[Options]"
     ) -> None:
         super().__init__(learning_rate, **options)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"SGD: momentum must be between 0 and 1, not {momentum}")
+        _check_shares(self, momentum=momentum)
         self.momentum, self.nesterov = momentum, nesterov
 
     @property
@@ -55,6 +64,7 @@ class RMSprop(Optimizer):
         **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learning_rate, **options)
+        _check_shares(self, rho=rho, momentum=momentum)
         self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
 
     @property
@@ -103,6 +113,7 @@ class Adadelta(Optimizer):
         self, learning_rate: Rate = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: "Unpack[Options]"
     ) -> None:
         super().__init__(learning_rate, **options)
+        _check_shares(self, rho=rho)
         self.rho, self.epsilon = rho, epsilon
 
     def settings(self, learning_rate: float) -> tuple[float, ...]:
