@@ -75,7 +75,7 @@ ARGUMENTS = by_name({  # that Keras 3 has dropped, behind what is used today
 })  # fmt: skip
 
 
-class _Kind(type):
+class _AbsentKind(type):
     """Attributes of an absent class raise its sentence too: some names were once modules, whose classes scripts ask for."""
 
     why: str
@@ -84,7 +84,7 @@ class _Kind(type):
         raise AttributeError(name if name.startswith("__") else cls.why)
 
 
-class Absent(metaclass=_Kind):
+class Absent(metaclass=_AbsentKind):
     """Base of what can be imported, and says that it is not here when it is called or made a base: ValueError."""
 
     why = ""

@@ -53,7 +53,7 @@ class Run:
         self.flat: Any = model._flat
         self.dtype, self.shape = model._layers[0].dtype, tuple(model._layers[0].input_shape[1:])
         self.random = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
-        self.punished: list[Any] = [p for p in model.trainable_parameters if p.regularizer is not None]
+        self.regularized: list[Any] = [p for p in model.trainable_parameters if p.regularizer is not None]
         self.places = {id(parameter): part.start for parameter, part in self.optimizer.spans}
         self.rooms = self._rooms()
         self.update = self.ops.optimizer_step(self.optimizer, *self.flat)
@@ -71,7 +71,7 @@ class Run:
         self.table = zeros((most, SETTINGS), "float64")
         self.order = zeros((most * images,), "int32")
         self.losses, self.scores = zeros((most, *terms), dtype), zeros((most, *scores), dtype)
-        self.penalties = [zeros((most, 1), dtype) for _ in self.punished]
+        self.penalties = [zeros((most, 1), dtype) for _ in self.regularized]
         self.counter = zeros((2,), "int64")  # the row of this step, and its number in all training
         self.row, self.number = self.counter[:1], self.counter[1:]
 
@@ -169,7 +169,7 @@ class Run:
             if id(p) in self.places and address(slots[id(p)].value) != address(gradient)
         ]
         ops.collect(elsewhere, self.flat[1])
-        for parameter, kept in zip(self.punished, self.penalties, strict=True):
+        for parameter, kept in zip(self.regularized, self.penalties, strict=True):
             factors = parameter.regularizer
             penalty = ops.penalty(parameter.data, parameter.gradient, factors.l1, factors.l2)
             ops.keep(penalty.reshape(1), kept, self.row)

@@ -182,16 +182,16 @@ class Run:
 
     def _penalties(self) -> None:
         """Adds the gradients of penalties, and finds these themselves: each is the sum of a step's numbers."""
-        punished = [p for p in self.model.trainable_parameters if p.regularizer is not None]
+        regularized = [p for p in self.model.trainable_parameters if p.regularizer is not None]
         parts: list[Buffer] = []
-        for p in punished:
+        for p in regularized:
             if type(p.regularizer) in (L1, L2, L1L2):
                 w, g, factors = p.data.reshape(-1), p.gradient.reshape(-1), p.regularizer
                 parts.append(instructions.penalize(self.tape, w, g, factors.l1, factors.l2))  # type: ignore[union-attr]
                 self.penalties.append(np.zeros((STEPS, *parts[-1].shape), self.tape.dtype))
         for part, found in zip(parts, self.penalties, strict=True):
             instructions.copy(self.tape, part, Steps(found))
-        for p in punished:
+        for p in regularized:
             if type(p.regularizer) not in (L1, L2, L1L2):
                 self.penalties.append(np.zeros((1, 1)))
                 self.tape.call(partial(self._penalize, p, self.penalties[-1]))
@@ -344,8 +344,8 @@ def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
         return found
     judges = (model.optimizer, "parts"), (model.loss, "from_logits")
     found += [(owner, name) for owner, name in judges if hasattr(owner, name)]
-    punished = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
-    found += [(regularizer, factor) for regularizer in punished for factor in ("l1", "l2")]
+    regularized = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
+    found += [(regularizer, factor) for regularizer in regularized for factor in ("l1", "l2")]
     found += [(parameter, name) for parameter in model.parameters for name in ("trainable", "regularizer")]
     return found + [(layer, "trainable") for layer in model._layers]
 

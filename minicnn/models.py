@@ -300,8 +300,8 @@ class Sequential:
     @property
     def losses(self) -> list[float]:
         """What the regularizer of each trained parameter that has one adds to the loss."""
-        punished = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
-        return [float(p.regularizer.penalize(self.ops, p.data, None)) for p in punished]  # type: ignore[union-attr]
+        regularized = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
+        return [float(p.regularizer.penalize(self.ops, p.data, None)) for p in regularized]  # type: ignore[union-attr]
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """What shape comes out for inputs of this shape, batch first; of several outputs a list."""
@@ -522,8 +522,8 @@ class Sequential:
 
     def penalty(self, gradients: bool = False) -> float:
         """What the regularizers of all trained parameters add to the loss; with `gradients`, theirs are added to these."""
-        punished = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
-        found = [p.regularizer.penalize(self.ops, p.data, p.gradient if gradients else None) for p in punished]  # type: ignore[union-attr]
+        regularized = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
+        found = [p.regularizer.penalize(self.ops, p.data, p.gradient if gradients else None) for p in regularized]  # type: ignore[union-attr]
         return sum(found) if found else 0
 
     def train_step(
@@ -864,7 +864,7 @@ class Sequential:
             )
 
 
-class _Kind(type):
+class _ModelKind(type):
     """Has every model be a `Model`, as in Keras, where that is the base of `Sequential`."""
 
     def __instancecheck__(cls, thing: Any) -> bool:
@@ -874,12 +874,12 @@ class _Kind(type):
         return super().__subclasscheck__(kind) or cls is Model and issubclass(kind, Sequential)
 
 
-class Model(Sequential, metaclass=_Kind):
+class Model(Sequential, metaclass=_ModelKind):
     """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
 
     With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives; with a
-    dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError unless every output is
-    made from that input, on the way to the last of them.
+    dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError unless every
+    output is made from that input, on the way to the last of them.
 
     A class of your own may define `call(x)` or `call(x, training)` instead, which puts layers one behind the other, and
     is called with a tensor when the model first sees the shape of its data:

@@ -98,9 +98,11 @@ class BatchNormalization(Layer):
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}
         started = {f"{name}_initializer": initializers.serialize(value) for name, value in self.initializers.items()}
-        punished = {f"{name}_regularizer": regularizers.serialize(value) for name, value in self.regularizers.items()}
+        regularized = {
+            f"{name}_regularizer": regularizers.serialize(value) for name, value in self.regularizers.items()
+        }
         held = {f"{name}_constraint": constraints.serialize(value) for name, value in self.constraints.items()}
-        return super().get_config() | own | started | punished | held
+        return super().get_config() | own | started | regularized | held
 
 
 class Rescaling(Layer):
