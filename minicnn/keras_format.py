@@ -320,13 +320,21 @@ def stored_parameters(layer: Layer) -> list[Parameter]:
     return sorted(layer.parameters, key=lambda parameter: not parameter.trainable)
 
 
-def _groups(model: "Sequential") -> Iterator[tuple[str, Layer]]:
-    """Keras' name of every layer in a file: its class in snake case, numbered from the second on."""
+def _groups(model: "Sequential", nested: bool, place: str = "layers") -> Iterator[tuple[str, Layer]]:
+    """Keras' group in a file for every layer: its class in snake case, numbered from the second on.
+
+    `nested`: the layers of a model that was added stand below its own group; else all stand side by side.
+    """
     counts: Counter[str] = Counter()
-    for layer in model.chain:
-        kind = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
-        yield f"{kind}_{counts[kind]}" if counts[kind] else kind, layer
+    for layer in model.layers if nested else model.chain:
+        name = type(layer).__name__ if type(layer).__name__ != "Model" else "Functional"
+        kind = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        group = f"{place}/{kind}_{counts[kind]}" if counts[kind] else f"{place}/{kind}"
         counts[kind] += 1
+        if isinstance(layer, Layer):
+            yield group, layer
+        else:
+            yield from _groups(layer, nested, f"{group}/layers")
 
 
 def _moments(optimizer: optimizers.Optimizer) -> list[tuple[str, slice, tuple[int, ...]]]:
@@ -353,14 +361,14 @@ def _products(optimizer: optimizers.Optimizer) -> list[Any]:
     return [np.float32(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96**steps)))]
 
 
-def weights_file(model: "Sequential") -> bytes:
-    """The contents of a `.weights.h5` file: all parameters, and the state of the optimizer."""
+def weights_file(model: "Sequential", nested: bool) -> bytes:
+    """The contents of a `.weights.h5` file: all parameters, and the state of the optimizer. `nested`: see `_groups`."""
     buffer = io.BytesIO()
     with _h5py().File(buffer, "w") as file:
         file.create_group("vars").attrs["name"] = model.name
-        for group, layer in _groups(model):
+        for group, layer in _groups(model, nested):
             arrays = [model.ops.numpy(parameter.data) for parameter in stored_parameters(layer)]
-            _write(file, f"layers/{group}", layer.name, arrays)
+            _write(file, group, layer.name, arrays)
         if model.optimizer is not None:
             optimizer = _started(model)
             state = {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
@@ -447,7 +455,10 @@ def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = Fals
     """
     try:
         with _h5py().File(io.BytesIO(content), "r") as file:
-            pairs = [(layer, _read(file, f"layers/{group}")) for group, layer in _groups(model)]
+            flat, below = (
+                [(layer, _read(file, group)) for group, layer in _groups(model, way)] for way in (False, True)
+            )
+            pairs = below if sum(len(arrays) for _, arrays in below) > sum(len(arrays) for _, arrays in flat) else flat
             wrong = set_layers(pairs, skip_mismatch)
             stored = _read(file, "optimizer") if model.optimizer is not None else []
             if model.optimizer is not None and stored and (whole or model.optimizer.iterations):
@@ -482,7 +493,7 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     parts: dict[str, str | bytes] = {
         "metadata.json": json.dumps(metadata),
         "config.json": json.dumps(config_of(model)),
-        "model.weights.h5": weights_file(model),
+        "model.weights.h5": weights_file(model, nested=False),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -519,7 +530,7 @@ def load_model(
 
 def save_weights(model: "Sequential", path: str | Path) -> None:
     """Writes a `.weights.h5` file. Raises DataError where it cannot be written."""
-    write_bytes(path, weights_file(model))
+    write_bytes(path, weights_file(model, nested=True))
 
 
 def load_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = False) -> list[str]:

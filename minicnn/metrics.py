@@ -40,20 +40,27 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndar
 
 
 def accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
-    """1.0 for every sample whose most likely class is the true one, else 0.0; shape (N,).
+    """1.0 where the most likely class is the true one, else 0.0: predictions (N, …, K) to (N, …).
 
-    Where the model has one output only, that is a probability, and 0.5 parts the two classes.
+    The targets are one-hot, in the same shape, or labels (N, …) or (N, …, 1). Where the model has one output only, that is a
+    probability, and 0.5 parts the two classes.
     """
-    if np.ndim(y_pred) == 2 and np.shape(y_pred)[1] == 1:
+    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    if y_pred.ndim > 1 and y_pred.shape[-1] == 1:
         return binary_accuracy(y_true, y_pred)
-    return (labels_of(y_true) == labels_of(y_pred)).astype(float)
+    predicted = y_pred.argmax(axis=-1) if y_pred.ndim > 1 else y_pred  # (N, …)
+    one_hot = y_true.ndim == y_pred.ndim > 1 and y_true.shape[-1] > 1
+    true = y_true.argmax(axis=-1) if one_hot else y_true.reshape(predicted.shape)
+    return (true == predicted).astype(float)
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarray:
-    """1.0 for every sample with fewer than k classes more likely than the true one, else 0.0; (N, K) to (N,)."""
-    y_pred = np.asarray(y_pred)
-    true = np.take_along_axis(y_pred, labels_of(y_true).astype(int)[:, None], axis=1)  # (N, 1)
-    return ((y_pred > true).sum(axis=1) < k).astype(float)
+    """1.0 where fewer than k classes are more likely than the true one, else 0.0: predictions (N, …, K) to (N, …)."""
+    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    one_hot = y_true.ndim == y_pred.ndim and y_true.shape[-1] > 1
+    labels = y_true.argmax(axis=-1) if one_hot else y_true.reshape(y_pred.shape[:-1]).astype(int)  # (N, …)
+    true = np.take_along_axis(y_pred, labels[..., None], axis=-1)  # (N, …, 1)
+    return ((y_pred > true).sum(axis=-1) < k).astype(float)
 
 
 def _called(name: str, function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -301,10 +308,14 @@ MeanSquaredError = _metric("MeanSquaredError", losses.mean_squared_error)
 MeanAbsoluteError = _metric("MeanAbsoluteError", losses.mean_absolute_error)
 BinaryCrossentropy = _metric("BinaryCrossentropy", losses.binary_crossentropy, from_logits=False, label_smoothing=0.0)
 CategoricalCrossentropy = _metric(
-    "CategoricalCrossentropy", losses.categorical_crossentropy, from_logits=False, label_smoothing=0.0
+    "CategoricalCrossentropy", losses.categorical_crossentropy, from_logits=False, label_smoothing=0.0, axis=-1
 )
 SparseCategoricalCrossentropy = _metric(
-    "SparseCategoricalCrossentropy", losses.sparse_categorical_crossentropy, from_logits=False
+    "SparseCategoricalCrossentropy",
+    losses.sparse_categorical_crossentropy,
+    from_logits=False,
+    ignore_class=None,
+    axis=-1,
 )
 
 

@@ -190,7 +190,8 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
     model.build(header["input_shape"])
     if header["optimizer"] is not None:
         loss = header["loss"] and losses.get(header["loss"], custom_objects)
-        model.compile(optimizers.get(header["optimizer"], custom_objects), loss, metrics=header["metrics"])
+        named = [metric if isinstance(metric, str) else metrics.get(metric) for metric in header["metrics"]]
+        model.compile(optimizers.get(header["optimizer"], custom_objects), loss, metrics=named)
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         excluded = header["optimizer"].get("excluded", [])

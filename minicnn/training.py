@@ -87,8 +87,8 @@ class Feed(Protocol):
     @property
     def samples(self) -> int | None: ...
 
-    def begin(self, model: "Sequential", done: int = 0) -> None:
-        """Begins an epoch."""
+    def begin(self, model: "Sequential", epoch: int = 0, done: int = 0) -> None:
+        """Begins an epoch, with so many before it in this training, of which so many batches are done already."""
 
     def take(self, number: int, most: int) -> tuple[Batch, int] | None:
         """Batch `number` and full ones after it, at most `most` in all, and how many these are; None when there is none left."""
@@ -98,7 +98,10 @@ class Feed(Protocol):
 
 
 class Arrays:
-    """All samples in memory; with `shuffle` in another order each epoch."""
+    """All samples in memory, pass after pass, with `shuffle` in another order in each.
+
+    An epoch is one pass, or so many steps: then the next epoch goes on where it has ended.
+    """
 
     def __init__(
         self,
@@ -111,23 +114,30 @@ class Arrays:
     ) -> None:
         self.x = x[:]  # an array of its own: by it a device knows what it has a copy of
         self.y, self.weights, self.batch_size, self.shuffle = y, weights, batch_size, shuffle
-        self.whole = len(x) // batch_size  # batches
-        batches = -(-len(x) // batch_size)
-        self.steps = batches if steps is None else min(batches, positive_integer("steps_per_epoch", steps))
+        self.whole, self.batches = len(x) // batch_size, -(-len(x) // batch_size)
+        self.steps = self.batches if steps is None else min(self.batches, positive_integer("steps_per_epoch", steps))
         self.samples = min(len(x), self.steps * batch_size)
 
-    def begin(self, model: "Sequential", done: int = 0) -> None:
-        self.order = np.arange(len(self.x))
-        if self.shuffle:
-            assert model.optimizer is not None
-            self.order = generator(model.seed, model.optimizer.iterations - done).permutation(len(self.x))
+    def begin(self, model: "Sequential", epoch: int = 0, done: int = 0) -> None:
+        self.model, self.first = model, epoch * self.steps % self.batches
+        self.order = _order(model, len(self.x), self.shuffle, (self.first + done) % self.batches)
 
     def take(self, number: int, most: int) -> tuple[Batch, int]:
-        together = max(1, min(most, self.whole - number, self.steps - number))  # the last batch may be a smaller one
-        rows = self.order[number * self.batch_size : (number + together) * self.batch_size]
+        place = (self.first + number) % self.batches
+        if place == 0:
+            self.order = _order(self.model, len(self.x), self.shuffle, 0)
+        together = max(1, min(most, self.whole - place, self.steps - number))  # the last batch may be a smaller one
+        rows = self.order[place * self.batch_size : (place + together) * self.batch_size]
         return (self.x, self.y[rows], None if self.weights is None else self.weights[rows], rows), together
 
     def end(self) -> None: ...
+
+
+def _order(model: "Sequential", count: int, shuffle: bool, done: int) -> np.ndarray:
+    """The order of a pass, of which so many steps are done: with `shuffle` a function of the steps trained before it."""
+    if not shuffle or model.optimizer is None:
+        return np.arange(count)
+    return generator(model.seed, model.optimizer.iterations - done).permutation(count)
 
 
 class Stream:
@@ -146,14 +156,14 @@ class Stream:
         self.repeats = not hasattr(source, "__next__")  # can be gone through again
         self.iterator: Iterator[Any] | None = None
 
-    def begin(self, model: "Sequential", done: int = 0) -> None:
+    def begin(self, model: "Sequential", epoch: int = 0, done: int = 0) -> None:
         self.model = model
         if self.indexed:
             if hasattr(self.source, "on_epoch_begin"):
                 self.source.on_epoch_begin()
-            self.order = np.arange(len(self.source))
-            if self.shuffle and model.optimizer is not None:
-                self.order = generator(model.seed, model.optimizer.iterations - done).permutation(self.order)
+            self.batches, steps = len(self.source), self.steps or 0
+            self.first = epoch * steps % self.batches
+            self.order = _order(model, self.batches, self.shuffle, (self.first + done) % self.batches)
             return
         if self.iterator is None:
             self.iterator = iter(self.source)
@@ -162,7 +172,10 @@ class Stream:
 
     def take(self, number: int, most: int) -> tuple[Batch, int] | None:
         if self.indexed:
-            found = self.source[int(self.order[number % len(self.order)])]
+            place = (self.first + number) % self.batches
+            if place == 0:
+                self.order = _order(self.model, self.batches, self.shuffle, 0)
+            found = self.source[int(self.order[place])]
         else:
             assert self.iterator is not None
             found = next(self.iterator, None)
@@ -311,8 +324,9 @@ def fit(
             raise ValueError("fit needs targets: fit(x, y)")
         if validation_data is None and validation_split:
             x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
-        batch_size = min(len(x), positive_integer("batch_size", 32 if batch_size is None else batch_size))
-        feed = Arrays(x, y, weights_of(y, sample_weight, class_weight), batch_size, shuffle, steps_per_epoch)
+        batch_size = positive_integer("batch_size", 32 if batch_size is None else batch_size)
+        weights = weights_of(y, sample_weight, class_weight)
+        feed = Arrays(x, y, weights, min(len(x), batch_size), shuffle, steps_per_epoch)
         model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
@@ -345,7 +359,7 @@ def fit(
         for epoch in range(model.initial_epoch, epochs):
             tell(listeners, "on_epoch_begin", epoch, {})
             number, model.initial_step = model.initial_step, 0
-            feed.begin(model, number)
+            feed.begin(model, epoch - initial_epoch, number)
             means = RunningMeans(model)
             while feed.steps is None or number < feed.steps:
                 taken = feed.take(number, at_once)
@@ -380,7 +394,7 @@ def fit(
                     model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
                 )
                 logs |= {f"val_{name}": value for name, value in in_order(found).items()}
-            tell(listeners, "on_epoch_end", epoch, logs)
+            tell(listeners, "on_epoch_end", epoch, dict(logs))
             if model.stop_training:
                 break
     finally:
@@ -446,12 +460,12 @@ def evaluate(
         tell(listeners, "on_test_batch_begin", number, {})
         loss, scores = model.scores_of(inputs, targets, weights)
         means.add([loss], targets, scores)
-        tell(listeners, "on_test_batch_end", number, means.logs())
+        tell(listeners, "on_test_batch_end", number, in_order(means.logs()))
         number += 1
     if number == 0:
         raise ValueError("there was no batch to evaluate")
     feed.end()
-    tell(listeners, "on_test_end", means.logs())
+    tell(listeners, "on_test_end", in_order(means.logs()))
     return means.logs()
 
 

@@ -359,6 +359,16 @@ def test_a_killed_training_goes_on_with_the_same_bits(tmp_path, save_freq, kills
     assert not backup.exists()
 
 
+@pytest.mark.parametrize(("save_freq", "kill"), [("epoch", 9), (2, 5), (4, 8), (5, 11)])
+def test_epochs_of_fewer_steps_go_on_where_they_were_killed(tmp_path, save_freq, kill):
+    whole, model, backup = network(), network(seed=99), tmp_path / "backup"
+    fit(whole, steps_per_epoch=3, epochs=6)  # two and a half passes
+    with pytest.raises(Killed):
+        fit(network(), BackupAndRestore(backup, save_freq), killer(kill), steps_per_epoch=3, epochs=6)
+    fit(model, BackupAndRestore(backup, save_freq), steps_per_epoch=3, epochs=6)
+    assert same(state(model), state(whole)) and model.optimizer.iterations == whole.optimizer.iterations == 18
+
+
 def resume(folder, model, **options):
     """What `fit` does before the first epoch."""
     callback = BackupAndRestore(folder, **options)

@@ -303,6 +303,76 @@ def test_steps_per_epoch_ends_an_epoch_of_arrays_early():
     assert model.optimizer.iterations == 6
 
 
+class Seen(callbacks.Callback):
+    """Has the numbers of the samples of each step, which are the weights of a linear model's input."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before = self.model.get_weights()[0]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(frozenset(np.flatnonzero(self.model.get_weights()[0] != self.before).tolist()))
+
+
+def seen(source, steps, epochs, shuffle, batch_size=None):
+    """Sample n has a 1 in place n, so that a step changes the weights of its samples only."""
+    minicnn.set_random_seed(4)
+    model, listener = Sequential([Input((10,)), Dense(1, use_bias=False)]), Seen()
+    model.compile("sgd", "mse")
+    data = (np.eye(10), 5 + np.arange(10.0))
+    source = source(*data) if source else data[0]
+    targets = {} if source is not data[0] else {"y": data[1], "batch_size": batch_size}
+    model.fit(source, steps_per_epoch=steps, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=[listener], **targets)
+    return listener.steps
+
+
+class Threes(minicnn.utils.PyDataset):
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, number):
+        part = slice(3 * number, 3 * number + 3)
+        return self.x[part], self.y[part]
+
+
+@pytest.mark.parametrize("source", [None, Threes])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_an_epoch_of_fewer_steps_goes_on_where_the_last_has_ended(source, steps):
+    found = seen(source, steps, 12 // steps, False, 3)
+    batches = [{0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9}]
+    assert found == batches * 3
+    shuffled = seen(source, steps, 12 // steps, True, 3)
+    passes = [shuffled[first : first + 4] for first in (0, 4, 8)]
+    assert all(frozenset.union(*one) == set(range(10)) for one in passes)
+    assert passes[0] != passes[1] != passes[2] and shuffled == seen(source, None, 3, True, 3)
+
+
+def test_validation_batches_are_not_cut_to_the_size_of_the_training_data():
+    x = np.arange(12.0)[:, None]
+    model = Sequential([Input((1,)), Dense(1, use_bias=False)])
+    model.set_weights([np.ones((1, 1))])
+    model.compile(minicnn.optimizers.SGD(0.0), losses.MeanSquaredError(reduction="sum"))
+    history = model.fit(x[:3], 0 * x[:3], validation_data=(x, 0 * x), verbose=0).history
+    assert history["val_loss"] == [sum(n * n for n in range(12))]
+
+
+def test_the_end_of_training_hears_what_was_measured():
+    heard = []
+
+    class Listening(callbacks.Callback):
+        def on_train_end(self, logs=None):
+            heard.append(list(logs))
+
+    small().fit(X, Y, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch: 0.1), Listening()])
+    assert heard == [["accuracy", "loss"]]
+
+
 def test_validation_now_and_then():
     history = small().fit(X, Y, epochs=5, verbose=0, validation_split=0.2, validation_freq=2, validation_batch_size=3)
     assert len(history.history["val_loss"]) == 2 and len(history.history["loss"]) == 5

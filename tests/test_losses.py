@@ -141,6 +141,19 @@ def test_accuracy(targets):
     assert metrics.accuracy(targets, SCORES).tolist() == expected
 
 
+def test_accuracy_of_predictions_for_every_pixel():
+    p = np.random.default_rng(0).random((2, 3, 2, 4))
+    labels = np.random.default_rng(1).integers(0, 4, (2, 3, 2))
+    ranks = np.zeros(labels.shape)
+    for place in np.ndindex(labels.shape):
+        ranks[place] = sum(p[place][k] > p[place][labels[place]] for k in range(4))
+    for targets in (labels, labels[..., None], np.eye(4)[labels]):
+        np.testing.assert_array_equal(metrics.accuracy(targets, p), ranks == 0)
+        np.testing.assert_array_equal(metrics.top_k_categorical_accuracy(targets, p, 2), ranks < 2)
+    sides = (p[..., :1] > 0.5) == (labels[..., None] % 2)
+    np.testing.assert_array_equal(metrics.accuracy(labels % 2, p[..., :1]), sides.reshape(2, -1).mean(axis=1))
+
+
 def test_confusion_matrix():
     matrix = metrics.confusion_matrix([0, 0, 1, 2, 2], [0, 1, 1, 0, 0], 3)
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 1, 0], [2, 0, 0]])

@@ -372,6 +372,20 @@ def test_initializers_and_metrics_of_ones_own(path):
     assert again.evaluate(X[:, 0, :4, 0], X[:, 0, :3, 0]) == model.evaluate(X[:, 0, :4, 0], X[:, 0, :3, 0])
 
 
+def test_a_model_that_was_loaded_is_saved_again(path):
+    """With metrics that are objects, and softmax over several axes, which JSON calls a list."""
+    model = Sequential([layers.Input((2, 2, 3)), layers.Softmax(axis=(1, 2))])
+    model.compile("sgd", "mse", metrics=[minicnn.metrics.MeanAbsoluteError(name="off"), "mse"])
+    x = RANDOM.random((4, 2, 2, 3)).astype("float32")
+    for _ in range(2):
+        model.save(path)
+        again = load_model(path)
+        np.testing.assert_array_equal(again.predict(x), model.predict(x))
+        assert again.evaluate(x, x, return_dict=True) == model.evaluate(x, x, return_dict=True)
+        model = again
+    assert again.layers[0].axis == (1, 2) and layers.Softmax(axis=[1, 2]).axis == (1, 2)
+
+
 def test_parameters_that_weight_decay_spares(path):
     model = network(minicnn.optimizers.AdamW(0.1, weight_decay=0.5))
     model.optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])

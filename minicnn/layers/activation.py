@@ -152,15 +152,15 @@ class Elementwise(Layer):
 
 
 class Softmax(Layer):
-    """y = eˣ / Σ eˣ along one axis
+    """y = eˣ / Σ eˣ along one axis, or several
 
     As the last layer before a cross-entropy it is fused into the loss: training then takes the scores before it, and
     their gradient is p - y.
     """
 
-    def __init__(self, axis: int = -1, **options: Any) -> None:
+    def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = axis
+        self.axis: Any = tuple(axis) if np.iterable(axis) else axis
 
     def forward(self, x: Array, training: bool = False) -> Array:
         y, self.saved = self.ops.softmax(self.as_float(x), self.axis)

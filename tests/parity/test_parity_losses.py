@@ -53,6 +53,28 @@ def test_functions(keras, random, name):
     np.testing.assert_allclose(getattr(losses, name)(y, p), getattr(keras.losses, name)(y, p), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *((name, shape) for name in ("accuracy", "BinaryAccuracy") for shape in ((3, 2, 4), (2, 6), (3, 2, 1), (2, 1))),
+        *((f"{kind}CategoricalAccuracy", shape) for kind in ("", "TopK") for shape in ((3, 2, 4), (2, 6))),
+    ],
+)
+def test_metrics_of_predictions_for_every_pixel(keras, random, name, shape):
+    p = random.random((7, *shape)).astype("float32")
+    wide = shape[-1] > 1
+    targets = (
+        np.eye(shape[-1])[random.integers(0, shape[-1], (7, *shape[:-1]))] if wide else np.round(random.random(p.shape))
+    )
+    found = []
+    for module in (keras, minicnn):
+        metric = name if name == "accuracy" else getattr(module.metrics, name)(**({"k": 1} if "TopK" in name else {}))
+        model = module.Sequential([module.Input(shape), module.layers.Activation("linear")])
+        model.compile("sgd", "mse", metrics=[metric])
+        found.append(model.evaluate(p, targets, verbose=0)[1])
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     "name, options, kind",

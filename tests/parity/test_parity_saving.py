@@ -261,6 +261,8 @@ def test_every_optimizer_and_schedule_goes_on_both_ways(keras, tmp_path, make):
         ("SparseCategoricalCrossentropy", "SparseCategoricalAccuracy", Y),
         ("CategoricalCrossentropy", "CategoricalAccuracy", np.eye(3)[Y]),
         ("MeanSquaredError", "MeanAbsoluteError", np.eye(3)[Y]),
+        ("MeanSquaredError", "CategoricalCrossentropy", np.eye(3)[Y]),
+        ("SparseCategoricalCrossentropy", "SparseCategoricalCrossentropy", Y),
         ("BinaryCrossentropy", "BinaryAccuracy", np.eye(3)[Y]),
         *(("MeanSquaredError", name, np.eye(3)[Y]) for name in ("Precision", "Recall", "AUC", "F1Score", "FBetaScore")),
     ],
@@ -326,6 +328,34 @@ def test_weights_alone_both_ways(keras, tmp_path, compile_first):
     theirs.load_weights(tmp_path / "ours.weights.h5")
     same(theirs.predict(X, verbose=0), expected)
     assert not compile_first or int(theirs.optimizer.iterations) == 3
+
+
+def nested(module):
+    """Models within a model, one of them made of tensors."""
+    start = module.Input((4,))
+    inner = module.Model(start, module.layers.Dense(5)(module.layers.Dense(2)(start)))
+    model = module.Sequential([module.Input((3,)), module.Sequential([module.layers.Dense(3), module.layers.Dense(4)])])
+    for layer in (inner, module.layers.Dense(2), module.Sequential([module.layers.BatchNormalization()])):
+        model.add(layer)
+    model.build((None, 3))
+    return model
+
+
+def test_weights_of_models_within_a_model_both_ways(keras, tmp_path):
+    theirs, ours = nested(keras), nested(minicnn)
+    weights = [RANDOM.random(array.shape).astype("float32") for array in ours.get_weights()]
+    theirs.set_weights(weights)
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    ours.load_weights(tmp_path / "theirs.weights.h5")
+    assert all(map(np.array_equal, ours.get_weights(), weights))
+    ours.set_weights([2 * array for array in weights])
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    ours.save(tmp_path / "ours.keras")  # where all layers stand side by side
+    again, flat = nested(minicnn), keras.models.load_model(tmp_path / "ours.keras")
+    again.load_weights(tmp_path / "ours.keras")
+    for model in (theirs, flat, again):
+        assert all(np.array_equal(found, 2 * array) for found, array in zip(model.get_weights(), weights, strict=True))
 
 
 def test_the_files_are_laid_out_as_keras_lays_them_out(keras, tmp_path):
