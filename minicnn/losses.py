@@ -274,8 +274,8 @@ SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     """The loss of every sample, as a function; `compile` takes it for its class."""
 
-    def losses(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        loss: Any = cls(**options)
+    def losses(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> np.ndarray:
+        loss: Any = cls(*arguments, **options)
         y_pred = np.asarray(y_pred)
         y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
         targets = np.asarray(loss.targets_of(y_true, y_pred.shape), y_pred.dtype)
