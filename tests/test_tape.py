@@ -6,7 +6,6 @@ The kernels here are functions of Python, which native code calls: they write do
 import ctypes
 import gc
 import threading
-from collections import defaultdict
 from functools import partial
 from itertools import pairwise
 
@@ -672,14 +671,14 @@ def test_words_that_workers_change_are_never_anything_else(threads):
         assert len(program.workers) == min(40, items) and program.head[walk.SHARES] == min(walk.MOST_SHARES, items)
 
 
-def test_numbers_of_runs_begin_anew(threads, monkeypatch):
+def test_numbers_of_runs_begin_anew(threads):
     """What a share says of a run long ago, of the same number, is not taken for this one's: that run would not end."""
-    monkeypatch.setattr(tapes.Words, "free", defaultdict(list))  # words whose numbers nobody else has used
     done = []
     tape = Tape("float32")
     tape.add(Spy("a", "first", "", lambda count, first: done.append(first)), 10, first=Times(1))
     tape.finish()
     program = tape.programs[0]
+    program.words.array[2 * walk.LINE : walk.LINE * (2 + walk.MOST_SHARES)] = 0  # nobody has had them before
     for before, workers in ((5, 4), (0x7FFFFF - 1, 1), (0x7FFFFF, 1), (5, 4)):  # the run before, and who does this one
         program.words.number = before
         threads(workers)
