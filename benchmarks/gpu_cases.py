@@ -234,7 +234,7 @@ def pair(
     kernel: str, shape: tuple[int, ...], forward: str, arguments: tuple[Any, ...], results: int, gradient: tuple[int, ...],
     bytes_: tuple[float, float], peer: Callable[[bool], list[Maker]],
 ) -> Iterator[Case]:  # fmt: skip
-    """An operation on x (N, …), and its gradient, `forward`_backward; it returns so many results, and what that needs."""
+    """Cases of an operation on x (N, …), which returns `results` results and `saved`, and of `forward`_backward."""
     few, dy = normal(FEW, *shape[1:]), normal(FEW, *gradient[1:], seed=1)
     size = text(*shape)
 

@@ -118,7 +118,7 @@ class Contestant:
 
 
 def contestant(lane: Ours | Theirs, maker: Callable[[], Runner], bytes_: float, cache: float) -> Contestant:
-    """Calls of what `maker` makes, which goes through so many bytes, each on its own, twice the cache together."""
+    """Calls of runners from `maker`, each on `bytes_` bytes of its own, together about twice the cache."""
     runs = lane.make([maker] * max(1, min(COPIES, round(2 * cache / max(bytes_, 1.0)))))
     try:
         return Contestant(lane, lane.capture(runs), len(runs), True)

@@ -95,7 +95,7 @@ def inference_flop(model: Sequential) -> int:
 
 
 def training_flop(model: Sequential) -> int:
-    """For one image: a layer multiplies forward, for its kernel and for its input; the first leaves out the last."""
+    """For one image: each layer has three products (forward and both gradients), the first one no input gradient."""
     products = [layer.multiply_adds() for layer in model.layers if layer.multiply_adds()]
     return 2 * (3 * sum(products) - products[0])
 

@@ -62,8 +62,8 @@ def per_format(make: Callable[[Any], tuple[Runner, Runner]]) -> tuple[list[Runne
 def is_mirrored(pads: tuple[Pair, Pair]) -> bool:
     """Whether PyTorch convolves the mirror image.
 
-    It pads both sides alike. A strided convolution that has one zero more behind the image is then the same on the
-    mirror image, where it comes first: of the zeros behind, the last is not touched.
+    PyTorch pads both sides alike. Where a strided convolution has one zero more behind the image, the mirror image has
+    it in front: with this larger number on both sides, the last zero behind is not reached.
     """
     return any(before != after for before, after in pads)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def by_name(reasons: Mapping[str, str]) -> dict[str, str]:
-    """The names that are listed behind each sentence, with the sentence."""
+    """{name: sentence} from {sentence: its names, separated by spaces}."""
     return {name: why for why, names in reasons.items() for name in names.split()}
 
 
@@ -111,9 +111,9 @@ def refuse(thing: Any) -> None:
 
 
 def without(module: str, kind: str, reasons: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
-    """The `__getattr__` of a module: for the names of Keras that are not there, listed by the reason, what says so.
+    """(`__getattr__` for a module, names for its `__all__`): names of Keras that it lacks become stand-ins.
 
-    The names come with it, for the module's `__all__`.
+    `reasons` lists these names by the reason why they are absent.
     """
     found = by_name(reasons)
 

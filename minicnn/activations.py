@@ -24,9 +24,9 @@ def _floats(x: Any) -> Array:
 
 
 def _or_layer(make: Function) -> Callable[[Function], Function]:
-    """Applied to a `Tensor`, the function returns that of the layer `make(layers, *settings)`.
+    """Makes a function, called with a `Tensor`, return the output of the layer `make(layers, *settings)`.
 
-    Where `make` gives None no layer computes the function, which then raises for itself.
+    Where `make` returns None there is no such layer, and the function itself is called and raises.
     """
 
     def decorate(function: Function) -> Function:

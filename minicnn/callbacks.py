@@ -679,7 +679,7 @@ class SwapEMAWeights(Callback):
 
 
 def outline(model: Any) -> dict[str, Any]:
-    """What two models have in common if the weights and moments of one can be those of the other."""
+    """Kinds of layers, shapes of weights, optimizer: where they agree, models can exchange weights and moments."""
     kinds = [type(layer).__name__ + ("" if layer.trainable else " (not trained)") for layer in model.chain]
     shapes = [list(parameter.shape) for parameter in model.parameters]
     return {"layers": kinds, "weights of shapes": shapes, "optimizer": type(model.optimizer).__name__}

@@ -1,8 +1,8 @@
 """A training step on a GPU as one CUDA graph, which is captured once and then replayed without any Python in it.
 
-All that differs from step to step is found on the device: a counter says which samples are gathered from the data set that
-lies there, which row of a table has the optimizer's settings, what random numbers are a function of, and in which row losses
-and scores remain until the host asks for those of many steps at once.
+All that differs from step to step is looked up on the device, by a counter: the samples to gather from the data set
+there, the row of a table with the optimizer's settings, the key of the random numbers, and the row in which losses and
+scores are kept until the host reads those of many steps at once.
 """
 
 import warnings
@@ -148,7 +148,7 @@ class Run:
         self.replay()
 
     def _step(self) -> None:
-        """A step that finds all by the counter, and does nothing else than to start kernels."""
+        """A step that looks everything up by the counter and does nothing but launch kernels."""
         model, ops, slots = self.model, self.ops, {}
         gradients = [(p, p._gradient) for p in model.parameters if p._gradient is not None]
         try:
@@ -204,7 +204,7 @@ class Run:
         self.weighted = sample_weight is not None
 
     def _data(self, x: Any, rows: np.ndarray | None) -> Array:
-        """x on the device: as it has come with these `rows` before, or a copy in the memory of the last one."""
+        """x on the device: with `rows` the resident data set, else a copy that reuses the memory of the last one."""
         if rows is not None:
             return self.resident.copy_of(x, self.ops, self.dtype)
         self.batches = copied(x, self.batches, self.ops, self.dtype)

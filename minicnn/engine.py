@@ -91,7 +91,7 @@ class Run:
                 node = self.nodes[number]
                 if isinstance(node, ConvolutionNode) and node.algorithm.by_image and number:
                     if type(self._after(number)) is DenseNode:
-                        self.tape.barrier()  # else what is computed again would be done beside the dense layer's gradients
+                        self.tape.barrier()  # else recomputing would run in one phase with the dense layer's gradients
                     again = self.nodes[number - 1].again()
                     node.x = node.x if again is None else again
                 dy = node.backward(dy, number > self.first)
@@ -107,7 +107,7 @@ class Run:
         self.parameters = model.parameters
         if self.staged:
             self.inputs, self.outputs = self.tape.array(self.x), self.tape.array(self.scores)
-        self.prepared = -1  # `Parameter.writes` when it was done
+        self.prepared = -1  # `Parameter.writes` when section 0 last ran
 
     def _nodes(self, ops: CpuOps) -> list[Node]:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
@@ -350,7 +350,7 @@ def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     return found + [(layer, "trainable") for layer in model._layers]
 
 
-MOST_RUNS = 16  # that a model keeps
+MOST_RUNS = 32  # that a model keeps
 
 
 class Engine:
@@ -360,7 +360,7 @@ class Engine:
         self.forks = -1
         self.runs: dict[tuple[str, int], Run] = {}
         self.state: tuple[Any, ...] = ()
-        self.glances: list[list[Any]] = [[], []]  # what `_glance` found, not in training and in training
+        self.glances: list[list[Any]] = [[], []]  # what `_glance` found: for "predict", and for the other kinds
         self.settings: list[list[tuple[Any, ...]]] = []  # objects and their attributes, as well
 
     @property
@@ -374,7 +374,7 @@ class Engine:
         return Engine, ()  # a copy of a model has memory of its own
 
     def latest(self, model: "Sequential", images: int, kind: str) -> Run | None:
-        """What `run` returned, if nothing can have changed since then: a cheaper question than what has."""
+        """The run that `run` would return, or None if the model may have changed: a cheaper check than `run`'s."""
         training = kind != "predict"
         return self.runs.get((kind, images)) if self.glances[training] == self._glance(model, training) else None
 
@@ -406,7 +406,7 @@ class Engine:
         return self.runs[kind, images]
 
     def _glance(self, model: "Sequential", training: bool) -> list[Any]:
-        """What changes with any change of parameters, and all else that a model does not notice itself."""
+        """The values that `latest` compares: the count of all writes to parameters, and the model's other settings."""
         ops: Any = model.ops
         found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name]
         if isinstance(ops, CpuOps):

@@ -116,7 +116,7 @@ def _check(
     tolerance: float,
     seed: int,
 ) -> float:
-    """The three questions for one tensor, which is changed in place and put back."""
+    """Both comparisons for one tensor, which is changed in place and put back."""
     start = np.array(owner.ops.numpy(value))
 
     def difference(direction: np.ndarray) -> np.ndarray:

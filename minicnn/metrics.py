@@ -80,7 +80,7 @@ sparse_top_k_categorical_accuracy = _called("sparse_top_k_categorical_accuracy",
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
-    """How often (row) a class was taken for (column) a class; shape (classes, classes), by default as many as there are."""
+    """How often a class (row) was taken for each (column), (classes, classes), by default up to the largest label."""
     found = [labels_of(y).astype(int) for y in (y_true, y_pred)]
     classes = classes or 1 + max(int(labels.max(initial=-1)) for labels in found)
     pairs = found[0] * classes + found[1]
@@ -320,7 +320,7 @@ SparseCategoricalCrossentropy = _metric(
 
 
 def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The targets in the shape of the predictions, these, and a weight for each of their numbers; ValueError where they do not fit."""
+    """(targets shaped like the predictions, predictions, a weight for each of these); ValueError unless they fit."""
     y_true, y_pred = np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32)
     if y_true.size != y_pred.size:
         raise ValueError(
@@ -333,7 +333,7 @@ def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tupl
 
 
 class _ThresholdMetric(Metric):
-    """Adds up the weights of true and of false numbers, of each of L columns: of all of them, and above each of T thresholds."""
+    """Sums the weights of true and of false targets per column: all, and those predicted above each of T thresholds."""
 
     thresholds: np.ndarray  # (T,)
 

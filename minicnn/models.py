@@ -65,8 +65,8 @@ class Sequential:
         self._views: list[tuple[Parameter, Array]] = []
         self._engine = engine.Engine()
         self.run_eagerly = False
-        self._ends: list[int] = []  # of a `Model` with several outputs: behind how many layers each is taken,
-        self._parts: dict[int, Sequential] = {}  # and the layers from each such place to the next
+        self._ends: list[int] = []  # of a `Model` with several outputs: how many layers precede each,
+        self._parts: dict[int, Sequential] = {}  # and, by that number, the layers since the output before
         self._keys: list[str] = []  # of the outputs, if they are asked for by name
         for layer in layers or []:
             self.add(layer)
@@ -539,7 +539,7 @@ class Sequential:
     def train_steps(
         self, x: np.ndarray, y: Any, sample_weight: Any, rows: np.ndarray | None, batch_size: int
     ) -> tuple[list[float], np.ndarray]:
-        """The same for a batch of `batch_size` after the other, whose samples `rows` names; returns all losses and scores.
+        """`train_step` for batch after batch of `batch_size` samples, those `rows` of x; returns all losses and scores.
 
         The engine does several steps without Python in between.
         """
@@ -1001,7 +1001,7 @@ class Model(Sequential, metaclass=_ModelKind):
         return dict(zip(self._keys, outputs, strict=True)) if self._keys else outputs
 
     def _at_ends(self, x: Any, ask: Callable[[Sequential, Any], Any]) -> list[Any]:
-        """What each output gives: every part of the chain is asked about what the one before gave."""
+        """The value of each output: `ask` applies every part of the chain to the output of the one before."""
         found = {0: x}
         for end, part in self._parts.items():
             x = found[end] = ask(part, x)
@@ -1027,7 +1027,7 @@ def _build(layer: Layer, shape: Sequence[int | None]) -> None:
 
 
 def _of_one_output(given: Any, what: str) -> Any:
-    """What is given by outputs, in a list or by their names, for the one that there is."""
+    """A setting of `compile` for the only output: itself, or out of a list or a dictionary of one."""
     if isinstance(given, dict) and "config" not in given:
         given = list(given.values())
     if not isinstance(given, list | tuple):

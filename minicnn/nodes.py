@@ -23,13 +23,13 @@ from .ops.instructions import Moments
 from .ops.reference import NO_PADS, positions
 from .tape import Buffer, Steps, Tape
 
-STEPS = 16  # that a tape can be run for at once: so many times Python fills in what they differ in
+STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
 TERMS = 25  # of a sum, which takes no longer than to write the number to memory and to read it
 KEPT = 1 << 21  # bytes, which stay in a cache
 
 
 class Node:
-    """A layer on one tape. This one calls the layer itself: it serves every layer."""
+    """A layer on one tape. This base class calls the layer's own methods, so it works for every layer."""
 
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer, self.tape, self.ops, self.training = layer, tape, ops, training
@@ -71,7 +71,7 @@ class Node:
         return None
 
     def finish(self) -> None:
-        """Adds what comes when no layer can fail any more: sums of what `backward` has left in parts, moving averages."""
+        """Adds what runs when no layer can fail any more: sums of the parts that `backward` left, moving averages."""
 
     def before_step(self, number: int) -> None:
         """What Python does before the tape runs, for each of the steps it runs for: draws keys."""
@@ -204,7 +204,7 @@ class DenseNode(ProductNode):
 
 
 def alike(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
-    """x and y, of one shape, cut into the bands in which x was made, so that an elementwise layer goes band by band too."""
+    """x and y, of equal shape, in the bands that x was computed in, so that elementwise layers go by bands, too."""
     y.bands = x.bands
     return in_bands(x, x.bands), in_bands(y, x.bands)
 
@@ -223,7 +223,7 @@ class ReLUNode(Node):
 
 class MaxPoolingNode(Node):
     relu = False  # whether a ReLU follows
-    after: ProductNode | None = None  # what x comes from, if it ends with a ReLU: its zeros need not be looked up again
+    after: ProductNode | None = None  # the convolution before, whose ReLU's mask pooling applies to the gradient
 
     def window(self) -> tuple[Any, Any, Any]:
         layer: Any = self.layer
@@ -246,7 +246,7 @@ class MaxPoolingNode(Node):
         return y
 
     def bands(self, x: Buffer, y_shape: tuple[int, ...]) -> int:
-        """How many parts of an image can be done apart, as those that have just been made."""
+        """How many bands of an image are pooled apart, each from whole bands of x; 1 unless windows tile it."""
         size, strides, pads = self.window()
         apart = size == strides and pads == NO_PADS and y_shape[1] * size[0] == x.shape[1]
         return gcd(x.bands, y_shape[1]) if apart else 1
@@ -333,7 +333,7 @@ class GaussianNoiseNode(RandomNode):
 
 
 class PReLUNode(Node):
-    """A PReLU whose α follow each other in a sample once, or again and again."""
+    """A PReLU whose α, as a flat array, is repeated along each flat sample, once or more often."""
 
     def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
         """α, and where its gradient goes."""
@@ -600,7 +600,7 @@ RECTIFYING = ConvolutionNode, DenseNode, MaxPoolingNode, BatchNormalizationNode,
 
 
 def node_class(layer: Layer, training: bool) -> type[Node]:
-    """The class of exactly this layer: a subclass of ours may do anything."""
+    """The node class for this very class of layer; `Node` for subclasses, which may do anything."""
     kind = type(layer)
     if kind is ReLU:
         plain = layer.max_value is None and not layer.negative_slope and not layer.threshold  # type: ignore[attr-defined]

@@ -66,9 +66,9 @@ class Recipe:
     distorted: "Recipe | None" = None
 
     def suited_to(self, images: np.ndarray) -> "Recipe":
-        """The recipe for training on these images (N, H, W, C): `distorted`, if they are, and if there is such a one.
+        """The recipe for these training images (N, H, W, C): `distorted`, if there is one and they are, else this one.
 
-        A scan of a digit is black all round: but for one in a hundred of Kaggle's, and for three in four of `data.distort`.
+        A scan of a digit is black all round: 99 in 100 of Kaggle's are, but only one in four of `data.distort`'s.
         """
         edge = np.ones(images.shape[1:3], bool)
         edge[1:-1, 1:-1] = False

@@ -152,7 +152,7 @@ class Access(NamedTuple):
     writes: bool
 
     def meets(self, other: "Access") -> bool:
-        """Whether the two cannot be done at the same time."""
+        """Whether one writes to memory that the other uses, too."""
         if not (self.writes or other.writes):
             return False
         if isinstance(self.place, Buffer) and isinstance(other.place, Buffer):
@@ -162,7 +162,7 @@ class Access(NamedTuple):
         return bool(np.may_share_memory(self.place, other.place))
 
     def follows(self, other: "Access") -> bool:
-        """Whether a worker that does the one after the other, group by group, does it right."""
+        """Whether one worker may do both for its group, one after the other, without waiting for other groups."""
         return self.way == other.way == "each" or (self.way == other.way == "part" and self.writes and other.writes)
 
 
@@ -232,7 +232,7 @@ class Tape:
         return self.buffer(shape, "cleared")
 
     def array(self, buffer: Buffer) -> np.ndarray:
-        """A buffer as an array, after `finish`; one that a strand kept to itself has no such place."""
+        """A buffer as an array, after `finish`; not one that a single strand uses, which lies in workers' memory."""
         start = buffer.storage.address
         return self.memory[start : start + buffer.size].view(buffer.dtype).reshape(buffer.shape)
 
@@ -241,9 +241,10 @@ class Tape:
     def add(
         self, kernel: Kernel, items: int, cuts: tuple[int, ...] | None = None, at_once: int = 1, /, **named: Argument
     ) -> None:
-        """A kernel for so many items, cut into groups as images are unless told; `at_once` at a time, 0 for all.
+        """Adds a kernel over `items` items, in the groups of `cuts`, by default those that `cut` makes.
 
-        The arguments are the kernel's, by name: a buffer or an array stands for its address.
+        A group is done in blocks of `at_once` items, 0 for all at once. The arguments are the kernel's, by name: a
+        buffer or an array stands for its address.
         """
         if items == 0:
             return
@@ -268,7 +269,7 @@ class Tape:
                 access.place.storage.strands.add(strand.number if access.way == "each" else -1)
 
     def _strand(self, cuts: tuple[int, ...], accesses: list[Access], block: int) -> Strand:
-        """That of the last phase which can take the instruction; else a new one, in a new phase if it must wait."""
+        """The strand of the last phase that can take an instruction; else a new one, in a new phase if it must wait."""
         if not self.sections or callable(self.sections[-1]):
             self.sections.append([])
         phases = self.sections[-1]
@@ -344,7 +345,7 @@ class Tape:
         return (strand for section in self.sections if not callable(section) for phase in section for strand in phase)
 
     def run(self, first: int = 0, last: int | None = None, steps: int = 1) -> None:
-        """Does all sections, or those from number `first` to before `last`; `unbroken` ones so many times."""
+        """Runs all sections, or those in [first, last); an `unbroken` tape can run `steps` training steps at once."""
         if not self.programs:
             self.finish()
         ending = self.programs[-1] if self.programs else None
@@ -470,7 +471,7 @@ class Program:
                 cuts += strand.cuts
         self.phases = len(phases)
         self.most_tasks = max((tasks for _, tasks in table), default=0)
-        before = walk.LINE * (2 + walk.MOST_SHARES)  # the head: words that workers change, and nothing else ever
+        before = walk.LINE * (2 + walk.MOST_SHARES)  # words before the head: only those that workers change
         self.words = Words(before + 2 * walk.LINE + 2 * len(table))
         self.state, self.head = (part.data for part in np.split(self.words.array, [before]))
         for place, number in enumerate(number for row in table for number in row):

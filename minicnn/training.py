@@ -88,7 +88,7 @@ class Feed(Protocol):
     def samples(self) -> int | None: ...
 
     def begin(self, model: "Sequential", epoch: int = 0, done: int = 0) -> None:
-        """Begins an epoch, with so many before it in this training, of which so many batches are done already."""
+        """Begins epoch number `epoch` of this training, of which `done` batches have been trained already."""
 
     def take(self, number: int, most: int) -> tuple[Batch, int] | None:
         """Batch `number` and full ones after it, at most `most` in all, and how many these are; None when there is none left."""

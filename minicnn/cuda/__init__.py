@@ -26,7 +26,7 @@ def source(file: str) -> str:
 
 
 def included(text: str) -> str:
-    """The text with what it includes from this folder in the place of its first `#include`."""
+    """The text with each file of this folder that it includes inserted at the first `#include` of that file."""
 
     def read(text: str, name: str) -> str:
         lines = []
@@ -131,9 +131,9 @@ class Kernels:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """What is started inside may, in a graph, run beside what is started after it, until `join`.
+        """In a graph, kernels launched inside may run in parallel with those launched after it, until `join`.
 
-        What it reads has to live until then: the memory of what is freed before may be written to.
+        The arrays they read must be kept until then: memory that is freed earlier may be overwritten.
         """
         if self.side is None:
             yield

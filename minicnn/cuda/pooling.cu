@@ -23,7 +23,7 @@ __device__ inline Reals* together(real* x) { return reinterpret_cast<Reals*>(x);
 
 #define WINDOW int H, int W, int C, int KH, int KW, int SH, int SW, int top, int left, int OH, int OW
 
-// The first and the last but one number of the windows on one axis that pixel `at` lies in; it has tap at - first·stride.
+// The first window along one axis that pixel `at` lies in, and one past the last; in window w it is tap at - w·stride.
 __device__ int first_window(int at, int size, int stride) { return at < size ? 0 : (at - size) / stride + 1; }
 __device__ int last_window(int at, int stride, int windows) { return min(at / stride + 1, windows); }
 

@@ -72,9 +72,10 @@ KERNEL softmax_cross_entropy_backward(IN weights, IN probabilities, IN targets, 
     }
 }
 
-// Both at once for labels, whose target is 1 - smoothing + smoothing / K, and smoothing / K for every other class. Each
-// sample counts weights[n] · scale, or scale where weights is 0; losses are so weighted. With a step, labels, weights, losses
-// and kept have a row for each of so many `steps`, of which this is number *step; kept are the scores, unless it is null.
+// Losses and gradient in one launch, from labels: the target is 1 - smoothing + smoothing / K for the true class and
+// smoothing / K for all others. A sample, and its loss, has the weight weights[n] · scale, or scale where weights is
+// null. With `step`, row *step (modulo `steps`) of labels, weights, losses and kept is used. The scores go into kept,
+// unless it is null.
 KERNEL label_cross_entropy(IN scores, const int* __restrict__ labels, IN weights, OUT losses, OUT gradient, OUT kept,
                            const long long* step, int rows, int K, int steps, real smoothing, real scale) {
     const real others = smoothing / K, more = 1 - smoothing;

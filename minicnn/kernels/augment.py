@@ -67,9 +67,9 @@ def points(typing):
 def blend_points(typing, row, column, down, right, first, left, image, line, shifts, plane, target, zero):
     """`blend` at the points (row + down · j, column + right · j) from j = `first` on, `left` of them or a vector full.
 
-    For images of one channel, whose lines lie `line` bytes apart; all four pixels of a point must be inside. Points are
-    rounded as by the caller, who has seen that they are inside: no fused multiply-add here. Unless `shifts` is 0, a line
-    of numbers is there that is added to the rows, and `plane` bytes on one for the columns.
+    For images of one channel, whose lines lie `line` bytes apart; all four pixels of a point must be inside. The caller
+    has checked that with separate multiplications and additions, so points are computed without fused ones here, too.
+    Unless it is 0, `shifts` is the address of displacements added to the rows; `plane` bytes on are the columns'.
     """
 
     def generate(context, builder, signature, arguments):
@@ -208,8 +208,8 @@ def as_numbers(typing, bits, zero):
 def smooth(x, rows, columns, reach, lines, y, H, W, C, zero):
     """y[i,j] = Σ_kl rows[|i-k|] · x[k,l] · columns[|j-l|] for an image, zeros outside.
 
-    `reach` has the largest distances with numbers in `rows` and `columns`; `lines` has room for twelve of the image's. Four
-    lines are done at once: their sums do not wait for each other. Of fewer the last is done again.
+    `reach` holds the largest distance with a weight in `rows` and in `columns`; `lines` is scratch for twelve lines of
+    the image. Four lines are done at a time, as their sums are independent; if fewer are left, the last is repeated.
     """
     size, lanes, L = size_of(zero), width_of(zero), W * C
     up, along = int_at(reach), int_at(reach + 8)
@@ -304,10 +304,11 @@ def random_noise(zero, count, x, levels, key, y, first, each):
 
 @kernel("y")
 def erase(zero, count, x, boxes, fill, key, y, first, H, W, C, least, most):
-    """y = x, but in rows and columns [from, to) of boxes (·, 4), int64, other numbers, kept within `least` and `most`.
+    """y = x, with the rows and columns [from, to) of boxes (·, 4), int64, filled by numbers clipped to [least, most].
 
-    These are the float64 of `fill` (C,), or, where that is 0, normal numbers times `most`, functions of their index: that
-    of x's first number is `first`. `key` as for `dropout`; `least` and `most` are float64 in an integer's bits.
+    The numbers are `fill` (C,), float64, or, where that address is 0, normal numbers times `most`, functions of their
+    index, which is `first` for x's first number. `key` as for `dropout`; `least` and `most` are float64 in an
+    integer's bits.
     """
     size, numbers = size_of(zero), H * W * C
     low, high = rounded(real(least), zero), rounded(real(most), zero)

@@ -105,10 +105,10 @@ class Phase(NamedTuple):
     pixel: int  # the first of them
     pixels: int
     tap: int  # the first tap that reaches them
-    step: int  # between these taps
+    step: int  # from one of these taps to the next
     taps: int
-    line: int  # of dy, where the last tap reaches the first pixel from; before 0 there are zeros
-    spacing: int  # of the lines of dy that two neighbouring taps reach a pixel from
+    line: int  # the line of dy from which the last tap reaches the first pixel; below 0 in the zeros before dy
+    spacing: int  # distance, in lines of dy, between two neighbouring taps of a pixel
 
 
 def phases(length: int, before: int, size: int, outputs: int, s: int, d: int) -> tuple[list[Phase], Pair]:
@@ -218,7 +218,7 @@ def convolve(
 
 @part
 def take_lines(zero, image, lines, line, first, wanted, target, target_line):
-    """Copies `wanted` lines from number `first` of an image on, whose lines take so many bytes; those beyond it are zero."""
+    """Copies `wanted` lines of `line` bytes from number `first` of an image on; lines outside the image become zero."""
     for i in range(first, first + wanted):
         if 0 <= i < lines:
             copy(image + i * line, target, line)
@@ -232,9 +232,10 @@ def convolve_bands(
     zero, count, x, weights, bias, y, padded, plan, panels, first, bands, step, reach, H, W, C, top, left, padded_width,
     y_band,
 ):  # fmt: skip
-    """Forward for bands of lines of y, so many an image, from number `first` of the batch on; `y_band` is the bytes of one.
+    """Forward for `count` bands of lines of y, `bands` an image, from number `first` of the batch on.
 
-    A band reaches `reach` lines of x, `step` lines after the band before; `padded` is scratch for them, or 0.
+    A band of y takes `y_band` bytes and reads `reach` lines of x, `step` lines after those of the band before; `padded`
+    is scratch for them, or 0.
     """
     size = size_of(zero)
     line, padded_line = size * W * C, size * padded_width * C
@@ -311,11 +312,11 @@ def kernel_gradient_by_columns(
     zero, count, fresh, x, dy, y, padded, columns, passed, part, plans, lines, H, W, top, left, padded_width, OH, OW, F, KH,
     KW, SH, DH, DW,
 ):  # fmt: skip
-    """Into part (1 + KH·KW, F), so far: dbias, and below it dkernel, of images of one channel.
+    """Adds to part (1 + KH·KW, F), a group's sum so far: dbias, and below it dkernel, of images of one channel.
 
-    The columns of im2col are written for `lines` lines of dy at a time, which the first-level cache holds: a line of ones,
-    and then for every tap the pixels that it meets. `y` is 0 without a ReLU, and `passed` scratch for what it lets pass of
-    dy. `plans` has the plan of so many lines and that of the last ones.
+    The columns of im2col are written for `lines` lines of dy at a time, which fit the first-level cache: a row of ones
+    for dbias, then for every tap the pixels that it meets. `y` is 0 without a ReLU; `passed` is scratch for dy after
+    the ReLU's mask. `plans` has the plan for `lines` lines and the one for the last, fewer lines.
     """
     size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     room = lines * OW

@@ -32,7 +32,7 @@ def packs(rows: int, F: int, dtype: str) -> bool:
 def forward_plan(
     dtype: str, rows: int, columns: int, room: int, depth: int, F: int, start: int, relu: int, packed: bool
 ) -> np.ndarray:
-    """The copy of x (rows, room + SKEW) and a block of the kernel (depth, ·F) multiplied, into a block of y (·, F)."""
+    """Multiplies the copy of x (rows, room + SKEW) by `depth` rows of a kernel's block, into a block of y (·, F)."""
     return plan(
         dtype, rows, columns, a_row=room + SKEW, c_row=F, K=depth, a_k=1, b_k=F, start=start, relu=relu,
         packed=depth if packed else 0,
@@ -47,7 +47,7 @@ def input_gradient_plan(dtype: str, N: int, C: int, F: int, columns: int) -> np.
 
 @lru_cache(maxsize=256)
 def kernel_gradient_plan(dtype: str, N: int, F: int, rows: int) -> np.ndarray:
-    """The copies of `rows` columns of x, transposed, and of dy (N, F) multiplied: as many rows of dkernel (C, F)."""
+    """Multiplies copies of `rows` columns of x, transposed, and of dy (N, F), into `rows` rows of dkernel (C, F)."""
     return plan(dtype, rows, F, a_row=1, c_row=F, K=N, a_k=rows, b_k=F + SKEW)
 
 
@@ -68,7 +68,7 @@ def pack(zero, source, rows, columns, stride, target, vectors):
 
 @part
 def copy_rows(source, stride, rows, length, target, target_stride):
-    """Copies rows of so many bytes, which lie far apart: so those of a few rows further on are asked for already."""
+    """Copies rows of `length` bytes that lie far apart, and prefetches the rows that are copied a little later."""
     ahead = AHEAD // length
     for row in range(rows):
         if row + ahead < rows:
@@ -83,10 +83,10 @@ def dense(
 ):  # fmt: skip
     """Blocks of y (N, F), of `height` rows, `width` columns and sums of `depth` terms, from number `block` on.
 
-    With `together` a block is all terms of some rows and columns, else one slice of them, which goes into a y of its own:
-    these lie `part` bytes apart. A block of the kernel is packed, so many vectors side by side, unless `weights_copy` is
-    0. `plans` lists addresses and panels of plans: for full and last row blocks, full and last
-    column blocks, and the first, the middle and the last slice.
+    With `together` a block sums all terms, else only one slice of `depth`, into a y of its own; these partial results
+    lie `part` bytes apart. Blocks of the kernel are packed, `vectors` vectors side by side, unless `weights_copy` is 0.
+    `plans` lists address and number of panels of each plan: for full and last row blocks, in each for full and last
+    column blocks, in each for the first, a middle and the last slice.
     """
     size = size_of(zero)
     slices = (C + depth - 1) // depth

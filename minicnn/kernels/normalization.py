@@ -27,7 +27,7 @@ def moments(zero, count, fresh, x, part, rows, C):
             mean, square = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
         for number in range(
             count * blocks
-        ):  # of `rows` rows cut into blocks, item by item: it must not matter how many are done at once
+        ):  # no block spans two items, so that it does not matter how many items are done at once
             start = number // blocks * rows + number % blocks * BLOCK
             length = min(BLOCK, rows - number % blocks * BLOCK)
             place = x + size * (start * C + c)
@@ -92,7 +92,7 @@ def scale_rows(zero, count, x, mean, scale, shift, y, rows, C, relu):
 
 @kernel("part")
 def gradient_sums(zero, count, fresh, dy, x, mean, scale, shift, part, rows, C):
-    """Into part (2, C): Σ dy and Σ dy · (x - mean), so far; of what a ReLU lets pass, if `shift` is not 0: see `scale_rows`."""
+    """Adds Σ dy and Σ dy · (x - mean) to part (2, C); with `shift`, only dy that the ReLU of `scale_rows` lets pass."""
     size, lanes, nothing = size_of(zero), width_of(zero), fill(zero, zero)
     if fresh:
         clear(part, size * 2 * C)

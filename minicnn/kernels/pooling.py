@@ -3,7 +3,7 @@
 from .jit import inlined, kernel
 from .simd import clear, fill, load, load_bytes, select, size_of, store, store_bytes, width_of
 
-NOBODY = 255  # no pixel of the window: the number, as a byte, of a winner that a ReLU would have stopped; else -1
+NOBODY = 255  # the winner's number, as a byte, where a ReLU stops the gradient: that of no pixel; in wide winners -1
 
 
 @inlined
@@ -22,7 +22,7 @@ def larger(pixel, tap, best, number, rest, zero):
 
 @inlined
 def largest(pixel, best, rest, zero):
-    """The same without which it is."""
+    """As `larger`, but without the tap."""
     value = load(pixel, rest, zero)
     return select(value <= best, best, value)
 

@@ -68,8 +68,8 @@ def plan(
     """The panels of a product with so many rows (in each of the I lines) and output channels; offsets in elements.
 
     `geometry` gives those of `simd.FIELDS` that are not 0; counts left out are 1. The channels of b and c are
-    contiguous, or b is `packed`, with so many rows: PACKED vectors of each row are side by side, the next PACKED follow
-    behind all rows of these.
+    contiguous; but a b of `packed` rows, if that is not 0, holds the first PACKED vectors of every row, row after row,
+    then the next PACKED vectors of every row.
     """
     type_ = np.dtype(dtype)
     size, width = type_.itemsize, simd.lanes(type_)

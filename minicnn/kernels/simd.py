@@ -223,10 +223,10 @@ class Emitter:
 
 
 def kept(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """The same address, which LLVM keeps in a register: it does not know where an empty piece of assembly has it from.
+    """The same address, passed through empty assembly: LLVM, not knowing how it was computed, keeps it in a register.
 
-    A processor adds a multiple of a second register to an address for nothing. LLVM would rather have a register for
-    each of many addresses, has too few, and computes them all anew.
+    A processor adds a multiple of a second register to an address at no cost. Left alone, LLVM gives each of many
+    addresses a register of its own, runs out of registers, and recomputes the addresses each time.
     """
     nothing = ir.InlineAsm(ir.FunctionType(i64, [i64]), "", "=r,0")
     return builder.call(nothing, [address])

@@ -9,11 +9,11 @@ it has done to the phase's total, and the one that completes the total opens the
 for: one that comes late, or not at all, is only missed, and a worker of an earlier run finds that the word has moved on,
 and leaves.
 
-To wake a thread takes longer than a small network. So a helper that has nothing more to do first looks at a box of its
-own for a while, and who leads the next run puts it there. A box says one of four things, and only who has changed it by
-an atomic exchange goes on: the helper from READY to ASLEEP, a leader from READY to WRITTEN, and then to POSTED. Nobody
-takes a run back, and nobody waits until a helper has left it: what it still looks at then, the state, the head and the
-table of phases, is memory that stays (`tape.Words`).
+Waking a thread takes longer than running a small network. So an idle helper first spins for a while on a box of its
+own, where the leader of the next run posts that run. A box is in one of four states, and a thread acts on it only after
+changing the state by an atomic exchange: the helper from READY to ASLEEP, or a leader from READY to WRITTEN, and then
+to POSTED. A posted run is never taken back, and nobody waits for a helper to leave one: the memory that a late helper
+still reads (the state, the head and the table of phases) is never freed (`tape.Words`).
 """
 
 import ctypes
@@ -35,7 +35,7 @@ from .simd import call, i64, int_at
 
 FIELDS = 6  # of an argument: value, and what is added to it per group, per item, in a group's first and last block, and per step
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
-RUN, PHASE = 40, 20  # bits below which the number of the run and of the phase stand in a word; below them, a task
+RUN, PHASE = 40, 20  # first bits, in a word, of the numbers of the run and of the phase; the bits below hold a task
 OVER = NEXT = 0xFFFFF  # the phase when all is done; the bits of the next task
 LINE = 8  # int64 in a cache line: words that workers contend for lie apart
 MOST_SHARES = 32  # of the tasks of a phase
@@ -64,7 +64,7 @@ def write(typing, address, value):
 
 @intrinsic
 def exchange(typing, address, old, new):
-    """Writes `new` if `old` is there; whether it was."""
+    """Compare-and-swap: `new` for `old`; returns whether it happened."""
 
     def generate(context, builder, signature, arguments):
         address, old, new = arguments
@@ -159,7 +159,7 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, l
 def run_task(zero, program, step, task, strand, arguments, spent):
     """One task of a phase: all instructions of a strand, for the items of one group, block by block.
 
-    Of a strand the table has: its first and last instruction, its first cut, the number of its groups, items at once.
+    A row of the strand table: first instruction, one past the last, first cut, number of groups, items per block.
     """
     row = number_of(program, STRAND_TABLE) + 40 * strand
     while task >= number_of(row, 3):
@@ -286,9 +286,9 @@ ASLEEP, READY, WRITTEN, POSTED = range(4)
 
 
 def attend(box, orders):
-    """A helper looks at its box and does what is posted; it goes when for some time nothing was, or when it has to.
+    """A helper spins on its box and does the runs posted there; it leaves after some ticks without one, or when told.
 
-    `orders` is the address of the number of ticks, and of 1 where helpers have something else to do.
+    `orders` is the address of that number of ticks, followed by 1 when helpers have other jobs to do.
     """
     write(box, READY)
     start, waited = clock(), 0
@@ -307,7 +307,7 @@ def attend(box, orders):
 
 
 def lead(program, run, helpers):
-    """Posts a run to so many helpers that are READY, if there are, and does it; returns how many it was posted to."""
+    """Posts a run to at most `helpers` helpers that are READY, then takes part in it; returns how many got it."""
     function = number_of(program, WALK)
     posted = 0
     for box in range(number_of(program, BOXES), number_of(program, BEHIND_BOXES), 8 * LINE):

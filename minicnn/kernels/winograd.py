@@ -203,7 +203,7 @@ def transformation(dtype: str, kind: str, m: int, r: int, channels: int) -> int:
 
 @cache
 def _transformation(dtype: str, kind: str, m: int, r: int, whole: bool, last: int, masked: bool) -> int:
-    """The same for whole vectors, if there are any, and a last one of so many lanes, under a mask or not, if that is not 0."""
+    """`transformation` for whole vectors, if `whole`, then one of `last` lanes, unless that is 0, perhaps `masked`."""
     size, width = np.dtype(dtype).itemsize, lanes(np.dtype(dtype))
 
     def every(source, s_i, s_j, target, t_i, t_j, count, bias, relu):
@@ -417,11 +417,11 @@ def winograd_backward(
     plans, input_plans, functions, H, W, C, F, S, top, left, padded_width, padded_bytes, OH, OW, m, r, T, down, across, room,
     skew,
 ):  # fmt: skip
-    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted, `padded` as above, and `padded_dy` so as well,
-    `dx_far` as `y_far`.
+    """Both gradients. Addresses that are 0: `y` without a ReLU, `dx` where it is not wanted, `padded` where images are
+    whole patches, `padded_dy` where dy is and no ReLU masks it. `dx_far` is as `y_far` in `winograd`.
 
-    dU is the sum of a group's patches so far, in planes that are `skew` numbers apart; the whole sum gives dkernel. The
-    first products, by `first_plans`, write it, all others add to it.
+    dU sums over the patches of a group, in planes with `skew` numbers between them; the whole sum gives dkernel. The
+    first products, by `first_plans`, write dU, all others add to it.
     """
     size, patches = size_of(zero), down * across
     row, dy_row = size * S * S * C, size * F
@@ -506,7 +506,7 @@ def images_to_planes(
 def gradients_to_planes(
     zero, count, fresh, dy, y, Z, dbias, padded_dy, function, first, OH, OW, F, m, T, down, across, plane
 ):  # fmt: skip
-    """The same for dy, with the ReLU's zeros where y is not 0, and the sum of all pixels."""
+    """As `images_to_planes`, for dy with the zeros of the ReLU that gave y (address 0: none), and dbias, its sum."""
     size, patches = size_of(zero), down * across
     if fresh:
         clear(dbias, size * F)

@@ -96,7 +96,7 @@ class _RandomAffine(_Augmentation):
     """Subclasses give the map from each pixel of y to a point of x, as matrices (N, 2, 3)."""
 
     factors: tuple[str, ...] = ()  # the settings of which one number per image is drawn
-    turned: tuple[int, ...] = ()  # which of these turns, moves (down, right), resizes (likewise) and shears; -1: none
+    turned: tuple[int, ...] = ()  # places in `limits()` of turn, shifts (down, right), zooms and shears; -1: none
     elastic: Any = None  # not None where displacements are added
 
     def __init__(
@@ -128,7 +128,7 @@ class _RandomAffine(_Augmentation):
     def about_the_centre(self, rows: Sequence[Sequence[Array]], moved: Sequence[Any] = (0.0, 0.0)) -> Array:
         """Matrices (N, 2, 3) of the linear maps with these 2×2 entries, each (N,), about the centre of the image.
 
-        What comes to lie at the centre and `moved` pixels, down and to the right, was at the centre.
+        They map the point that lies `moved` pixels, down and to the right, from the centre to the centre.
         """
         _, H, W, _ = self.input_shape
         centre = (H - 1) / 2, (W - 1) / 2

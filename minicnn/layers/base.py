@@ -41,8 +41,8 @@ class Parameter:
     """A trained tensor (or, not trainable, a state such as a moving average) with its gradient.
 
     Assigning `value` or `gradient` writes into the existing memory, which a model shares between all of its parameters.
-    What is computed from parameters and kept is computed anew when `writes` has changed, and always for a parameter that
-    is `shared`: whose array was handed out, so that anybody may write to it at any time.
+    Values derived from parameters and kept are recomputed when `writes` has changed, and always for a parameter that is
+    `shared`: its array was handed out by `value`, and may be written to at any time without `writes` changing.
     """
 
     writes = 0  # to any parameter, so far
@@ -76,7 +76,7 @@ class Parameter:
 
     @property
     def value(self) -> Array:
-        """The array itself, which may be written to; so whoever reads it makes each prediction look at it anew: see `data`.
+        """The array itself, which may be written to: so from then on each prediction reads it anew; `data` avoids that.
 
         What is assigned is copied into it; ValueError for another shape.
         """
@@ -130,7 +130,7 @@ def is_number(value: Any) -> bool:
 
 
 class Symbol:
-    """Base of what stands for numbers that are not there yet: TypeError where Keras would calculate with them."""
+    """Base of symbolic values, which have no numbers yet; arithmetic on them, which Keras has, is a TypeError."""
 
     name: str
     shape: Shape
@@ -150,7 +150,7 @@ class Symbol:
 
 
 class Tensor(Symbol):
-    """What a layer will give for an input that is not there yet: `Model(inputs, outputs)` follows it back to the `Input`."""
+    """The symbolic output of a layer for a symbolic input: `Model(inputs, outputs)` follows it back to the `Input`."""
 
     def __init__(self, layer: "Layer", source: "Tensor | None" = None) -> None:
         self.layer, self.source, self.name = layer, source, layer.name
@@ -335,7 +335,7 @@ class Layer:
         return self.from_config(self.get_config() | anew)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy stands alone; a model puts its copies behind each other again."""
+        """A copy belongs to no chain; a copied model links the copies of its layers again."""
         return self.__dict__ | {"_source": None}
 
     @_Shown

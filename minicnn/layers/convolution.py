@@ -61,7 +61,7 @@ class Conv2D(ActivatedLayer):
     x (N, H, W, C)   kernel (KH, KW, C, F)   bias (F,)   y (N, OH, OW, F)
 
     Arguments and defaults are those of Keras 3; `groups` other than 1 is not offered, and strides cannot be combined
-    with dilation.
+    with dilation. ValueError for these, for sizes that are no positive integers, and for an input smaller than the window.
     """
 
     input_rank = 4

@@ -12,7 +12,7 @@ from .base import ActivatedLayer, Shape
 class Dense(ActivatedLayer):
     """y[…,f] = Σ_c x[…,c] · kernel[c,f] + bias[f]
 
-    x (…, C)   kernel (C, F)   bias (F,)   y (…, F)
+    x (…, C)   kernel (C, F)   bias (F,)   y (…, F). ValueError for `units` that are no positive integer.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from .convolution import channels_last
 class Dropout(RandomLayer):
     """In training a number is zero with probability `rate`, else divided by 1 - rate; otherwise y = x
 
-    Srivastava et al., "Dropout" (2014).
+    Srivastava et al., "Dropout" (2014). ValueError for a rate that is not from 0 to below 1.
     """
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
@@ -43,7 +43,8 @@ class SpatialDropout2D(RandomLayer):
     """In training a whole channel of an image is zero with probability `rate`, else divided by 1 - rate; otherwise y = x
 
     x, y (N, H, W, C). Neighbouring pixels of a channel say much the same: dropping single ones takes little away (Tompson
-    et al., "Efficient object localization using convolutional networks", 2015).
+    et al., "Efficient object localization using convolutional networks", 2015). ValueError for a rate that is not from 0
+    to below 1.
     """
 
     input_rank = 4
@@ -78,7 +79,10 @@ class SpatialDropout2D(RandomLayer):
 
 
 class GaussianNoise(RandomLayer):
-    """In training y = x + stddev · z, z normal numbers of mean 0 and variance 1; otherwise y = x"""
+    """In training y = x + stddev · z, z normal numbers of mean 0 and variance 1; otherwise y = x
+
+    ValueError for a negative stddev.
+    """
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(seed, **options)

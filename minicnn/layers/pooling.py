@@ -9,6 +9,8 @@ from .convolution import channels_last, padding_name, pair, window_outputs, wind
 
 
 class _Pooling2D(Layer):
+    """Base of both: ValueError for sizes that are no positive integers, and for an input smaller than the window."""
+
     input_rank = 4
 
     def __init__(
@@ -87,7 +89,7 @@ class _GlobalPooling2D(Layer):
 class GlobalAveragePooling2D(_GlobalPooling2D):
     """y[n,c] = mean_ij x[n,i,j,c]
 
-    x (N, H, W, C)   y (N, C), or (N, 1, 1, C) with keepdims
+    x (N, H, W, C)   y (N, C), or (N, 1, 1, C) with keepdims (Lin, Chen and Yan, "Network in network", 2013)
     """
 
     def forward(self, x: Array, training: bool = False) -> Array:

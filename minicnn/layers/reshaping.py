@@ -67,7 +67,7 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """(N, …) to (N, *target_shape), one size of which may be -1"""
+    """(N, …) to (N, *target_shape), one size of which may be -1; ValueError where the numbers of a sample do not fit"""
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)

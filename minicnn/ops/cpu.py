@@ -25,9 +25,9 @@ TAPE = 1 << 14  # bytes that a tape takes besides its buffers
 
 
 class Tapes:
-    """Short tapes that have run, and will again on arrays of the same shapes: to write one takes longer.
+    """A cache of short tapes that can run again on arrays of the same shapes, since writing a tape takes longer.
 
-    Each is used by one thread at a time, which takes it out. When there are too many, all are given up.
+    A thread takes a tape out while it uses it. When they take too much memory, all are dropped.
     """
 
     def __init__(self) -> None:
@@ -512,7 +512,7 @@ def _check_pads(name: str, pads: Pads) -> None:
 
 
 def _key(arguments: Iterable[Any], arrays: list[np.ndarray]) -> Iterator[Any]:
-    """What a tape depends on, of each argument: shape and type of an array, which is added to the list, all else as it is."""
+    """The key of a tape: shape and type of each array (appended to `arrays`), every other argument as it is."""
     for argument in arguments:
         if isinstance(argument, np.ndarray):
             arrays.append(argument)

@@ -36,7 +36,7 @@ def bands_of(images: int, lines: int, work: int) -> int:
 
 
 def in_bands(images: Place, bands: int) -> Any:
-    """Images (N, H, W, C) as N · bands lower ones."""
+    """Images (N, H, W, C) as (N · bands, H / bands, W, C)."""
     if bands == 1:
         return images
     N, H, W, C = images.shape
@@ -565,9 +565,9 @@ class Winograd:
 
 
 class WinogradBatch(Winograd):
-    """The same for kernels so large that a few images at a time would not be worth reading them: plane by plane.
+    """`Winograd` for kernels too large to read once per few images: plane by plane, for the whole batch.
 
-    Every product has all patches of the batch; what is summed over them needs no parts.
+    Every product takes all patches of the batch, so dU, the sum over them, needs no partial sums.
     """
 
     def _all_planes(self, tape: Tape, images: int, channels: int) -> Buffer:

@@ -301,7 +301,7 @@ class ConvolutionOps(KernelOps):
     def _divide(
         self, dtype: Any, rows: int, columns: int, reduction: int, wide: bool, phases: int = 1
     ) -> tuple[Tile, int, int]:
-        """The tile of a product, how many of its depths a block adds up, and among how many blocks a sum is so shared.
+        """(tile, depth, shares): a block sums `depth` steps of BK terms, so that `shares` blocks share every sum.
 
         wide: whether neighbours in the rows of A are copied together.
         """

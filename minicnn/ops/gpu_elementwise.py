@@ -260,11 +260,11 @@ class ElementwiseOps(OptimizerOps):
         kept: tuple[Array, Array] | None = None,
         step: Array | None = None,
     ) -> tuple[Array, Array]:
-        """Softmax, cross-entropy and its gradient in one launch, for a training step: weighted losses (N,) and dlogits (N, K).
+        """Softmax, cross-entropy and its gradient in one launch, for a training step: weighted losses (N,), or `kept`, and dlogits (N, K).
 
-        labels (N,) are int32. A sample counts weights[n] · scale, or scale; `smoothing` is as in the losses. With a step, in a
-        captured one, labels and weights are (S, N), and those of row *step count; in that row of kept, (S, N) and (S, N, K),
-        losses and logits remain.
+        labels (N,) are int32. The weight of a sample is weights[n] · scale, or scale; `smoothing` is as in the losses.
+        In a captured step, which has a `step`, row *step of labels and weights, both (S, N), is used, and losses and
+        logits are written to row *step of the two arrays `kept`, (S, N) and (S, N, K).
         """
         (logits,) = self.alike(logits)
         rows = logits.shape[:1] if step is None else (len(labels), len(logits))

@@ -15,12 +15,12 @@ def address(array: Array) -> int:
 
 
 class Relu:
-    """A ReLU in a chain of operations: whether one behind it has put 0 into the gradient where the ReLU lets nothing through."""
+    """A ReLU in a chain of operations; `undone`: whether its mask has been applied to the gradient already."""
 
     undone = False
 
     def undo(self) -> bool:
-        """Whether there is something left to do, which the caller does now."""
+        """Whether the mask is still to be applied; if so, the caller applies it now."""
         left, self.undone = not self.undone, True
         return left
 

@@ -33,7 +33,7 @@ def relu_backward(tape: Tape, dy: Place, y: Place, dx: Place) -> None:
 
 
 def repeats(alpha: tuple[int, ...], sample: tuple[int, ...]) -> int | None:
-    """How often numbers of shape `alpha` follow each other in a sample; None where they are shared in another way."""
+    """How often a flat sample repeats flat alpha; None where axes of alpha other than the first are shared."""
     shared = 0
     while shared < len(alpha) and alpha[shared] == 1:
         shared += 1

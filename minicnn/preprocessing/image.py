@@ -59,7 +59,7 @@ def _matrices(transform: Transform, H: int, W: int) -> np.ndarray:
 
 
 def _shifted(amounts: int | float | list[float], length: int, u: np.ndarray) -> np.ndarray:
-    """Pixels (N,) from two rows of numbers from 0 to below 1: one of the list, or of the whole numbers, or any number."""
+    """Shifts in pixels (N,), drawn by u (2, N): up to a float, whole ones below an int, or of a list; to both sides."""
     if isinstance(amounts, float):
         drawn = (2 * u[0] - 1) * amounts
     else:
@@ -469,7 +469,7 @@ class NumpyArrayIterator:
             self.on_epoch_end()
 
     def _take(self, epoch: int, index: int) -> Any:
-        """A batch; the two after it are made ahead, by helpers, or by the caller while one of them makes this batch."""
+        """A batch. Helpers make the next two ahead; so does the caller, while a helper makes this one."""
         keys = [(epoch, index, forks())]
         while get_threads() > 1 and len(keys) < 3:
             epoch, index = (epoch, index + 1) if index + 1 < len(self) else (epoch + 1, 0)

@@ -47,7 +47,7 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
 
 
 def to_categorical(x: Any, num_classes: int | None = None, **dropped: Any) -> np.ndarray:
-    """Labels (…) as rows of zeros with a one: float64 (…, num_classes), by default as many classes as there are labels.
+    """Labels (…) as rows of zeros with a one: float64 (…, num_classes), by default one more than the largest label.
 
     A label may also be written as a string, "7". ValueError for one that is not a whole number from 0 to num_classes - 1.
     """
