@@ -306,6 +306,7 @@ def fit(
     validation_batch_size: int | None,
     validation_freq: int,
 ) -> History:
+    """See `Sequential.fit`."""
     feed: Feed
     for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
         if not isinstance(number, Integral):
@@ -438,6 +439,7 @@ def evaluate(
     steps: int | None = None,
     listeners: Iterable[Callback] = (),
 ) -> dict[str, float]:
+    """See `Sequential.evaluate`."""
     feed: Feed
     if is_stream(x):
         feed = Stream(x, steps, None, False)
@@ -476,6 +478,7 @@ def predict(
     steps: int | None = None,
     listeners: Iterable[Callback] = (),
 ) -> Any:
+    """See `Sequential.predict`."""
     most = 256 if batch_size is None else batch_size
     if (
         type(x) is np.ndarray

@@ -260,7 +260,9 @@ class ElementwiseOps(OptimizerOps):
         kept: tuple[Array, Array] | None = None,
         step: Array | None = None,
     ) -> tuple[Array, Array]:
-        """Softmax, cross-entropy and its gradient in one launch, for a training step: weighted losses (N,), or `kept`, and dlogits (N, K).
+        """Softmax, cross-entropy and its gradient in one launch, for a training step.
+
+        Returns weighted losses (N,), or those of `kept` where it is given, and dlogits (N, K).
 
         labels (N,) are int32. The weight of a sample is weights[n] · scale, or scale; `smoothing` is as in the losses.
         In a captured step, which has a `step`, row *step of labels and weights, both (S, N), is used, and losses and
