@@ -73,8 +73,11 @@ def say(text: str) -> None:
     """Prints a line, above the progress bar if there is one; a "?" where the output has no code for a sign."""
     from tqdm import tqdm
 
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    tqdm.write(text.encode(encoding, "replace").decode(encoding), file=sys.stdout)
+    try:
+        tqdm.write(text, file=sys.stdout)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        tqdm.write(text.encode(encoding, "replace").decode(encoding), file=sys.stdout)
 
 
 class LambdaCallback(Callback):

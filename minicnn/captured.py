@@ -249,7 +249,7 @@ class Engine(engine.Engine):
         return Engine, ()
 
     def latest(self, model: "Sequential", images: int, kind: str) -> Any:
-        found = self.runs.get((kind, images))
+        found = self.found((kind, images))
         return found if found is not None and self.seen == self._see(model) else None
 
     def own_writes(self) -> None:

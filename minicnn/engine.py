@@ -7,6 +7,7 @@ A tape is made for one number of images. The first step with a batch of another 
 """
 
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ class Run:
                 continue
             if type(layer) is Linear:
                 continue
-            node = kind(layer, self.tape, ops, self.training, self.images)
+            node = kind(layer, weakref.proxy(self.tape), ops, self.training, self.images)
             if type(node) is MaxPoolingNode and isinstance(before, ConvolutionNode) and before.relu:
                 node.after = before
             if (
@@ -174,9 +175,12 @@ class Run:
             return
         self.gradient = self.tape.buffer(scores.shape)
 
+        self.loss, self.y, self.sample_weight = 0.0, None, None
+        run: Any = weakref.proxy(self)  # what a tape calls must not keep it
+
         def call() -> None:
-            self.loss, gradient = model.loss_of(self.y, self.tape.array(scores), self.sample_weight)
-            self.tape.array(self.gradient)[...] = gradient
+            run.loss, gradient = model.loss_of(run.y, run.tape.array(scores), run.sample_weight)
+            run.tape.array(run.gradient)[...] = gradient
 
         self.tape.call(call, scores, self.gradient)
 
@@ -194,10 +198,7 @@ class Run:
         for p in regularized:
             if type(p.regularizer) not in (L1, L2, L1L2):
                 self.penalties.append(np.zeros((1, 1)))
-                self.tape.call(partial(self._penalize, p, self.penalties[-1]))
-
-    def _penalize(self, parameter: Parameter, found: np.ndarray) -> None:
-        found[0] = parameter.regularizer.penalize(self.model.ops, parameter.data, parameter.gradient)  # type: ignore[union-attr]
+                self.tape.call(partial(_penalize, self.model.ops, p, self.penalties[-1]))
 
     def _optimizer(self) -> None:
         optimizer, flat = self.model.optimizer, self.model._flat
@@ -350,6 +351,10 @@ def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     return found + [(layer, "trainable") for layer in model._layers]
 
 
+def _penalize(ops: Any, parameter: Parameter, found: np.ndarray) -> None:
+    found[0] = parameter.regularizer.penalize(ops, parameter.data, parameter.gradient)  # type: ignore[union-attr]
+
+
 MOST_RUNS = 32  # that a model keeps
 
 
@@ -376,10 +381,17 @@ class Engine:
     def latest(self, model: "Sequential", images: int, kind: str) -> Run | None:
         """The run that `run` would return, or None if the model may have changed: a cheaper check than `run`'s."""
         training = kind != "predict"
-        return self.runs.get((kind, images)) if self.glances[training] == self._glance(model, training) else None
+        return self.found((kind, images)) if self.glances[training] == self._glance(model, training) else None
+
+    def found(self, key: tuple[str, int]) -> Any:
+        """The run that is kept for a kind and a number of images, or None; where there are many it becomes the youngest."""
+        run = self.runs.get(key)
+        if run is not None and len(self.runs) > MOST_RUNS // 2:
+            self.runs[key] = self.runs.pop(key)
+        return run
 
     def keep(self, key: tuple[str, int], run: Any) -> None:
-        """Adds a run; the oldest goes where there are too many: each has memory of its own."""
+        """Adds a run; where there are too many, the one goes that was not used for longest: each has memory of its own."""
         if len(self.runs) == MOST_RUNS:
             del self.runs[next(iter(self.runs))]
         self.runs[key] = run

@@ -227,7 +227,12 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
         cls = cls or defined.get(name)
     if cls is None:
         raise ValueError(f"unknown class {value.get('module')}.{name}; pass it in custom_objects")
-    return cls(**_accepted(cls, name, config, custom)) if isinstance(cls, type) else cls
+    if not isinstance(cls, type):
+        return cls
+    accepted = _accepted(cls, name, config, custom)
+    return (
+        cls.from_config(accepted) if issubclass(cls, losses.Loss) and hasattr(cls, "from_config") else cls(**accepted)
+    )
 
 
 def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:

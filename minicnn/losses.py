@@ -312,7 +312,8 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         cls = (custom_objects or {}).get(name) or NAMES.get(name)
         if cls is None:
             raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
-        return cls(**identifier["config"])
+        made: Any = getattr(cls, "from_config", lambda config: cls(**config))(identifier["config"])
+        return made
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and identifier not in FUNCTIONS:

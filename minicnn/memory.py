@@ -23,6 +23,12 @@ def aligned(size: int) -> np.ndarray:
     return memory[start : start + size]
 
 
+def rounded(size: int) -> int:
+    """So many bytes, from 1 on, and up to a quarter more: a multiple of an eighth of the next power of two."""
+    eighth = 1 << max(0, (size - 1).bit_length() - 3)
+    return -(-size // eighth) * eighth
+
+
 class _Memory:
     """So many bytes, and the address of the first."""
 
@@ -49,7 +55,10 @@ class _Loan:
 
 
 class Pool:
-    """Arrays of uninitialised memory; free memory never exceeds what was in use at the peak."""
+    """Arrays of uninitialised memory; free memory never exceeds what was in use at the peak.
+
+    Sizes are rounded up, so that a free block serves arrays of nearly its size as well.
+    """
 
     def __init__(self) -> None:
         self.free: defaultdict[int, list[_Memory]] = defaultdict(list)
@@ -64,14 +73,14 @@ class Pool:
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
         shape, dtype = tuple(shape), np.dtype(dtype)
-        size = max(1, math.prod(shape) * dtype.itemsize)
+        size = rounded(max(1, math.prod(shape) * dtype.itemsize))
         with self.lock:
             if self.free[size]:
                 memory = self.free[size].pop()
                 self.free_bytes -= size
             else:
                 memory = _Memory(size)
-            self.used_bytes += size
+            self.used_bytes += memory.size
             self.peak_bytes = max(self.peak_bytes, self.used_bytes)
         return np.asarray(_Loan(self, memory, shape, dtype))
 

@@ -11,6 +11,7 @@ begins when the one before it is done. All of this follows from what each kernel
 
 import math
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -361,17 +362,6 @@ class Tape:
         """Whether no Python is called, so that workers can do step after step."""
         return len(self.sections) == 1
 
-    def run_once(self) -> None:
-        """Runs, and gives the memory back at once."""
-        try:
-            self.run()
-        finally:
-            self.end()
-
-    def end(self) -> None:
-        """Drops the programs, which refer to their tape: without that cycle the memory goes back at once."""
-        self.programs = []
-
     def detach(self, arrays: Sequence[np.ndarray]) -> bool:
         """Replaces every reference into these arrays by (array, offset), so that `run_on` can run the tape on others of the
         same shapes. To be called before the first run.
@@ -456,7 +446,7 @@ class Program:
     """Phases without Python between them, as the arrays that `walk` reads, and the memory of each worker."""
 
     def __init__(self, tape: Tape, phases: list[Phase]) -> None:
-        self.tape = tape
+        self.tape: Tape = weakref.proxy(tape)  # whose memory goes back as soon as nobody uses it any more
         self.listed = [i for phase in phases for strand in phase for i in strand.instructions]
         table, strands, cuts, instructions = [], [], [], []  # type: ignore[var-annotated]
         offset = 0

@@ -117,27 +117,49 @@ class Arrays:
         self.whole, self.batches = len(x) // batch_size, -(-len(x) // batch_size)
         self.steps = self.batches if steps is None else min(self.batches, positive_integer("steps_per_epoch", steps))
         self.samples = min(len(x), self.steps * batch_size)
+        self.passes: Passes | None = None
 
     def begin(self, model: "Sequential", epoch: int = 0, done: int = 0) -> None:
-        self.model, self.first = model, epoch * self.steps % self.batches
-        self.order = _order(model, len(self.x), self.shuffle, (self.first + done) % self.batches)
+        if self.passes is None:
+            place = (epoch * self.steps + done) % self.batches
+            self.passes = Passes(model, len(self.x), self.shuffle, place)
 
     def take(self, number: int, most: int) -> tuple[Batch, int]:
-        place = (self.first + number) % self.batches
-        if place == 0:
-            self.order = _order(self.model, len(self.x), self.shuffle, 0)
+        assert self.passes is not None
+        order, place = self.passes.order, self.passes.place
         together = max(1, min(most, self.whole - place, self.steps - number))  # the last batch may be a smaller one
-        rows = self.order[place * self.batch_size : (place + together) * self.batch_size]
+        rows = order[place * self.batch_size : (place + together) * self.batch_size]
+        self.passes.place = (place + together) % self.batches
         return (self.x, self.y[rows], None if self.weights is None else self.weights[rows], rows), together
 
     def end(self) -> None: ...
 
 
-def _order(model: "Sequential", count: int, shuffle: bool, done: int) -> np.ndarray:
-    """The order of a pass, of which so many steps are done: with `shuffle` a function of the steps trained before it."""
-    if not shuffle or model.optimizer is None:
-        return np.arange(count)
-    return generator(model.seed, model.optimizer.iterations - done).permutation(count)
+class Passes:
+    """The order of `count` things in one pass after another; `place` is the next batch of this pass.
+
+    With `shuffle` an order is a function of the steps trained before the pass; so it is found again for a training that
+    goes on at a `place` other than 0.
+    """
+
+    def __init__(self, model: "Sequential", count: int, shuffle: bool, place: int) -> None:
+        self.model, self.count, self.shuffle, self.place = model, count, shuffle, place
+        self._order = self._drawn(place)
+        self._fresh = place == 0
+
+    @property
+    def order(self) -> np.ndarray:
+        """Of this pass; drawn anew where one begins."""
+        if self.place == 0 and not self._fresh:
+            self._order = self._drawn(0)
+        self._fresh = False
+        return self._order
+
+    def _drawn(self, done: int) -> np.ndarray:
+        if not self.shuffle or self.model.optimizer is None:
+            return np.arange(self.count)
+        steps = max(0, self.model.optimizer.iterations - done)
+        return generator(self.model.seed, steps).permutation(self.count)
 
 
 class Stream:
@@ -148,11 +170,11 @@ class Stream:
     def __init__(self, source: Any, steps: int | None, class_weight: Mapping[int, float] | None, shuffle: bool) -> None:
         self.source, self.class_weight, self.shuffle = source, class_weight, shuffle
         self.indexed = not hasattr(source, "__next__") and hasattr(source, "__getitem__")
+        self.cut = steps is not None  # into epochs of so many steps
         self.steps = len(source) if steps is None and hasattr(source, "__len__") else steps
-        if steps is None and self.steps == 0:
-            raise ValueError(f"expected at least one batch, but the length of this {type(source).__name__} is 0")
-        if self.steps is not None:
-            self.steps = positive_integer("steps_per_epoch", self.steps)
+        if steps is not None:
+            self.steps = positive_integer("steps_per_epoch", steps)
+        self.passes: Passes | None = None
         self.repeats = not hasattr(source, "__next__")  # can be gone through again
         self.iterator: Iterator[Any] | None = None
 
@@ -161,9 +183,17 @@ class Stream:
         if self.indexed:
             if hasattr(self.source, "on_epoch_begin"):
                 self.source.on_epoch_begin()
-            self.batches, steps = len(self.source), self.steps or 0
-            self.first = epoch * steps % self.batches
-            self.order = _order(model, self.batches, self.shuffle, (self.first + done) % self.batches)
+            batches = len(self.source)
+            if batches == 0:
+                raise ValueError(
+                    f"expected at least one batch, but the length of this {type(self.source).__name__} is 0"
+                )
+            if not self.cut:
+                self.steps = batches
+            assert self.steps is not None
+            if self.passes is None or self.passes.count != batches or not self.cut:
+                place = (epoch * self.steps + done) % batches
+                self.passes = Passes(model, batches, self.shuffle, place if self.cut else done)
             return
         if self.iterator is None:
             self.iterator = iter(self.source)
@@ -172,10 +202,9 @@ class Stream:
 
     def take(self, number: int, most: int) -> tuple[Batch, int] | None:
         if self.indexed:
-            place = (self.first + number) % self.batches
-            if place == 0:
-                self.order = _order(self.model, self.batches, self.shuffle, 0)
-            found = self.source[int(self.order[place])]
+            assert self.passes is not None
+            found = self.source[int(self.passes.order[self.passes.place])]
+            self.passes.place = (self.passes.place + 1) % self.passes.count
         else:
             assert self.iterator is not None
             found = next(self.iterator, None)
@@ -202,10 +231,8 @@ class Stream:
 
 
 def is_stream(x: Any) -> bool:
-    """Whether x gives batches, and is not itself data; ValueError for arrays by name."""
-    if isinstance(x, Mapping):
-        raise ValueError(f"a model has one input: expected its array, not a dictionary with {', '.join(map(str, x))}")
-    return (
+    """Whether x gives batches, and is not itself data."""
+    return not isinstance(x, Mapping) and (
         hasattr(x, "__next__")
         or (
             hasattr(x, "__getitem__")
@@ -227,13 +254,18 @@ def checked(
     y = None if y is None else np.asarray(only(y, len(x)))
     sample_weight = None if sample_weight is None else np.asarray(sample_weight)
     for name, values in (("targets", y), ("sample weights", sample_weight)):
-        if values is not None and len(values) != len(x):
-            raise ValueError(f"{len(x)} samples but {len(values)} {name}")
+        if values is not None and (values.ndim == 0 or len(values) != len(x)):
+            raise ValueError(f"{len(x)} samples but {len(values) if values.ndim else 'a single number as'} {name}")
     return x, y, sample_weight
 
 
 def as_batch(model: "Sequential", x: Any) -> Any:
-    """x as the model takes it: a list of one array is that array, and an axis of length 1 comes or goes at the end, as in Keras."""
+    """x as the model takes it: a list of one array is that array, and an axis of length 1 comes or goes at the end, as in Keras.
+
+    ValueError for arrays by name.
+    """
+    if isinstance(x, Mapping):
+        raise ValueError(f"a model has one input: expected its array, not a dictionary with {', '.join(map(str, x))}")
     inner = [x[0]] if isinstance(x, list | tuple) and len(x) == 1 else []
     if not (model._layers and model._layers[0].built):
         return inner[0] if inner and np.ndim(inner[0]) > 1 else x

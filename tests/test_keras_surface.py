@@ -353,6 +353,53 @@ def test_an_epoch_of_fewer_steps_goes_on_where_the_last_has_ended(source, steps)
     assert passes[0] != passes[1] != passes[2] and shuffled == seen(source, None, 3, True, 3)
 
 
+class Growing(Threes):
+    """Has another length in every epoch."""
+
+    lengths = (3, 4, 2)
+
+    def __init__(self, x, y):
+        super().__init__(x, y)
+        self.epoch = 0
+
+    def __len__(self):
+        return self.lengths[self.epoch]
+
+    def on_epoch_end(self):
+        self.epoch = min(self.epoch + 1, 2)
+
+
+def test_epochs_of_a_sequence_whose_length_changes():
+    batches = [{0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9}]
+    assert seen(Growing, None, 3, False) == batches[:3] + batches + batches[:2]
+
+
+def test_a_pass_goes_on_whatever_a_callback_does_to_the_optimizer():
+    """A step of its own, and another optimizer, whose steps are counted from 0."""
+    minicnn.set_random_seed(4)
+    model, listener = Sequential([Input((10,)), Dense(1, use_bias=False)]), Seen()
+    model.compile("sgd", "mse")
+
+    def meddle(epoch, logs):
+        if epoch == 0:
+            model.train_on_batch(np.zeros((1, 10)), np.zeros((1, 1)))
+        if epoch == 1:
+            model.compile("sgd", "mse")
+
+    hook = callbacks.LambdaCallback(on_epoch_end=meddle)
+    model.fit(
+        np.eye(10),
+        5 + np.arange(10.0),
+        batch_size=3,
+        steps_per_epoch=1,
+        epochs=8,
+        verbose=0,
+        callbacks=[listener, hook],
+    )
+    for one in (listener.steps[:4], listener.steps[4:]):
+        assert frozenset.union(*one) == set(range(10))
+
+
 def test_validation_batches_are_not_cut_to_the_size_of_the_training_data():
     x = np.arange(12.0)[:, None]
     model = Sequential([Input((1,)), Dense(1, use_bias=False)])
@@ -360,6 +407,36 @@ def test_validation_batches_are_not_cut_to_the_size_of_the_training_data():
     model.compile(minicnn.optimizers.SGD(0.0), losses.MeanSquaredError(reduction="sum"))
     history = model.fit(x[:3], 0 * x[:3], validation_data=(x, 0 * x), verbose=0).history
     assert history["val_loss"] == [sum(n * n for n in range(12))]
+
+
+def test_logs_of_tests_are_in_order():
+    heard = []
+
+    class Listening(callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            heard.append(list(logs))
+
+        def on_test_end(self, logs=None):
+            heard.append(list(logs))
+
+    small(metrics=["sparse_categorical_accuracy", "accuracy"]).evaluate(X, Y, callbacks=[Listening()])
+    assert heard == [["accuracy", "loss", "sparse_categorical_accuracy"]] * 2
+
+
+def test_errors_in_properties_are_not_hidden():
+    class Slow(minicnn.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return self.rat
+
+    class Odd(Sequential):
+        @property
+        def shape(self):
+            return self.shap
+
+    with pytest.raises(AttributeError, match="'Slow' object has no attribute 'rat'"):
+        _ = minicnn.optimizers.SGD(Slow()).learning_rate
+    with pytest.raises(AttributeError, match="'Odd' object has no attribute 'shap'"):
+        _ = Odd([Input((3,))]).shape
 
 
 def test_the_end_of_training_hears_what_was_measured():

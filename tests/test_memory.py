@@ -56,10 +56,22 @@ def test_no_two_living_arrays_share_memory(steps):
     spans = sorted((address(array), address(array) + array.nbytes) for _, array in living)
     assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
     assert all((array == number).all() for number, array in living)
-    assert pool.used_bytes == sum(array.nbytes for _, array in living)
+    sizes = sum(array.nbytes for _, array in living)
+    assert sizes <= pool.used_bytes <= 1.25 * sizes
     assert pool.free_bytes == sum(size * len(blocks) for size, blocks in pool.free.items()) <= pool.peak_bytes
     living.clear()
     assert pool.used_bytes == 0
+
+
+def test_a_block_serves_arrays_of_nearly_its_size():
+    pool, held = Pool(), []
+    places = []
+    for size in (1000, 990, 1020):
+        array = pool.empty((size,), "uint8")
+        places.append(address(array))
+        del array
+    held.append(pool.empty((500,), "uint8"))
+    assert len(set(places)) == 1 and address(held[0]) != places[0] and pool.free_bytes == 1024
 
 
 def test_threads_never_get_the_same_block():

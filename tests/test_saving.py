@@ -305,7 +305,22 @@ class Cubic(minicnn.losses.Loss):
         return super().get_config() | {"scale": self.scale}
 
 
-@pytest.mark.parametrize("loss", [Fourfold(), Cubic(0.5, name="cubic", reduction="sum")])
+class Told(minicnn.losses.MeanAbsoluteError):
+    """Its configuration is not what it is made with."""
+
+    def __init__(self, factor, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def get_config(self):
+        return {"words": str(self.factor)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(float(config["words"]))
+
+
+@pytest.mark.parametrize("loss", [Fourfold(), Cubic(0.5, name="cubic", reduction="sum"), Told(3.0)])
 def test_a_loss_of_ones_own_comes_back_through_custom_objects(path, loss):
     model = Sequential([layers.Input((4,)), layers.Dense(3)], name="net")
     model.compile("sgd", loss)
@@ -330,6 +345,16 @@ def test_numbers_of_numpy_among_the_settings(path):
     model = Sequential([layers.Input((8, 8, 1)), turned, layers.Conv2D(np.int64(2), np.int64(3)), layers.Flatten()])
     model.save(path)
     assert load_model(path).layers[0].factor == 0.25
+
+
+def test_settings_that_cannot_be_written(path):
+    class Odd(layers.ReLU):
+        def get_config(self):
+            return super().get_config() | {"table": np.zeros(3)}
+
+    with pytest.raises((ValueError, TypeError), match="ndarray"):
+        Sequential([layers.Input((3,)), Odd()]).save(path)
+    assert not path.exists()
 
 
 def test_an_optimizer_schedule_and_loss_of_ones_own_in_a_file_for_keras(path):

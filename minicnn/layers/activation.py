@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,12 @@ class PReLU(Layer):
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         self.alpha_constraint = constraints.get(alpha_constraint)
-        self.shared_axes = [int(axis) for axis in np.atleast_1d([] if shared_axes is None else shared_axes)]
+        axes = [] if shared_axes is None else list(shared_axes) if np.iterable(shared_axes) else [shared_axes]
+        if not all(isinstance(axis, Integral) for axis in axes):
+            raise ValueError(
+                f"layer {self.name}: shared_axes must be a number of an axis, or some, not {shared_axes!r}"
+            )
+        self.shared_axes = [int(axis) for axis in axes]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)

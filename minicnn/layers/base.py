@@ -125,8 +125,8 @@ class Parameter:
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is one number, of Python's types or of NumPy's."""
-    return isinstance(value, Real)
+    """Whether this is one number, of Python's types or of NumPy's, an array without axes among them."""
+    return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf")
 
 
 class Symbol:
@@ -425,9 +425,13 @@ class Layer:
 
     def number_type(self, dtype: Any) -> np.dtype[Any]:
         """What `dtype` stands for; ValueError if a layer cannot calculate in it."""
-        if dtype not in ("float32", "float64", np.float32, np.float64):
+        try:
+            found = np.dtype(dtype)
+        except TypeError:
+            found = np.dtype(object)
+        if found not in (np.float32, np.float64):
             raise ValueError(f"layer {self.name}: dtype must be float32 or float64, not {dtype!r}")
-        return np.dtype(dtype)
+        return found
 
     def astype(self, dtype: str) -> "Layer":
         """Changes the type of the parameters, and so of all arithmetic, to "float32" or "float64"; ValueError for another."""

@@ -43,7 +43,6 @@ class Tapes:
 
     def keep(self, key: Any, tape: Tape) -> None:
         if tape.home is not self.free and not self._admits(tape):
-            tape.end()
             return
         tape.home.setdefault(key, []).append(tape)
 
@@ -95,13 +94,9 @@ class CpuOps(Ops):
             tape = self.tape(arrays[0].dtype)
             write(tape, *arguments)
             if self.poison or not tape.detach(arrays):
-                tape.run_once()
+                tape.run()
                 return
-        try:
-            tape.run_on(arrays)
-        except BaseException:
-            tape.end()
-            raise
+        tape.run_on(arrays)
         self.tapes.keep(key, tape)
 
     def alike(self, *arrays: Array) -> list[np.ndarray]:
@@ -452,7 +447,7 @@ class CpuOps(Ops):
             expect("penalize", g, w.shape)
         tape = self.tape(w.dtype)
         parts = instructions.penalize(tape, w.reshape(-1), None if g is None else g.reshape(-1), l1, l2)
-        tape.run_once()
+        tape.run()
         return float(tape.array(parts).sum())
 
     # ------------------------------------------------------------------ optimizers
