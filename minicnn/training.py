@@ -144,22 +144,20 @@ class Passes:
 
     def __init__(self, model: "Sequential", count: int, shuffle: bool, place: int) -> None:
         self.model, self.count, self.shuffle, self.place = model, count, shuffle, place
-        self._order = self._drawn(place)
-        self._fresh = place == 0
+        self._order = self._drawn() if place else np.arange(0)
 
     @property
     def order(self) -> np.ndarray:
-        """Of this pass; drawn anew where one begins."""
-        if self.place == 0 and not self._fresh:
-            self._order = self._drawn(0)
-        self._fresh = False
+        """Of the pass that `place` is in; asked for once per batch, since it is drawn where a pass begins."""
+        if self.place == 0:
+            self._order = self._drawn()
         return self._order
 
-    def _drawn(self, done: int) -> np.ndarray:
+    def _drawn(self) -> np.ndarray:
         if not self.shuffle or self.model.optimizer is None:
             return np.arange(self.count)
-        steps = max(0, self.model.optimizer.iterations - done)
-        return generator(self.model.seed, steps).permutation(self.count)
+        before = max(0, self.model.optimizer.iterations - self.place)
+        return generator(self.model.seed, before).permutation(self.count)
 
 
 class Stream:
