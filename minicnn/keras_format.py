@@ -193,6 +193,15 @@ def _entry(module: str, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"module": module, "class_name": name, "config": own, "registered_name": registered}
 
 
+def in_json(value: Any) -> Any:
+    """A number of NumPy's as one of Python's; ValueError for what JSON has no form for."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(
+        f"a setting that is of the class {type(value).__name__} cannot be saved: get_config must give another"
+    )
+
+
 def _plain(value: Any) -> Any:
     """A setting, in which objects that our own `serialize` wrote become Keras' entries."""
     if isinstance(value, dict) and "config" in value:
@@ -497,7 +506,7 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     metadata = {"keras_version": FORMAT, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S"), "minicnn": own}
     parts: dict[str, str | bytes] = {
         "metadata.json": json.dumps(metadata),
-        "config.json": json.dumps(config_of(model)),
+        "config.json": json.dumps(config_of(model), default=in_json),
         "model.weights.h5": weights_file(model, nested=False),
     }
     buffer = io.BytesIO()

@@ -81,17 +81,8 @@ def describe(model: "Sequential") -> dict[str, Any]:
             "moments": list(model.optimizer.state),
             "excluded": [p.name for p in model.trainable_parameters if not model.optimizer.decays(p)],
         }
-    described: dict[str, Any] = json.loads(json.dumps(header, default=_plain))
+    described: dict[str, Any] = json.loads(json.dumps(header, default=keras_format.in_json))
     return described
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's as one of Python's; ValueError for what JSON has no form for."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise ValueError(
-        f"a setting that is of the class {type(value).__name__} cannot be saved: get_config must give another"
-    )
 
 
 def load_model(

@@ -334,12 +334,17 @@ def is_over(word: int) -> bool:
 
 
 def ticks_per_second(seconds: float) -> float:
-    """The rate of `clock`, measured for so many seconds: about the processor's on x86, 24 MHz to 1 GHz on ARM."""
-    ticks = entry(now).call
-    start, first = time.perf_counter(), ticks()
-    time.sleep(seconds)
-    end, last = time.perf_counter(), ticks()
-    return (last - first) / (end - start)
+    """The rate of `clock`, measured for so many seconds: about the processor's on x86, 24 MHz to 1 GHz on ARM.
+
+    The median of three, since a thread may lose its processor between two readings.
+    """
+    ticks, rates = entry(now).call, list[float]()
+    for _ in range(3):
+        start, first = time.perf_counter(), ticks()
+        time.sleep(seconds / 3)
+        end, last = time.perf_counter(), ticks()
+        rates.append((last - first) / (end - start))
+    return sorted(rates)[1]
 
 
 def now():
