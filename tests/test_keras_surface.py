@@ -455,6 +455,18 @@ def test_validation_now_and_then():
     assert len(history.history["val_loss"]) == 2 and len(history.history["loss"]) == 5
 
 
+def test_validation_after_the_epochs_of_a_list():
+    seen = []
+
+    class Seen(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((epoch + 1, "val_loss" in logs))
+
+    plateau = callbacks.ReduceLROnPlateau(patience=1)  # which watches val_loss
+    small().fit(X, Y, epochs=4, verbose=0, validation_split=0.2, validation_freq=[1, 4, 9], callbacks=[Seen(), plateau])
+    assert seen == [(1, True), (2, False), (3, False), (4, True)]
+
+
 def test_hooks_of_tests_and_predictions():
     heard = []
 
@@ -715,7 +727,7 @@ def test_what_keras_has_dropped(ask, sentence):
         ),
         ("import minicnn.layers.convolutional", "use minicnn.layers$"),
         ("from minicnn.applications import VGG16", "minicnn has no applications: nothing is trained beforehand"),
-        ("from minicnn.datasets import fashion_mnist", "minicnn.datasets has no fashion_mnist: load_mnist"),
+        ("from minicnn.datasets import cifar10", "minicnn.datasets has no cifar10: the data sets are mnist"),
         ("from minicnn.wrappers.scikit_learn import KerasClassifier", "minicnn has no wrappers: call fit and predict"),
     ],
 )
@@ -1334,7 +1346,7 @@ def test_names_of_any_keras_say_what_is_used_today(place, sentence):
         ("import minicnn.legacy", "import from minicnn itself"),
         ("from minicnn.objectives import mse", "use minicnn.losses$"),
         ("import minicnn.initializations", "use minicnn.initializers$"),
-        ("from minicnn.datasets import imdb", "those of handwritten digits"),
+        ("from minicnn.datasets import imdb", "are mnist and fashion_mnist"),
         ("from minicnn.random import normal", "numpy.random"),
         ("from minicnn.callbacks import Nothing", "cannot import name 'Nothing'"),
         ("import minicnn.layers.nothing", "No module named 'minicnn.layers.nothing'"),

@@ -1,4 +1,4 @@
-"""Tests of the MNIST download, from servers of our own on this machine.
+"""Tests of the download of MNIST and Fashion-MNIST, from servers of our own on this machine.
 
 They hold four small files with the names of the real ones; what is asked of them is written down.
 """
@@ -9,11 +9,13 @@ import http.server
 import os
 import struct
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minicnn.data import DataError, load_mnist, mnist
+from minicnn.datasets import fashion_mnist
 from minicnn.datasets.mnist import load_data
 
 
@@ -66,8 +68,18 @@ def server():
 def small_files(monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(mnist, "FILES", {name: hashlib.sha256(CONTENTS[name]).hexdigest() for name in CONTENTS})
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))  # where nobody answers
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENTS.items()}
+    for name in ("MNIST", "FASHION_MNIST"):  # from where nobody answers
+        source = replace(getattr(mnist, name), mirrors=("http://127.0.0.1:9/",), sha256=digests)
+        monkeypatch.setattr(mnist, name, source)
+
+
+@pytest.fixture
+def set_mirrors(monkeypatch):
+    def set_mirrors(*mirrors, name="MNIST"):
+        monkeypatch.setattr(mnist, name, replace(getattr(mnist, name), mirrors=mirrors))
+
+    return set_mirrors
 
 
 def assert_loaded(digits):
@@ -77,8 +89,8 @@ def assert_loaded(digits):
         np.testing.assert_array_equal(labels, ARRAYS[f"{kind}-labels-idx1-ubyte.gz"])
 
 
-def test_downloads_once(tmp_path, monkeypatch, server):
-    monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+def test_downloads_once(tmp_path, set_mirrors, server):
+    set_mirrors(server.url)
     cache = tmp_path / "a" / "b"
     assert_loaded(load_mnist(cache))
     assert_loaded(load_mnist(cache))
@@ -86,16 +98,16 @@ def test_downloads_once(tmp_path, monkeypatch, server):
 
 
 @pytest.mark.parametrize("variable, under", [("XDG_CACHE_HOME", "."), ("HOME", ".cache")])
-def test_the_cache_is_where_caches_are(tmp_path, monkeypatch, server, variable, under):
-    monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+def test_the_cache_is_where_caches_are(tmp_path, monkeypatch, set_mirrors, server, variable, under):
+    set_mirrors(server.url)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     assert_loaded(load_mnist())
     assert sorted(os.listdir(tmp_path / under / "minicnn")) == sorted(CONTENTS)
 
 
-def test_a_damaged_copy_is_downloaded_again(tmp_path, monkeypatch, server):
-    monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+def test_a_damaged_copy_is_downloaded_again(tmp_path, set_mirrors, server):
+    set_mirrors(server.url)
     for name, content in CONTENTS.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"damaged")
@@ -104,17 +116,17 @@ def test_a_damaged_copy_is_downloaded_again(tmp_path, monkeypatch, server):
 
 
 @pytest.mark.parametrize("fault", ["damaged", "missing", "silent"])
-def test_the_next_mirror_is_asked(tmp_path, monkeypatch, server, fault):
+def test_the_next_mirror_is_asked(tmp_path, set_mirrors, server, fault):
     bad = {"damaged": server.url + "bad/", "missing": server.url + "none/", "silent": "http://127.0.0.1:9/"}[fault]
     server.contents |= {f"bad/{name}": content[:-1] + b"?" for name, content in CONTENTS.items()}
-    monkeypatch.setattr(mnist, "MIRRORS", (bad, server.url))
+    set_mirrors(bad, server.url)
     assert_loaded(load_mnist(tmp_path))
     assert len(server.asked) == (4 if fault == "silent" else 8)
 
 
-def test_without_a_mirror_it_says_what_to_do(tmp_path, monkeypatch, server):
+def test_without_a_mirror_it_says_what_to_do(tmp_path, set_mirrors, server):
     server.contents = dict.fromkeys(CONTENTS, b"<html>please log in</html>")
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/", server.url))
+    set_mirrors("http://127.0.0.1:9/", server.url)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
     with pytest.raises(ConnectionError) as caught:
         load_mnist(tmp_path)
@@ -129,6 +141,17 @@ def test_files_put_there_by_hand_need_no_mirror(tmp_path):
     for name, content in CONTENTS.items():
         (tmp_path / name).write_bytes(content)
     assert_loaded(load_mnist(tmp_path))
+
+
+def test_fashion_mnist_has_a_folder_of_its_own(tmp_path, monkeypatch, set_mirrors, server):
+    set_mirrors(server.url, name="FASHION_MNIST")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data()
+    for found, kept in zip((x_train, y_train, x_test, y_test), ARRAYS.values(), strict=True):
+        np.testing.assert_array_equal(found, kept)
+        assert found.dtype == np.uint8
+    assert sorted(os.listdir(tmp_path / "minicnn" / "fashion-mnist")) == sorted(CONTENTS)
+    assert os.listdir(tmp_path / "minicnn") == ["fashion-mnist"]
 
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path):

@@ -1,10 +1,11 @@
-"""The MNIST database of handwritten digits, downloaded once from public mirrors and kept in a cache folder.
+"""MNIST and Fashion-MNIST, downloaded once from public mirrors and kept in a cache folder.
 
-The four original files are known by their SHA-256, so it does not matter who sent them.
+The original files are known by their SHA-256, so it does not matter who sent them.
 """
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,19 +16,46 @@ from minicnn.data.files import PathLike, make_folder, reason, write_bytes
 from minicnn.data.idx import read_idx
 
 Digits: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "http://yann.lecun.com/exdb/mnist/",
-)
-FILES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
 TIMEOUT = 10.0  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of four files: where they are downloaded from, and what each must hash to."""
+
+    folder: str  # in the cache
+    mirrors: tuple[str, ...]
+    sha256: dict[str, str]  # name of the file: digest in hexadecimal
+
+
+MNIST = Source(
+    "",
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    ),
+    {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_MNIST = Source(
+    "fashion-mnist",
+    (
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)
 
 
 def load_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
@@ -39,43 +67,57 @@ def load_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
     missing or damaged are downloaded into it. Raises ConnectionError if a file is needed and no mirror gives it,
     DataError if the folder cannot be written.
     """
+    return _load(MNIST, cache)
+
+
+def load_fashion_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
+    """60,000 and 10,000 pictures of clothes in ten classes, in all as `load_mnist` gives digits.
+
+    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+    Algorithms", 2017. By default the files are kept in `fashion-mnist` in the folder of those of MNIST.
+    """
+    return _load(FASHION_MNIST, cache)
+
+
+def _load(source: Source, cache: PathLike | None) -> tuple[Digits, Digits]:
     user = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    folder = Path(user, "minicnn") if cache is None else Path(cache)
-    train_images, train_labels, test_images, test_labels = (read_idx(_fetch(name, folder)) for name in FILES)
+    folder = Path(user, "minicnn", source.folder) if cache is None else Path(cache)
+    train_images, train_labels, test_images, test_labels = (
+        read_idx(_fetch(source, name, folder)) for name in source.sha256
+    )
     return (
         (train_images[..., np.newaxis], train_labels.astype(np.int64)),  # (60000, 28, 28, 1), (60000,)
         (test_images[..., np.newaxis], test_labels.astype(np.int64)),  # (10000, 28, 28, 1), (10000,)
     )
 
 
-def _fetch(name: str, folder: Path) -> Path:
+def _fetch(source: Source, name: str, folder: Path) -> Path:
     """The path of an intact copy of the file in `folder`, downloaded if there is none."""
     from http.client import HTTPException
 
+    def is_intact(content: bytes) -> bool:
+        return hashlib.sha256(content).hexdigest() == source.sha256[name]
+
     path, failures = folder / name, []
     if path.is_file():
-        if _is_intact(name, path.read_bytes()):
+        if is_intact(path.read_bytes()):
             return path
         failures.append(f"the copy in {folder} is damaged")
     make_folder(folder)
-    for mirror in MIRRORS:
+    for mirror in source.mirrors:
         try:
             content = _download(mirror + name)
         except (OSError, HTTPException) as error:
             cause = getattr(error, "reason", error)  # a URLError wraps what happened
             failures.append(f"{mirror} gave no answer ({reason(cause) if isinstance(cause, Exception) else cause})")
             continue
-        if _is_intact(name, content):
+        if is_intact(content):
             write_bytes(path, content)
             return path
         failures.append(f"{mirror} sent a damaged file")
     raise ConnectionError(
-        f"{name} could not be downloaded ({'; '.join(failures)}): put {', '.join(FILES)} into {folder} by hand."
+        f"{name} could not be downloaded ({'; '.join(failures)}): put {', '.join(source.sha256)} into {folder} by hand."
     )
-
-
-def _is_intact(name: str, content: bytes) -> bool:
-    return hashlib.sha256(content).hexdigest() == FILES[name]
 
 
 def _download(url: str) -> bytes:
