@@ -123,7 +123,9 @@ class Run:
                 layers.pop()
         nodes: list[Node] = []
         for layer in layers:
-            kind = node_class(layer, self.training)
+            kind, mode = node_class(layer, self.training), self.model._modes.get(layer, self.training)
+            if kind is not node_class(layer, mode):
+                kind = Node
             scores = layer is layers[-1] and self.kind != "predict" and self.model.ends_with_softmax
             if scores and isinstance(layer, ActivatedLayer) and kind is Node:
                 kind = ScoresNode
@@ -133,7 +135,7 @@ class Run:
                 continue
             if type(layer) is Linear:
                 continue
-            node = kind(layer, weakref.proxy(self.tape), ops, self.training, self.images)
+            node = kind(layer, weakref.proxy(self.tape), ops, mode if kind is Node else self.training, self.images)
             if type(node) is MaxPoolingNode and isinstance(before, ConvolutionNode) and before.relu:
                 node.after = before
             if (

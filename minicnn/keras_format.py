@@ -84,9 +84,15 @@ def config_of(model: "Sequential") -> dict[str, Any]:
     shape, layers = list(model.input_shape), [_layer_config(layer) for layer in model._layers]
     inner = {"name": model.name, "trainable": True, "layers": layers, "build_input_shape": shape}
     functional = model._made_of_tensors
+    if model._modes and not functional:
+        raise ValueError(
+            f"layer {next(iter(model._modes)).name}: was called with training=…, which Keras' files say only of models "
+            "made of tensors: save a Model(inputs, outputs), or to a file that does not end in .keras"
+        )
     if functional:
         for entry, layer, source in zip(layers, model._layers, [None, *model._layers], strict=False):
-            entry |= {"name": layer.name, "inbound_nodes": [] if source is None else [_call(source)]}
+            calls = [] if source is None else [_call(source, model._modes.get(layer))]
+            entry |= {"name": layer.name, "inbound_nodes": calls}
         ends = model._layers[0], model._layers[-1]
         del inner["build_input_shape"]
         inner |= {f"{role}_layers": [end.name, 0, 0] for role, end in zip(("input", "output"), ends, strict=True)}
@@ -124,6 +130,14 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
     if shape or isinstance(model._layers[0], Input):
         model.build(shape)
     if kind == "Functional":
+        model._fix_modes(
+            {
+                layer: bool(call["kwargs"]["training"])
+                for entry, layer in zip(entries, model._layers, strict=True)
+                for call in entry["inbound_nodes"]
+                if call["kwargs"].get("training") is not None
+            }
+        )
         model = Model(model.input, model.output, name=model.name)
     compiled = config.get("compile_config") or {}
     if compiled.get("optimizer") is not None:
@@ -137,10 +151,11 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
     return model
 
 
-def _call(source: Layer) -> dict[str, Any]:
-    """How Keras writes that a layer was called with what comes out of another."""
+def _call(source: Layer, mode: bool | None) -> dict[str, Any]:
+    """How Keras writes that a layer was called with what comes out of another, perhaps with training=mode."""
     tensor = {"shape": list(source.output_shape), "dtype": source.dtype.name, "keras_history": [source.name, 0, 0]}
-    return {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": {}}
+    settings = {} if mode is None else {"training": mode}
+    return {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": settings}
 
 
 def _layer_config(layer: Layer) -> dict[str, Any]:

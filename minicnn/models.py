@@ -53,6 +53,9 @@ class Sequential:
         self._layers: list[Layer] = []
         self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
         self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
+        self._modes: dict[
+            Layer, bool
+        ] = {}  # whether a layer works as in training, where that is not the model's choice
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
         self.history: History | None = None
@@ -107,6 +110,7 @@ class Sequential:
                 self._layers, self._added, self._tensors = before, added, self._tensors[: len(before)]
                 raise
             self._added = [*added, (layer, len(inner))]
+            self._fix_modes(layer._modes)
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
@@ -138,7 +142,13 @@ class Sequential:
                 start.build()
                 source = Tensor(start)
             layer._source = layer._source or source
-            self._tensors.append(Tensor(layer, source))
+            self._tensors.append(Tensor(layer, source, self._modes.get(layer)))
+
+    def _fix_modes(self, modes: Mapping[Layer, bool]) -> None:
+        """Makes layers work as in training, or not, whatever the model does."""
+        self._modes |= modes
+        for tensor in self._tensors:
+            tensor.mode = self._modes.get(tensor.layer)
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
@@ -427,21 +437,21 @@ class Sequential:
         """The output for a batch; with `scores`, what a final softmax would have received."""
         self.build((None, *x.shape[1:]))
         for layer in self._layers[:-1]:
-            x = layer.forward(x, training=training)
+            x = layer.forward(x, training=self._modes.get(layer, training))
         last = self._layers[-1]
         if not (scores and self.ends_with_softmax):
-            return last.forward(x, training=training)
+            return last.forward(x, training=self._modes.get(last, training))
         return last.linear(x) if isinstance(last, ActivatedLayer) else x
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
-            return self.forward(as_batch(self, x), training=training)
+            return self.forward(as_batch(self, x), training=bool(training))
         if not self._layers:
             self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
         for layer in self._layers:
             if not isinstance(layer, Input):
-                x = layer(x)
+                x = layer(x, training=self._modes.get(layer, training))
                 x.model = self
         return x
 
@@ -706,7 +716,7 @@ class Sequential:
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | list[int] = 1,
         **dropped: Any,
     ) -> History:
         """Trains for `epochs` passes over x (N, …) and y, and returns the history of loss and metrics.
@@ -715,8 +725,9 @@ class Sequential:
         `ImageDataGenerator.flow`, or a sequence of them. `steps_per_epoch` ends an epoch after so many batches.
         `validation_split` keeps the last share of the samples, before shuffling, for validation; `validation_data` is
         (x, y), (x, y, sample_weight) or something that gives batches, and looked at after every `validation_freq`-th
-        epoch. `verbose`: 1 a progress bar, 2 a line per epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError
-        for data that do not fit the model, each other or the batch.
+        epoch, or after those that `validation_freq` lists, 1 being the first. `verbose`: 1 a progress bar, 2 a line per
+        epoch, 0 nothing; "auto" is 1 on a terminal, else 2. ValueError for data that do not fit the model, each other or
+        the batch.
         """
         refuse_arguments("fit", dropped)
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
@@ -918,6 +929,7 @@ class Model(Sequential, metaclass=_ModelKind):
                 "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
             )
         super().__init__([start, *longest], name)
+        self._fix_modes(_modes_of(last))
         self._made_of_tensors = True
         self._added = [(start, 1)]
         for model, tensors in groupby(last.path[1:] if isinstance(last, Tensor) else (), lambda tensor: tensor.model):
@@ -929,6 +941,7 @@ class Model(Sequential, metaclass=_ModelKind):
             for first, end in pairwise(sorted({0, *self._ends})):
                 part = longest[first:end] if first else [start, *longest[:end]]
                 self._parts[end] = Sequential(part, name=f"{self.name}_{end}")
+                self._parts[end]._fix_modes(self._modes)
 
     @property
     def layers(self) -> list[Any]:
@@ -940,7 +953,7 @@ class Model(Sequential, metaclass=_ModelKind):
         if self.call is not None and not self._layers:
             if input_shape is None:
                 raise ValueError(UNKNOWN_INPUT)
-            chain, asked = self._called(input_shape, True), self._called(input_shape, False)
+            (chain, modes), (asked, others) = (self._called(input_shape, training) for training in (True, False))
             lasting = [
                 [type(layer) for layer in found if not isinstance(layer, RandomLayer)] for found in (chain, asked)
             ]
@@ -952,15 +965,19 @@ class Model(Sequential, metaclass=_ModelKind):
             except (TypeError, ValueError):
                 self._layers, self._added, self._tensors = [], [], []
                 raise
+            self._fix_modes(modes | others)
         super().build(input_shape)
 
-    def _called(self, input_shape: Sequence[int | None], training: bool) -> list[Layer]:
-        """The layers that `call` goes through, an `Input` first."""
+    def _called(self, input_shape: Sequence[int | None], training: bool) -> tuple[list[Layer], dict[Layer, bool]]:
+        """The layers that `call` goes through, an `Input` first, and the modes that it gives them itself."""
         assert self.call is not None
         start = Input(tuple(input_shape[1:]))  # type: ignore[arg-type]
         start.build()
         takes = "training" in inspect.signature(self.call).parameters
-        return [start, *_chain(start, self.call(Tensor(start), **({"training": training} if takes else {})))]
+        x = Tensor(start)
+        x.training = training
+        output = self.call(x, **({"training": training} if takes else {}))
+        return [start, *_chain(start, output)], _modes_of(output)
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -991,10 +1008,10 @@ class Model(Sequential, metaclass=_ModelKind):
             return super().outputs_of(x)
         return self._at_ends(np.array(x, self._layers[0].dtype), Sequential.outputs_of)
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         if not (self._ends and isinstance(x, Tensor | Layer)):
             return self._named(super().__call__(x, training))
-        return self._named(self._at_ends(x, Sequential.__call__))
+        return self._named(self._at_ends(x, lambda part, x: Sequential.__call__(part, x, training)))
 
     def _named(self, outputs: Any) -> Any:
         """The outputs as they were asked for: by name, or as they are."""
@@ -1014,6 +1031,12 @@ def _chain(start: Layer, output: Any) -> list[Layer]:
     if chain[0] is not start:
         raise ValueError("the output of a Model must be made from its input, layer by layer")
     return chain[1:]
+
+
+def _modes_of(output: Any) -> dict[Layer, bool]:
+    """The modes of the layers that lead to a tensor, where they were given any."""
+    path = output.path if isinstance(output, Tensor) else []
+    return {tensor.layer: tensor.mode for tensor in path if tensor.mode is not None}
 
 
 def _build(layer: Layer, shape: Sequence[int | None]) -> None:

@@ -26,6 +26,7 @@ from .layers import Conv2D
 from .models import Sequential
 from .optimizers.schedules import LearningRateSchedule
 from .threads import get_threads
+from .training import is_validated
 
 NAME = "report.html"
 MAPS = 32  # channels shown of each convolution
@@ -295,7 +296,7 @@ def _recorded(histories: list[History], name: str) -> list[Points]:
     for history in histories:
         values = history.history.get(name, [])
         every = history.params.get("validation_freq", 1) if len(values) < len(history.epoch) else 1
-        epochs = [epoch + 1 for epoch in history.epoch if (epoch + 1) % every == 0]
+        epochs = [epoch + 1 for epoch in history.epoch if is_validated(epoch, every)]
         lines.append(list(zip(map(float, epochs), map(float, values), strict=False)))
     return lines
 

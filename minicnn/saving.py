@@ -75,6 +75,8 @@ def describe(model: "Sequential") -> dict[str, Any]:
         "loss": None if model.loss is None else losses.serialize(model.loss),
         "optimizer": None,
     }
+    if model._modes:
+        header["modes"] = [model._modes.get(layer) for layer in model._layers]
     if model.optimizer is not None:
         header["optimizer"] = optimizers.serialize(model.optimizer) | {
             "iterations": model.optimizer.iterations,
@@ -184,6 +186,8 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         if isinstance(config.get("function"), str):  # the name of one
             config["function"] = custom_objects.get(config["function"], config["function"])
         model.add(cls.from_config(config))
+    modes = zip(model._layers, header.get("modes", []), strict=False)
+    model._fix_modes({layer: mode for layer, mode in modes if mode is not None})
     if header.get("functional"):
         model = Model(model.input, model.output, name=model.name)
     model.seed = header["seed"]

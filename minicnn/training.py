@@ -334,14 +334,15 @@ def fit(
     steps_per_epoch: int | None,
     validation_steps: int | None,
     validation_batch_size: int | None,
-    validation_freq: int,
+    validation_freq: int | list[int],
 ) -> History:
     """See `Sequential.fit`."""
     feed: Feed
     for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
         if not isinstance(number, Integral):
             raise ValueError(f"{name} must be a whole number, not {number!r}")
-    validation_freq = positive_integer("validation_freq", validation_freq)
+    for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
+        positive_integer("validation_freq", number)
     if is_stream(x):
         for name, value in (("y", y), ("sample_weight", sample_weight), ("validation_split", validation_split or None)):
             if value is not None:
@@ -420,7 +421,7 @@ def fit(
             if number == 0:
                 raise ValueError("the generator gave no batch to train on")
             feed.end()
-            if validation_data is not None and (epoch + 1) % validation_freq == 0:
+            if validation_data is not None and is_validated(epoch, validation_freq):
                 found = validate(
                     model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
                 )
@@ -434,6 +435,13 @@ def fit(
     model.optimizer.finalize_variable_values(model.trainable_parameters)
     tell(listeners, "on_train_end", logs)
     return history
+
+
+def is_validated(epoch: int, validation_freq: int | list[int]) -> bool:
+    """Whether validation data are looked at after this epoch, 0 being the first: after every n-th, or after those listed."""
+    if isinstance(validation_freq, list):
+        return epoch + 1 in validation_freq
+    return (epoch + 1) % validation_freq == 0
 
 
 def split(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, share: float) -> tuple[Any, Any, Any, Any]:

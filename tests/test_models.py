@@ -3,6 +3,7 @@
 A final softmax in any of its three forms is fused into the loss: the gradient is p - y, and no logarithm meets a zero.
 """
 
+import copy
 import gc
 import io
 import re
@@ -17,6 +18,7 @@ from conftest import assert_close
 import minicnn
 from minicnn import Sequential, layers
 from minicnn.losses import SparseCategoricalCrossentropy
+from minicnn.nodes import Node
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.standard_normal((6, 8, 7, 2)).astype("float32")
@@ -350,3 +352,105 @@ def test_a_model_that_was_not_compiled():
         small().fit(IMAGES, LABELS, verbose=0)
     with pytest.raises(ValueError, match=r"the model has no loss: call compile\(optimizer, loss\) first"):
         small().evaluate(IMAGES, LABELS)
+
+
+# ---------------------------------------------------------------------- layers with a mode of their own
+
+
+def vector_model(training=None):
+    """A model of tensors and its dropout, which is called with `training`."""
+    x = layers.Input((6,))
+    drop = layers.Dropout(0.5, seed=1)
+    y = layers.BatchNormalization(momentum=0.5)(layers.Dense(40, activation="relu")(x))
+    return minicnn.Model(x, layers.Dense(3, activation="softmax")(drop(y, training=training))), drop
+
+
+VECTORS = RANDOM.standard_normal((8, 6)).astype("float32")
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_dropout_that_never_rests(eagerly):
+    model, drop = vector_model(True)
+    model.compile(loss="mse", run_eagerly=eagerly)
+    drawn = np.array([model.predict(VECTORS, verbose=0) for _ in range(200)])
+    assert (drawn[0] != drawn[1]).any(axis=1).all() and drawn.std(axis=0).min() > 0.003
+    drop.rate = 0.0
+    resting = model.predict(VECTORS, verbose=0)
+    drop.rate = 0.5
+    other = minicnn.Sequential(model.layers[1:])  # of the same layers, where dropout does as the model does
+    np.testing.assert_array_equal(other.predict(VECTORS, verbose=0), other.predict(VECTORS, verbose=0))
+    np.testing.assert_allclose(other.predict(VECTORS, verbose=0), resting, rtol=1e-6)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_never_works_as_in_training(eagerly, frozen):
+    """The loss in training is that of predictions, and the statistics stay; without, they do not."""
+    inside, _ = vector_model()
+    inside.layers[2].trainable = not frozen
+    x = layers.Input((6,))
+    model, labels = minicnn.Model(x, inside(x, training=False)), np.arange(8) % 3
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+    moving = inside.layers[2].moving_variance.numpy()
+    expected = -np.log(model.predict(VECTORS, verbose=0)[np.arange(8), labels]).mean()
+    losses = [model.train_on_batch(VECTORS, labels) for _ in range(2)]
+    assert losses[1] < losses[0] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(inside.layers[2].moving_variance.numpy(), moving)
+    inside.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+    inside.train_on_batch(VECTORS, labels)
+    assert (inside.layers[2].moving_variance.numpy() == moving).all() == frozen
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.keras"])
+def test_modes_are_saved(tmp_path, name):
+    model, _ = vector_model(True)
+    model.save(tmp_path / name)
+    for loaded in (minicnn.load_model(tmp_path / name), minicnn.models.clone_model(model), copy.deepcopy(model)):
+        assert (loaded.predict(VECTORS, verbose=0) != loaded.predict(VECTORS, verbose=0)).any()
+        head = minicnn.Model(loaded.input, loaded.layers[-1].output)
+        assert (head.predict(VECTORS, verbose=0) != head.predict(VECTORS, verbose=0)).any()
+    model, _ = vector_model(None)
+    model.save(tmp_path / name)
+    loaded = minicnn.load_model(tmp_path / name)
+    np.testing.assert_array_equal(loaded.predict(VECTORS, verbose=0), model.predict(VECTORS, verbose=0))
+
+
+def test_modes_in_a_sequence_are_not_in_files_of_keras(tmp_path):
+    model = Sequential([layers.Input((6,)), vector_model(True)[0]])
+    with pytest.raises(ValueError, match=r"layer dropout\w*: was called with training=…, which Keras' files"):
+        model.save(tmp_path / "model.keras")
+    model.save(tmp_path / "model.safetensors")
+    loaded = minicnn.load_model(tmp_path / "model.safetensors")
+    assert (loaded.predict(VECTORS, verbose=0) != loaded.predict(VECTORS, verbose=0)).any()
+
+
+@pytest.mark.parametrize("literal", [True, None])
+def test_modes_that_a_call_gives(literal):
+    class Uncertain(minicnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.last = layers.Dropout(0.5), layers.Dense(3)
+
+        def call(self, x, training=None):
+            return self.last(self.drop(x, training=training if literal is None else literal))
+
+    model = Uncertain()
+    first, second = model.predict(VECTORS, verbose=0), model.predict(VECTORS, verbose=0)
+    assert (first != second).any() == bool(literal)
+    assert (model(VECTORS, training=True) != model(VECTORS, training=True)).any()
+
+
+def test_a_mode_of_what_has_none_costs_nothing():
+    x = layers.Input((8, 7, 2))
+    y = layers.Conv2D(4, 3, activation="relu")(x, training=True)
+    model = minicnn.Model(x, layers.Dense(3)(layers.Flatten()(y, training=True), training=False))
+    model.predict(IMAGES, verbose=0)
+    assert not any(type(node) is Node for node in model._engine.found(("predict", 6)).nodes)
+
+
+def test_several_outputs_know_the_modes():
+    model, _ = vector_model(True)
+    ends = minicnn.Model(model.input, [model.layers[2].output, model.output])
+    (rest, first), (again, second) = ends.predict(VECTORS, verbose=0), ends.predict(VECTORS, verbose=0)
+    np.testing.assert_array_equal(rest, again)
+    assert (first != second).any()

@@ -341,11 +341,13 @@ def test_without_validation_and_with_some_epochs_validated(tmp_path):
         assert absent not in page.text
     assert len(page.all("img")) == 5 and "filters 3 × 3" in page.text
     history = recorded(7, loss=[7.0, 6, 5, 4, 3, 2, 1], val_loss=[6.0, 2.0, math.nan])
-    history.params["validation_freq"] = 2
-    page = Page(report.write(tmp_path, history=history))
-    ((one, another),) = lines(page, "validation")
-    (training,) = lines(page, "training")
-    assert (one, another) == (training[1], (training[3][0], training[5][1]))  # a loss of 6 in epoch 2, of 2 in epoch 4
+    for every in (2, [2, 4, 6]):
+        history.params["validation_freq"] = every
+        page = Page(report.write(tmp_path, history=history))
+        ((one, another),) = lines(page, "validation")
+        (training,) = lines(page, "training")
+        assert one == training[1]  # a loss of 6 in epoch 2
+        assert another == (training[3][0], training[5][1])  # of 2 in epoch 4
     assert report.write(tmp_path).exists()
 
 

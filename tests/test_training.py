@@ -343,6 +343,7 @@ def test_without_a_seed_every_model_differs():
         ({"epochs": "3"}, "epochs must be a whole number, not '3'"),
         ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
         ({"validation_freq": 0}, "validation_freq must be a whole number from 1 on, not 0"),
+        ({"validation_freq": [1, "2"]}, "validation_freq must be a whole number from 1 on, not '2'"),
         ({"sample_weight": np.ones((20, 2))}, r"expected a weight per sample, 20 numbers, got shape \(20, 2\)"),
         ({"class_weight": [1.0, 2.0]}, r"class_weight must be a dictionary from labels to weights, not \[1.0, 2.0\]"),
         ({"x": X[:, :3]}, r"expected an input of shape \(None, 4\), received \(None, 3\)"),

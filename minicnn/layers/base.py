@@ -150,11 +150,15 @@ class Symbol:
 
 
 class Tensor(Symbol):
-    """The symbolic output of a layer for a symbolic input: `Model(inputs, outputs)` follows it back to the `Input`."""
+    """The symbolic output of a layer for a symbolic input: `Model(inputs, outputs)` follows it back to the `Input`.
 
-    def __init__(self, layer: "Layer", source: "Tensor | None" = None) -> None:
-        self.layer, self.source, self.name = layer, source, layer.name
+    `mode` is True where the layer always works as in training, False where it never does, None where the model decides.
+    """
+
+    def __init__(self, layer: "Layer", source: "Tensor | None" = None, mode: bool | None = None) -> None:
+        self.layer, self.source, self.name, self.mode = layer, source, layer.name, mode
         self.model: Any = None  # that was called, if the layer is one of a model within the model
+        self.training: bool | None = None if source is None else source.training  # what a model's `call` was given
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -300,8 +304,12 @@ class Layer:
 
     # ------------------------------------------------------------------ given
 
-    def __call__(self, x: Array, training: bool = False) -> Array:
-        """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`."""
+    def __call__(self, x: Array, training: bool | None = None) -> Array:
+        """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`.
+
+        With `training` True or False for a tensor, the layer works as in training, or does not, whatever its model does.
+        (Keras 3 says the same, but lets `fit` and `predict` override it.)
+        """
         if isinstance(x, list | tuple) and any(isinstance(one, Tensor | Layer) for one in x):
             raise ValueError(
                 f"layer {self.name}: a model is one chain of layers here, and no layer takes several inputs"
@@ -315,10 +323,10 @@ class Layer:
             if not layer.built:
                 layer.build(x.shape)
             layer._source = layer._source or x
-            return Tensor(layer, x)
+            return Tensor(layer, x, None if training in (None, x.training) else bool(training))
         if not self.built:
             self.build((None, *x.shape[1:]))
-        return self.forward(x, training=training)
+        return self.forward(x, training=bool(training))
 
     def _again(self) -> "Layer":
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""

@@ -213,6 +213,34 @@ def test_a_model_of_keras_in_ours(keras, tmp_path, make, functional):
     assert_same_training(ours, theirs)
 
 
+def test_training_in_calls_is_saved_both_ways(keras, tmp_path):
+    """`layer(x, training=…)`: Keras 3 minds it where the model itself is called without saying whether it trains."""
+
+    def network(k):
+        x = k.layers.Input((8, 8, 2))
+        y = k.layers.Dropout(0.5, name="on")(k.layers.Flatten()(x), training=True)
+        return k.Model(x, k.layers.Dropout(0.5, name="off")(y, training=False))
+
+    def dropped(model):
+        return (np.asarray(model(np.ones((9, 8, 8, 2), "float32"))) == 0).mean()
+
+    for first, second in ((minicnn, keras), (keras, minicnn)):
+        network(first).save(tmp_path / "m.keras")
+        model = second.models.load_model(tmp_path / "m.keras")
+        assert 0.4 < dropped(network(first)) < 0.6 and 0.4 < dropped(model) < 0.6
+        model.save(tmp_path / "again.keras")
+        configs = [json.loads(zipfile.ZipFile(tmp_path / n).read("config.json")) for n in ("m.keras", "again.keras")]
+        modes = [
+            {
+                layer["name"]: node["kwargs"].get("training")
+                for layer in c["config"]["layers"]
+                for node in layer["inbound_nodes"]
+            }
+            for c in configs
+        ]
+        assert modes[0] == modes[1] and modes[0]["on"] is True and modes[0]["off"] is False
+
+
 OPTIMIZERS = {
     "SGD": {},
     "SGD with momentum": {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1},
