@@ -106,8 +106,11 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
     """What `get` makes the same constraint of, in types that JSON has."""
     if constraint is None:
         return None
-    axes = {name: value if np.isscalar(value) else list(value) for name, value in constraint.get_config().items()}
-    return {"class": type(constraint).__name__, "config": axes}
+    config = {
+        name: list(value) if isinstance(value, tuple | np.ndarray) else value
+        for name, value in constraint.get_config().items()
+    }
+    return {"class": type(constraint).__name__, "config": config}
 
 
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm  # as Keras spells them too

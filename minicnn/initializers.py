@@ -5,13 +5,13 @@ through the layers.
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .absent import without
+from .registered import snake_case
 from .seeding import new_seed
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -215,7 +215,7 @@ def _truncated(random: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
 
 
 BY_NAME: dict[str, type[Initializer]] = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): cls for name, cls in CLASSES.items() if not name.startswith("_")
+    snake_case(name): cls for name, cls in CLASSES.items() if not name.startswith("_")
 } | {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform}  # the last four are Keras' too
 
 
@@ -261,7 +261,10 @@ def serialize(initializer: Callable[..., Any]) -> dict[str, Any]:
     """What `get` makes the same initializer of, in types that JSON has."""
     if isinstance(initializer, Initializer):
         return {"class": type(initializer).__name__, "config": initializer.get_config()}
-    return {"class": _name(initializer), "config": {}}
+    name = _name(initializer)
+    if functions.get(name, initializer) is not initializer:
+        raise ValueError(f"two initializers are named {name!r}: give each function a name of its own")
+    return {"class": name, "config": {}}
 
 
 def _name(function: Callable[..., Any]) -> str:

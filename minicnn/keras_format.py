@@ -7,7 +7,6 @@ classes are looked up among ours and the caller's `custom_objects`.
 import inspect
 import io
 import json
-import re
 import time
 import zipfile
 import zlib
@@ -24,7 +23,7 @@ from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .optimizers import schedules
-from .registered import get_custom_objects
+from .registered import get_custom_objects, snake_case
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -357,7 +356,7 @@ def _groups(model: "Sequential", nested: bool, place: str = "layers") -> Iterato
     counts: Counter[str] = Counter()
     for layer in model.layers if nested else model.chain:
         name = type(layer).__name__ if type(layer).__name__ != "Model" else "Functional"
-        kind = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        kind = snake_case(name)
         group = f"{place}/{kind}_{counts[kind]}" if counts[kind] else f"{place}/{kind}"
         counts[kind] += 1
         if isinstance(layer, Layer):

@@ -24,6 +24,7 @@ from .losses import (  # which are metrics too
     mse,
     sparse_categorical_crossentropy,
 )
+from .registered import snake_case
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -260,7 +261,7 @@ def _metric(name: str, fn: Callable[..., Any], of_scores: bool = False, /, **def
     __init__.__signature__ = inspect.signature(Metric.__init__).replace(  # type: ignore[attr-defined]
         parameters=[inspect.Parameter("self", kind), *expected.parameters.values()]
     )
-    words = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+    words = snake_case(name)
     about = f"The mean of `{label}` over all samples."
     return type(name, (MeanMetric,), {"__init__": __init__, "__doc__": about, "of_scores": of_scores, "label": words})
 

@@ -1,5 +1,6 @@
-"""How files name classes, and those of one's own that every file may name, so that `load_model` needs no `custom_objects`."""
+"""How classes are named, also in files, and your own that every file may name, so that `load_model` needs no `custom_objects`."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +13,11 @@ _known: dict[str, Any] = {}
 def get_custom_objects() -> dict[str, Any]:
     """The classes by their names; what is put into this dictionary is known from then on."""
     return _known
+
+
+def snake_case(name: str) -> str:
+    """The name of a class in small letters, as Keras makes it: max_pooling2d, p_re_lu, my_cnn_model."""
+    return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping[str, Any]) -> Made:

@@ -115,7 +115,7 @@ class Arrays:
         self.x = x[:]  # an array of its own: by it a device knows what it has a copy of
         self.y, self.weights, self.batch_size, self.shuffle = y, weights, batch_size, shuffle
         self.whole, self.batches = len(x) // batch_size, -(-len(x) // batch_size)
-        self.steps = self.batches if steps is None else min(self.batches, positive_integer("steps_per_epoch", steps))
+        self.steps = self.batches if steps is None else min(self.batches, steps)
         self.samples = min(len(x), self.steps * batch_size)
         self.passes: Passes | None = None
 
@@ -170,8 +170,6 @@ class Stream:
         self.indexed = not hasattr(source, "__next__") and hasattr(source, "__getitem__")
         self.cut = steps is not None  # into epochs of so many steps
         self.steps = len(source) if steps is None and hasattr(source, "__len__") else steps
-        if steps is not None:
-            self.steps = positive_integer("steps_per_epoch", steps)
         self.passes: Passes | None = None
         self.repeats = not hasattr(source, "__next__")  # can be gone through again
         self.iterator: Iterator[Any] | None = None
@@ -301,7 +299,7 @@ def weights_of(
         raise ValueError(f"class_weight must be a dictionary from labels to weights, not {class_weight!r}")
     labels = all_metrics.labels_of(y)
     by_class = np.array([class_weight.get(int(label), 1.0) for label in labels], float)
-    return by_class if sample_weight is None else by_class * sample_weight
+    return by_class if sample_weight is None else by_class.reshape(-1, *[1] * (sample_weight.ndim - 1)) * sample_weight
 
 
 def watches_batches(listener: Callback) -> bool:
@@ -341,6 +339,14 @@ def fit(
     for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
         if not isinstance(number, Integral):
             raise ValueError(f"{name} must be a whole number, not {number!r}")
+    counts = {
+        "steps_per_epoch": steps_per_epoch,
+        "validation_steps": validation_steps,
+        "validation_batch_size": validation_batch_size,
+    }
+    for name, number in counts.items():
+        if number is not None:
+            positive_integer(name, number)
     for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
         positive_integer("validation_freq", number)
     if is_stream(x):
@@ -478,6 +484,8 @@ def evaluate(
     listeners: Iterable[Callback] = (),
 ) -> dict[str, float]:
     """See `Sequential.evaluate`."""
+    if steps is not None:
+        positive_integer("steps", steps)
     feed: Feed
     if is_stream(x):
         feed = Stream(x, steps, None, False)

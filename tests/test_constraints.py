@@ -108,6 +108,25 @@ def test_constraints_are_saved(tmp_path, name):
         np.testing.assert_array_equal(a, b)
 
 
+class Bounded(Constraint):
+    def __init__(self, bounds=None, note=None):
+        self.bounds, self.note = bounds, note
+
+    def __call__(self, w):
+        return w.clip(self.bounds["low"], self.bounds["high"])
+
+    def get_config(self):
+        return {"bounds": self.bounds, "note": self.note}
+
+
+def test_a_constraint_of_your_own_with_settings_of_any_kind(tmp_path):
+    layer = layers.Dense(2, kernel_constraint=Bounded({"low": -0.1, "high": 0.1}))
+    model = minicnn.Sequential([layers.Input((3,)), layer])
+    model.save(tmp_path / "m.safetensors")
+    again = minicnn.load_model(tmp_path / "m.safetensors").layers[0].kernel.constraint
+    assert type(again) is Bounded and again.get_config() == {"bounds": {"low": -0.1, "high": 0.1}, "note": None}
+
+
 def test_what_is_no_constraint():
     with pytest.raises(ValueError, match="unknown constraint 'large'; expected one of max_norm, min_max_norm"):
         layers.Dense(3, kernel_constraint="large")

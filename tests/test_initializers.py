@@ -142,6 +142,20 @@ def test_a_function_and_a_class_of_ones_own(tmp_path):
     assert again.kernel_initializer is ramp and again.bias_initializer.height == 2.0
 
 
+def test_two_functions_of_one_name_cannot_be_saved():
+    """A file could name only one of them."""
+    model = minicnn.Sequential(
+        [
+            minicnn.Input((2,)),
+            minicnn.Dense(2, kernel_initializer=lambda shape, dtype=None: np.ones(shape, dtype)),
+            minicnn.Dense(2, kernel_initializer=lambda shape, dtype=None: np.zeros(shape, dtype)),
+        ]
+    )
+    assert [layer.kernel.numpy().max() for layer in model.layers] == [1, 0]
+    with pytest.raises(ValueError, match="two initializers are named '<lambda>': give each function a name of its own"):
+        minicnn.models.clone_model(model)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(initializers.BY_NAME))
 def test_number_types(name, dtype):

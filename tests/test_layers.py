@@ -242,6 +242,17 @@ def test_names_count_up_and_parameters_carry_them():
     assert layers.MaxPooling2D(name="pool").name == "pool"
 
 
+def test_names_are_those_of_keras():
+    class MyCNNLayer(Layer):
+        pass
+
+    minicnn.backend.clear_session()
+    made = layers.PReLU(), layers.ReLU(), layers.MaxPooling2D(), layers.GlobalAveragePooling2D(), MyCNNLayer()
+    assert [layer.name for layer in made] == [
+        "p_re_lu", "re_lu", "max_pooling2d", "global_average_pooling2d", "my_cnn_layer",
+    ]  # fmt: skip
+
+
 def test_weights_in_and_out():
     layer = layers.Dense(3, name="d")
     layer.build((None, 2))
@@ -439,6 +450,11 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Dense(2, input_shape=np.int64(3)), "input_shape must be a tuple of sizes, .* not 3"),
         (lambda: layers.PReLU(shared_axes=[1.5]), r"shared_axes must be a number of an axis, or some, not \[1.5\]"),
         (lambda: layers.Rescaling([1, 2]), r"scale must be a number, not \[1, 2\]"),
+        (lambda: layers.LeakyReLU(None, name="l"), "layer l: negative_slope must be a number, not None"),
+        (lambda: layers.ReLU("6"), "max_value must be a number, not '6'"),
+        (lambda: layers.ELU([1.0]), r"alpha must be a number, not \[1.0\]"),
+        (lambda: layers.BatchNormalization(momentum="high"), "momentum must be a number, not 'high'"),
+        (lambda: layers.BatchNormalization(epsilon=None), "epsilon must be a number, not None"),
         (lambda: layers.RandomRotation(None), "factor must be a number from 0 on or a pair .* not None"),
         (lambda: layers.RandomZoom((0.1, (0, 0.2))), r"must be a number from 0 on or a pair .* not \(0.1, \(0, 0.2\)\)"),
     ],
@@ -464,11 +480,25 @@ def test_bad_settings(make, sentence):
         lambda one: layers.BatchNormalization(axis=-one(1)),
         lambda one: layers.Rescaling(one(1)),
         lambda one: layers.Normalization(axis=-one(1)),
+        lambda one: layers.LeakyReLU(one(1)),
     ],
 )
 def test_numbers_of_numpy_are_numbers(make):
     own = {"name": "", "seed": 0}
     assert make(np.int64).get_config() | own == make(int).get_config() | own
+
+
+@pytest.mark.parametrize("axis", [np.int64(-1), np.array([1, 2]), (np.int32(1), 2)])
+def test_axes_of_numpy_are_axes(axis):
+    x = np.random.default_rng(0).standard_normal((5, 3, 2))
+    layer = layers.Normalization(axis, dtype="float64")
+    layer.adapt(x)
+    others = tuple({0, 1, 2} - {int(one) % 3 for one in np.ravel(axis)})
+    assert_close(layer(x), (x - x.mean(others, keepdims=True)) / x.std(others, keepdims=True), 1e-12)
+
+
+class Cube(Layer):
+    input_rank = 3
 
 
 def two_ones(shape, dtype=None):
@@ -478,6 +508,7 @@ def two_ones(shape, dtype=None):
 @pytest.mark.parametrize(
     "layer, shape, sentence",
     [
+        (Cube(name="c"), (None, 2, 2, 2), r"layer c: expected an input of 3 axes, received \(None, 2, 2, 2\)"),
         (layers.Conv2D(2, 3, name="c"), (None, 28), r"layer c: expected .* \(batch, height, width, channels\), received \(None, 28\)"),
         (layers.Conv2D(2, 5, name="c"), (None, 4, 8, 1), r"layer c: a window of 5×5 does not fit .* \(None, 4, 8, 1\); use padding='same'"),
         (layers.Conv2D(2, 3, dilation_rate=2, name="c"), (None, 8, 4, 1), r"layer c: a window of 5×5 does not fit"),

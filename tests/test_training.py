@@ -162,6 +162,9 @@ def test_class_weights_are_sample_weights(targets):
     models[0].fit(X, targets, batch_size=8, epochs=2, class_weight=weights, verbose=0)
     models[1].fit(X, targets, batch_size=8, epochs=2, sample_weight=each, verbose=0)
     assert same(*models)
+    models[0].fit(X, targets, batch_size=8, class_weight=weights, sample_weight=np.full((20, 1), 0.5), verbose=0)
+    models[1].fit(X, targets, batch_size=8, sample_weight=each / 2, verbose=0)
+    assert same(*models)
 
 
 def test_weighted_loss_by_hand():
@@ -343,6 +346,8 @@ def test_without_a_seed_every_model_differs():
         ({"epochs": "3"}, "epochs must be a whole number, not '3'"),
         ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
         ({"validation_freq": 0}, "validation_freq must be a whole number from 1 on, not 0"),
+        ({"validation_steps": 0}, "validation_steps must be a whole number from 1 on, not 0"),
+        ({"validation_batch_size": 1.5}, "validation_batch_size must be a whole number from 1 on, not 1.5"),
         ({"validation_freq": [1, "2"]}, "validation_freq must be a whole number from 1 on, not '2'"),
         ({"sample_weight": np.ones((20, 2))}, r"expected a weight per sample, 20 numbers, got shape \(20, 2\)"),
         ({"class_weight": [1.0, 2.0]}, r"class_weight must be a dictionary from labels to weights, not \[1.0, 2.0\]"),
@@ -367,6 +372,8 @@ def test_other_methods_refuse_too():
         linear().evaluate(X, Y[:3])
     with pytest.raises(ValueError, match="20 samples but 3 targets"):
         linear().train_on_batch(X, Y[:3])
+    with pytest.raises(ValueError, match="steps must be a whole number from 1 on, not 0"):
+        linear().evaluate(X, Y, steps=0)
     with pytest.raises(ValueError, match="expected at least one sample"):
         linear().predict(X[:0])
     with pytest.raises(ValueError, match="the number of threads must be a positive integer, not 0"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
 from ..ops.reference import ELEMENTWISE, Array
-from .base import Layer, WithActivation
+from .base import Layer, WithActivation, check_numbers
 
 
 class Linear(Layer):
@@ -29,7 +29,9 @@ class ReLU(Layer):
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
     ) -> None:
         super().__init__(**options)
-        for setting, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+        given = {"max_value": max_value, "negative_slope": negative_slope, "threshold": threshold}
+        check_numbers(self, **{setting: value for setting, value in given.items() if value is not None})
+        for setting, value in given.items():
             if value is not None and value < 0:
                 raise ValueError(f"layer {self.name}: {setting} must not be negative, not {value}")
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
@@ -54,6 +56,7 @@ class LeakyReLU(Layer):
             warnings.warn("LeakyReLU: alpha is called negative_slope today", stacklevel=2)
             negative_slope = options.pop("alpha")
         super().__init__(**options)
+        check_numbers(self, negative_slope=negative_slope)
         self.negative_slope = negative_slope
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -72,6 +75,7 @@ class ELU(Layer):
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
+        check_numbers(self, alpha=alpha)
         self.alpha = alpha
 
     def forward(self, x: Array, training: bool = False) -> Array:

@@ -4,7 +4,6 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 """
 
 import inspect
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -16,6 +15,7 @@ from .. import activations, constraints, initializers, regularizers
 from ..absent import today
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
+from ..registered import snake_case
 from ..seeding import new_seed
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
@@ -31,7 +31,7 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
 
 def new_name(kind: str) -> str:
     """The name of a class in small letters, with a number from the second one on: max_pooling2d_1."""
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    kind = snake_case(kind)
     count = _instances[kind]
     _instances[kind] += 1
     return f"{kind}_{count}" if count else kind
@@ -127,6 +127,13 @@ class Parameter:
 def is_number(value: Any) -> bool:
     """Whether this is one number, of Python's types or of NumPy's, an array without axes among them."""
     return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf")
+
+
+def check_numbers(layer: "Layer", **settings: Any) -> None:
+    """ValueError, naming the layer, for a setting that is not one number."""
+    for name, value in settings.items():
+        if not is_number(value):
+            raise ValueError(f"layer {layer.name}: {name} must be a number, not {value!r}")
 
 
 class Symbol:
@@ -399,8 +406,9 @@ class Layer:
         if self.input_rank is not None and len(shape) == self.input_rank - 1:
             shape = (None, *shape)  # the batch axis was left out
         if self.input_rank is not None and len(shape) != self.input_rank:
-            axes = {2: "(batch, features)", 4: "(batch, height, width, channels)"}[self.input_rank]
-            raise ValueError(f"layer {self.name}: expected an input of shape {axes}, received {shape}")
+            known = {2: "(batch, features)", 4: "(batch, height, width, channels)"}
+            expected = f"shape {known[self.input_rank]}" if self.input_rank in known else f"{self.input_rank} axes"
+            raise ValueError(f"layer {self.name}: expected an input of {expected}, received {shape}")
         if any(size is None or size < 1 for size in shape[1:]):
             raise ValueError(
                 f"layer {self.name}: every axis but the batch must have a size of 1 or more, received {shape}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer, Parameter, is_number
+from .base import Layer, Parameter, check_numbers
 
 
 class BatchNormalization(Layer):
@@ -40,6 +40,7 @@ class BatchNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        check_numbers(self, axis=axis, momentum=momentum, epsilon=epsilon)
         self.regularizers = {"gamma": regularizers.get(gamma_regularizer), "beta": regularizers.get(beta_regularizer)}
         self.constraints = {"gamma": constraints.get(gamma_constraint), "beta": constraints.get(beta_constraint)}
         self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
@@ -110,9 +111,7 @@ class Rescaling(Layer):
 
     def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
-        for name, value in (("scale", scale), ("offset", offset)):
-            if not is_number(value):
-                raise ValueError(f"layer {self.name}: {name} must be a number, not {value!r}")
+        check_numbers(self, scale=scale, offset=offset)
         self.scale, self.offset = scale, offset
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -151,7 +150,7 @@ class Normalization(Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         rank = len(self.input_shape)
-        axes = [] if self.axis is None else [self.axis] if isinstance(self.axis, int) else self.axis
+        axes = [] if self.axis is None else np.atleast_1d(self.axis).tolist()
         self.kept = sorted(axis % rank for axis in axes if -rank <= axis < rank)
         if len(self.kept) < len(axes) or 0 in self.kept:
             raise ValueError(
