@@ -34,6 +34,9 @@ def plain(value):
 
 def check(values):
     for value in values:
+        number = isinstance(value, int | float | complex) and not isinstance(value, np.generic)
+        if number and type(value) not in (bool, int, float, complex):
+            raise TypeError(f"CuPy takes no subclass of Python's numbers: {type(value)}")
         if isinstance(value, np.ndarray) and not isinstance(value, DeviceArray) and value.ndim:
             raise TypeError("an array of the host meets one of the device")
 

@@ -75,7 +75,11 @@ def cupy_cuda():
         runtimeGetVersion=lambda: 13020,
     )
     elapsed = lambda begin, end: begin.elapsed_time(end)  # noqa: E731
-    return SimpleNamespace(Stream=Stream, Event=Event, Device=Device, runtime=runtime, get_elapsed_time=elapsed)
+    pool = SimpleNamespace(malloc=None)
+    return SimpleNamespace(
+        Stream=Stream, Event=Event, Device=Device, runtime=runtime, get_elapsed_time=elapsed, MemoryPool=lambda: pool,
+        using_allocator=nullcontext,
+    )  # fmt: skip
 
 
 class Here:

@@ -40,6 +40,11 @@ def compiled(file, dtype, architecture, **macros):
     assert log.count("0 bytes spill stores, 0 bytes spill loads") == log.count("bytes stack frame") > 0, log
 
 
+def test_sources_are_written_in_any_encoding():
+    """CuPy opens their files without naming one."""
+    assert all(cuda.source(file).isascii() for file in cuda.FILES)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("file", cuda.FILES)

@@ -1,6 +1,7 @@
 """Training on the GPU as a captured step, on a stand-in that writes down what is captured, against training on the CPU."""
 
 import gc
+import itertools
 import pickle
 import warnings
 import weakref
@@ -531,10 +532,25 @@ def test_a_thousand_steps_leave_nothing(gpu):
         pytest.skip("for a GPU")
     model = network().to(gpu)
     rows = np.tile(np.arange(64), 250)
-    model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
+    for _ in range(2):  # the first one empties the pool in the middle
+        model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
     free, _ = gpu.xp.cuda.runtime.memGetInfo()
     model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
     assert gpu.xp.cuda.runtime.memGetInfo()[0] == free
+
+
+@pytest.mark.gpu
+def test_graphs_that_are_gone_leave_nothing(gpu):
+    if gpu.kernels.step is not None:
+        pytest.skip("for a GPU")
+    x, free = gpu.array(np.ones(2**22, np.float32)), []
+    gpu.rescale(x, 2.0, 0.0)
+    for _ in range(6):
+        replay = gpu.kernels.capture(lambda: [gpu.rescale(x, 2.0, 0.0) for _ in range(4)])
+        replay()
+        del replay
+        free.append(gpu.xp.cuda.runtime.memGetInfo()[0])
+    assert len(set(free[1:])) == 1
 
 
 def test_numbers_of_another_type_begin_anew(gpu):
@@ -638,7 +654,7 @@ class Fake:
                 raise self.CUDARuntimeError("invalidated")
             return graph
 
-        names, within = iter(["stream", "side"]), []
+        names, within = itertools.cycle(["stream", "side"]), []
 
         @contextmanager
         def entered(name):
@@ -665,10 +681,18 @@ class Fake:
 
         self.get_default_memory_pool = lambda: at(free_all_blocks=lambda: log.append("free"))
         self.cuda = at(
-            MemoryPool=lambda: at(malloc="own pool"), Stream=lambda non_blocking: stream(next(names)),
+            MemoryPool=self.pool, Stream=lambda non_blocking: stream(next(names)),
             get_current_stream=lambda: stream(within[-1]), using_allocator=using_allocator,
             runtime=at(CUDARuntimeError=self.CUDARuntimeError), Device=lambda: at(attributes={"MultiProcessorCount": 1}),
         )  # fmt: skip
+        self.in_use = 0  # bytes of a pool that arrays keep
+
+    def pool(self):
+        return SimpleNamespace(
+            malloc="own pool",
+            free_all_blocks=lambda: self.log.append("own pool freed"),
+            total_bytes=lambda: self.in_use,
+        )
 
 
 def test_what_a_capture_asks_of_cupy():
@@ -678,6 +702,20 @@ def test_what_a_capture_asks_of_cupy():
     del cupy.log[:]
     replay(), replay()
     assert cupy.log == ["launch", "launch"]
+
+
+def test_the_memory_of_a_graph_goes_when_it_does():
+    """At once what is free, and the rest, which arrays still use, before the next captures, until nothing is left."""
+    cupy = Fake()
+    kernels = Kernels(cupy)
+    replay, kept = kernels.capture(lambda: None), []
+    del cupy.log[:], replay
+    assert cupy.log == ["own pool freed"]
+    for in_use, freed in ((8, 1), (0, 1), (0, 0)):
+        del cupy.log[:]
+        cupy.in_use = in_use
+        kept.append(kernels.capture(lambda: None))
+        assert cupy.log.count("own pool freed") == freed
 
 
 def test_two_streams_of_a_capture():

@@ -17,7 +17,7 @@ from minicnn.ops.gpu import GpuOps
 class CUDARuntimeError(RuntimeError): ...
 
 
-def cupy(devices=1, error="", driver=13000, needed=13020, capability="90", nvrtc=""):
+def cupy(devices=1, error="", driver=13000, needed=13020, capability="90", nvrtc="", headers=""):
     """What `import cupy` gives where the driver says so, and where NVRTC is not found for some reason."""
 
     def count():
@@ -45,6 +45,12 @@ def cupy(devices=1, error="", driver=13000, needed=13020, capability="90", nvrtc
     compiler = SimpleNamespace(getVersion=version)
     found.cuda = SimpleNamespace(runtime=runtime, Device=lambda: device, nvrtc=compiler)
     found.__version__ = "14.2.0"
+
+    def compile():
+        if headers:
+            raise RuntimeError(headers)
+
+    found.RawModule = lambda code, options, backend: SimpleNamespace(compile=compile)
     return found
 
 
@@ -63,8 +69,12 @@ NO_DEVICE = "cudaErrorNoDevice: no CUDA-capable device is detected"
         (cupy(error="cudaErrorSystemNotReady: not\nyet"), r"cannot be used: cudaErrorSystemNotReady: not yet"),
         (cupy(capability="75"), r"is too old: the kernels need compute capability 8.0, an Ampere GPU or newer, and it has 7.5"),
         (cupy(nvrtc="libnvrtc.so.13\nnot found"), r"needs NVRTC, .* \(libnvrtc.so.13 not found\); install the extra with: .*"),
+        (
+            cupy(headers="Failed to find\nCUDA headers"),
+            r"cannot be used, since no kernel can be compiled \(Failed to find CUDA headers\); install .*",
+        ),
     ],
-    ids=["no CuPy", "no driver", "an old driver", "no device", "none visible", "something else", "an old GPU", "no NVRTC"],
+    ids=["no CuPy", "no driver", "an old driver", "no device", "none visible", "something else", "an old GPU", "no NVRTC", "no headers"],
 )  # fmt: skip
 def test_what_is_missing_is_said_in_one_sentence(monkeypatch, capsys, module, sentence):
     monkeypatch.setitem(sys.modules, "cupy", module)
@@ -84,6 +94,14 @@ def test_a_cupy_that_is_broken_says_so_on_one_line(monkeypatch, tmp_path):
     with pytest.raises(
         RuntimeError, match=r"^the GPU needs CuPy, .*\(==== Failed to import CuPy. libcuda.so.1 ====\); "
     ):
+        GpuOps()
+
+
+def test_a_home_that_cannot_be_written_says_so(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text("raise PermissionError(13, 'Permission denied', '/home/me/.cupy')")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match=r"^the GPU needs CuPy, .*Permission denied: '/home/me/.cupy'"):
         GpuOps()
 
 

@@ -21,8 +21,8 @@ SHARED = 48 * 1024  # bytes of shared memory a kernel may use without asking for
 
 @cache
 def source(file: str) -> str:
-    """The text of `file`.cu, complete: its own key in a cache of binaries."""
-    return included(f'#include "{file}.cu"')
+    """The text of `file`.cu, complete: its own key in a cache of binaries. In ASCII: CuPy writes it in any encoding."""
+    return included(f'#include "{file}.cu"').encode("ascii", "backslashreplace").decode()
 
 
 def included(text: str) -> str:
@@ -50,6 +50,11 @@ def options(dtype: Any, macros: dict[str, int]) -> tuple[str, ...]:
     return (f"-DREAL={real}", *(f"-D{name}={value}" for name, value in sorted(macros.items())))
 
 
+def module(cupy: Any, code: str, *options: str) -> Any:
+    """CuPy's module of this source, compiled when a function of it is asked for."""
+    return cupy.RawModule(code=code, options=("-std=c++17", *options), backend="nvrtc")
+
+
 def by_value(arguments: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
     """What a kernel receives: arrays as they are, None as a null pointer, an int as int, a float as REAL."""
 
@@ -65,6 +70,22 @@ def by_value(arguments: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
     return tuple(convert(argument) for argument in arguments)
 
 
+class Graph:
+    """What runs a captured step again. Its memory goes back to the device when nobody needs the graph any more."""
+
+    def __init__(self, graph: Any, pool: Any, left: list[Any]) -> None:
+        self.graph, self.pool, self.left = graph, pool, left
+
+    def __call__(self) -> None:
+        self.graph.launch()
+
+    def __del__(self) -> None:
+        self.graph = None  # before its memory goes
+        self.left.append(self.pool)
+        with suppress(Exception):  # as where Python ends
+            self.pool.free_all_blocks()  # which from CuPy 14.1 on a pool does not do by itself
+
+
 class Kernels:
     """The kernels on the current device of CuPy, which has them compiled with -ftz=true: float32 below 1.2e-38 are 0."""
 
@@ -73,6 +94,7 @@ class Kernels:
         self.processors: int = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
         self.side: Any = None  # while a graph is captured, a second stream
+        self.left: list[Any] = []  # pools of graphs that are gone: of their memory, arrays may still be in use
 
     def launch(
         self,
@@ -93,7 +115,7 @@ class Kernels:
         key = file, name, options(dtype, macros)
         function = self.functions.get(key)
         if function is None:
-            function = self.functions[key] = self._module(file, key[2]).get_function(name)
+            function = self.functions[key] = module(self.cupy, source(file), *key[2]).get_function(name)
         if shared > SHARED and function.max_dynamic_shared_size_bytes < shared:
             function.max_dynamic_shared_size_bytes = shared
         function(grid, block, by_value(arguments, dtype), shared_mem=shared)
@@ -105,6 +127,9 @@ class Kernels:
         cannot do while it is recorded, wait for the device above all, raises CuPy's or the driver's exception.
         """
         self.cupy.get_default_memory_pool().free_all_blocks()  # the graph's own memory is as much again
+        for pool in self.left:
+            pool.free_all_blocks()
+        self.left[:] = [pool for pool in self.left if pool.total_bytes()]
         pool, stream = self.cupy.cuda.MemoryPool(), self.cupy.cuda.Stream(non_blocking=True)
         collecting = gc.isenabled()
         gc.disable()  # what it frees may be memory of the device, for which that has to wait
@@ -124,10 +149,7 @@ class Kernels:
             if collecting:
                 gc.enable()
 
-        def replay(pool: Any = pool) -> None:  # the pool lives as long as the graph
-            graph.launch()
-
-        return replay
+        return Graph(graph, pool, self.left)
 
     @contextmanager
     def beside(self) -> Iterator[None]:
@@ -146,6 +168,3 @@ class Kernels:
         """What is started from here on comes after all that was started before, `beside` too."""
         if self.side is not None:
             self.cupy.cuda.get_current_stream().wait_event(self.side.record())
-
-    def _module(self, file: str, options: tuple[str, ...]) -> Any:
-        return self.cupy.RawModule(code=source(file), options=("-std=c++17", *options), backend="nvrtc")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cuda import Kernels
+from ..cuda import Kernels, module
 from .gpu_convolution import ConvolutionOps
 from .gpu_elementwise import ElementwiseOps
 from .reference import Array
@@ -68,11 +68,18 @@ class GpuOps(ConvolutionOps, ElementwiseOps):
     def __init__(self) -> None:
         try:
             import cupy
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # CuPy makes a folder for its cache
             reason = " ".join(str(error).split())
             raise RuntimeError(f"the GPU needs CuPy, which cannot be imported ({reason}); {INSTALL}") from None
         if found := missing(cupy.cuda):
             raise RuntimeError(f"the GPU {found}")
+        try:
+            module(cupy, 'extern "C" __global__ void nothing() {}').compile()
+        except Exception as error:  # where CUDA's headers are missing
+            reason = " ".join(str(error).split())
+            raise RuntimeError(
+                f"the GPU cannot be used, since no kernel can be compiled ({reason}); {INSTALL}"
+            ) from None
         self.xp = cupy
         self.kernels = Kernels(cupy)
 

@@ -231,7 +231,7 @@ class Optimizer:
         if any(part.stop > w.size for _, part in self.spans):
             self.spans = []
         self.prepare(w, self.ops)
-        rate = self.learning_rate
+        rate = float(self.learning_rate)  # CuPy takes no subclass of float
         self.iterations += 1
         self._do(self._before(w, g), rate)
         self.apply(w, g, rate)
