@@ -141,7 +141,8 @@ def sentence(module: str, name: str) -> str:
 
 def refuse_arguments(place: str, given: Mapping[str, Any]) -> None:
     """TypeError for unknown arguments, with today's name of those that Keras 3 has dropped."""
-    for name in given:
+    if given:
+        name = next(iter(given))
         raise TypeError(f"{place} has no argument {name!r}{today(name)}")
 
 

@@ -26,7 +26,7 @@ from .layers.function import Lambda
 from .layers.reshaping import Input
 from .ops import Ops, get_ops
 from .ops.reference import Array
-from .saving import save_model
+from .saving import load_model, save_model
 from .seeding import new_seed
 from .training import as_batch
 
@@ -1063,20 +1063,6 @@ def _of_one_output(given: Any, what: str) -> Any:
 def _check_overwrite(path: str | Path, overwrite: bool) -> None:
     if not overwrite and Path(path).exists():
         raise DataError(f"{path}: there is a file of this name, which is not to be written over")
-
-
-def load_model(
-    filepath: str | Path,
-    custom_objects: Mapping[str, type[Layer]] | None = None,
-    compile: bool = True,
-    safe_mode: bool = True,
-) -> Sequential:
-    """The model that `save` wrote, or Keras 3 in a file `….keras`; `custom_objects` has classes of your own by their names.
-
-    With `compile` False it has no optimizer, loss and metrics. `safe_mode` is there for Keras' sake: no file holds code.
-    ValueError, naming the file, for a damaged one, and for what minicnn does not have: branches, unknown layers, …
-    """
-    return saving.load_model(filepath, custom_objects, compile)
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:

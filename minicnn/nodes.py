@@ -17,7 +17,7 @@ from .layers.augmentation import _RandomAffine
 from .layers.base import Layer, Parameter
 from .ops import instructions
 from .ops.cpu import CpuOps
-from .ops.cpu_convolution import Geometry, choose, in_bands
+from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
 from .ops.reference import NO_PADS, positions
@@ -32,7 +32,8 @@ class Node:
     """A layer on one tape. This base class calls the layer's own methods, so it works for every layer."""
 
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        self.layer, self.tape, self.ops, self.training = layer, tape, ops, training
+        self.layer: Any = layer  # of any class, whose settings a node knows
+        self.tape, self.ops, self.training = tape, ops, training
 
     def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
@@ -84,7 +85,7 @@ class ScoresNode(Node):
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))  # type: ignore[attr-defined]
+            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))
 
         self.tape.call(call, self.x, self.y)
         return self.y
@@ -93,7 +94,7 @@ class ScoresNode(Node):
         dx = self.tape.buffer(self.x.shape)
 
         def call() -> None:
-            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))  # type: ignore[attr-defined]
+            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))
 
         self.tape.call(call, dy, dx)
         return dx
@@ -113,12 +114,12 @@ class SameNode(Node):
 class RescalingNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         y = self.buffer(len(x), x.shape)
-        instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)  # type: ignore[attr-defined]
+        instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(dy.shape)
-        instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)  # type: ignore[attr-defined]
+        instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)
         return dx
 
 
@@ -130,7 +131,7 @@ class ProductNode(Node):
 
     @property
     def bias(self) -> Any:
-        return None if self.layer.bias is None else self.layer.bias.data  # type: ignore[attr-defined]
+        return None if self.layer.bias is None else self.layer.bias.data
 
     def gradients(self) -> tuple[Any, Any]:
         """Where the gradients of kernel and bias go; nobody looks at those of a frozen layer."""
@@ -155,9 +156,9 @@ class ConvolutionNode(ProductNode):
         self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
 
     def prepare(self, input_gradient: bool) -> None:
-        self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
+        self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)
         if input_gradient:
-            self.algorithm.prepare_backward(self.tape, self.layer.kernel.data)  # type: ignore[attr-defined]
+            self.algorithm.prepare_backward(self.tape, self.layer.kernel.data)
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -169,7 +170,7 @@ class ConvolutionNode(ProductNode):
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
-        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
+        kernel = self.layer.kernel.data
         self.finish = self.algorithm.backward(  # type: ignore[method-assign]
             self.tape, dy, self.mask(), self.x, kernel, dx if input_gradient else None, *self.gradients()
         )
@@ -185,25 +186,21 @@ class DenseNode(ProductNode):
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-        kernel = self.layer.kernel.data  # type: ignore[attr-defined]
-        self.product.forward(self.tape, self.rows(x), kernel, self.bias, self.relu, self.rows(self.y))
+        kernel = self.layer.kernel.data
+        self.product.forward(self.tape, as_rows(x), kernel, self.bias, self.relu, as_rows(self.y))
         return self.y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         mask = self.mask()
         self.product.backward(
-            self.tape, self.rows(dy), None if mask is None else self.rows(mask), self.rows(self.x),
-            self.layer.kernel.data, self.rows(dx) if input_gradient else None, *self.gradients(),  # type: ignore[attr-defined]
+            self.tape, as_rows(dy), None if mask is None else as_rows(mask), as_rows(self.x),
+            self.layer.kernel.data, as_rows(dx) if input_gradient else None, *self.gradients(),
         )  # fmt: skip
         return dx
 
-    @staticmethod
-    def rows(x: Buffer) -> Buffer:
-        return x.reshaped(int(np.prod(x.shape[:-1])), x.shape[-1])
 
-
-def alike(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
+def in_same_bands(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
     """x and y, of equal shape, in the bands that x was computed in, so that elementwise layers go by bands, too."""
     y.bands = x.bands
     return in_bands(x, x.bands), in_bands(y, x.bands)
@@ -212,7 +209,7 @@ def alike(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
 class ReLUNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         self.y = self.buffer(len(x), x.shape)
-        instructions.relu(self.tape, *alike(x, self.y))
+        instructions.relu(self.tape, *in_same_bands(x, self.y))
         return self.y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -226,8 +223,7 @@ class MaxPoolingNode(Node):
     after: ProductNode | None = None  # the convolution before, whose ReLU's mask pooling applies to the gradient
 
     def window(self) -> tuple[Any, Any, Any]:
-        layer: Any = self.layer
-        return layer.pool_size, layer.strides, layer.pads
+        return self.layer.pool_size, self.layer.strides, self.layer.pads
 
     def forward(self, x: Buffer) -> Buffer:
         size, strides, pads = self.window()
@@ -292,7 +288,7 @@ class RandomNode(Node):
         self.keys = np.zeros((STEPS, 3), np.uint64)
 
     def before_step(self, number: int) -> None:
-        self.keys[number] = instructions.key_array(self.layer.next_key())  # type: ignore[attr-defined]
+        self.keys[number] = instructions.key_array(self.layer.next_key())
 
 
 class DropoutNode(RandomNode):
@@ -304,7 +300,7 @@ class DropoutNode(RandomNode):
 
     def dropped(self, x: Buffer) -> Buffer:
         y = self.tape.buffer(x.shape)
-        instructions.dropout(self.tape, x, y, self.layer.rate, Steps(self.keys))  # type: ignore[attr-defined]
+        instructions.dropout(self.tape, x, y, self.layer.rate, Steps(self.keys))
         return y
 
 
@@ -312,7 +308,7 @@ class SpatialDropoutNode(DropoutNode):
     def forward(self, x: Buffer) -> Buffer:
         ones = np.ones((len(x), x.shape[-1]), self.tape.dtype)
         self.factor = self.tape.buffer(ones.shape)
-        rate = self.layer.rate  # type: ignore[attr-defined]
+        rate = self.layer.rate
         instructions.dropout(self.tape, ones, self.factor, rate, Steps(self.keys))
         return self.dropped(x)
 
@@ -325,7 +321,7 @@ class SpatialDropoutNode(DropoutNode):
 class GaussianNoiseNode(RandomNode):
     def forward(self, x: Buffer) -> Buffer:
         y = self.tape.buffer(x.shape)
-        instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))  # type: ignore[attr-defined]
+        instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -337,7 +333,7 @@ class PReLUNode(Node):
 
     def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
         """α, and where its gradient goes."""
-        alpha: Parameter = self.layer.alpha  # type: ignore[attr-defined]
+        alpha: Parameter = self.layer.alpha
         return alpha.data, alpha.gradient if alpha in self.layer.trainable_parameters else None
 
     def forward(self, x: Buffer) -> Buffer:
@@ -356,8 +352,7 @@ class LeakyReLUNode(PReLUNode):
     """A LeakyReLU: one α for all, which nobody trains."""
 
     def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
-        layer: Any = self.layer
-        return np.full(list(x.shape[1:]), layer.negative_slope, x.dtype), None
+        return np.full(list(x.shape[1:]), self.layer.negative_slope, x.dtype), None
 
 
 class RandomAffineNode(Node):
@@ -366,7 +361,7 @@ class RandomAffineNode(Node):
     field: Buffer | None = None
 
     def before_step(self, number: int) -> None:
-        layer: Any = self.layer
+        layer = self.layer
         self.matrices[number] = layer.matrices(len(self.x))
         if self.field is not None:
             rows, columns, strength, key = layer.displacements(len(self.x))
@@ -375,7 +370,7 @@ class RandomAffineNode(Node):
                 kept[number] = setting
 
     def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
+        layer = self.layer
         self.x, self.matrices, y = x, np.zeros((STEPS, len(x), 2, 3)), self.tape.buffer(x.shape)
         if layer.elastic is not None:
             N, H, W, _ = x.shape
@@ -391,7 +386,7 @@ class RandomAffineNode(Node):
 
         def call() -> None:
             field = None if self.field is None else self.tape.array(self.field)
-            saved = dy.shape, self.matrices[0], self.layer.fill_mode, field  # type: ignore[attr-defined]
+            saved = dy.shape, self.matrices[0], self.layer.fill_mode, field
             self.tape.array(dx)[...] = self.ops.affine_backward(self.tape.array(dy), saved)
 
         self.tape.call(call, dy, dx, *([] if self.field is None else [self.field]))
@@ -400,7 +395,7 @@ class RandomAffineNode(Node):
 
 class RandomBlurNode(Node):
     def before_step(self, number: int) -> None:
-        rows, columns, chosen = self.layer.blurs(len(self.chosen[0]))  # type: ignore[attr-defined]
+        rows, columns, chosen = self.layer.blurs(len(self.chosen[0]))
         self.weights[0][number], self.weights[1][number], self.chosen[number] = rows, columns, chosen
         self.reach[number] = instructions.reach(rows, columns)
 
@@ -418,11 +413,11 @@ class RandomBlurNode(Node):
 
 class RandomErasingNode(Node):
     def before_step(self, number: int) -> None:
-        self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))  # type: ignore[attr-defined]
+        self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))
         self.keys[number] = instructions.key_array(key)
 
     def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
+        layer = self.layer
         self.boxes, self.keys = np.zeros((STEPS, len(x), 4), np.int64), np.zeros((STEPS, 3), np.uint64)
         y, fill = self.tape.buffer(x.shape), None if layer.fill is None else np.array(layer.fill)
         instructions.erase(self.tape, x, Steps(self.boxes), fill, layer.value_range, Steps(self.keys), y)
@@ -436,7 +431,7 @@ class RandomErasingNode(Node):
 
 class RandomNoiseNode(Node):
     def before_step(self, number: int) -> None:
-        self.levels[number], key = self.layer.levels(len(self.levels[0]))  # type: ignore[attr-defined]
+        self.levels[number], key = self.layer.levels(len(self.levels[0]))
         self.keys[number] = instructions.key_array(key)
 
     def forward(self, x: Buffer) -> Buffer:
@@ -459,7 +454,7 @@ class BatchNormalizationNode(Node):
     before: Node | None = None  # what x comes from, if that may be cheaper to compute again than to keep
 
     def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
+        layer = self.layer
         C = x.shape[-1]
         self.x, self.found = x, Moments.of(C, self.tape.dtype)
         gamma = np.ones(C, self.tape.dtype) if layer.gamma is None else layer.gamma.data
@@ -480,7 +475,7 @@ class BatchNormalizationNode(Node):
         return self.x
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        layer: Any = self.layer
+        layer = self.layer
         dx = self.tape.buffer(dy.shape)
         dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
         dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
@@ -492,7 +487,7 @@ class BatchNormalizationNode(Node):
         return dx
 
     def finish(self) -> None:
-        layer: Any = self.layer
+        layer = self.layer
         averages = (self.found.mean, layer.moving_mean.data), (self.found.variance, layer.moving_variance.data)
         for found, moving in averages:
             instructions.optimize(self.tape, "moving_average", (found, moving), np.array([layer.momentum, 0.0]))
@@ -504,16 +499,16 @@ class FixedBatchNormalizationNode(Node):
     relu = False
 
     def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
+        layer = self.layer
         C, y = x.shape[-1], self.tape.buffer(x.shape)
         self.scale, self.shift = np.zeros((2, C), self.tape.dtype)
-        x_bands, y_bands = alike(x, y)
+        x_bands, y_bands = in_same_bands(x, y)
         mean = layer.moving_mean.data
         instructions.scale_rows(self.tape, x_bands, mean, self.scale, self.shift, y_bands, self.relu)
         return y
 
     def refresh(self) -> None:
-        layer: Any = self.layer
+        layer = self.layer
         inverse = 1 / np.sqrt(layer.moving_variance.data + self.scale.dtype.type(layer.epsilon))
         self.scale[:] = inverse if layer.gamma is None else layer.gamma.data * inverse
         self.shift[:] = 0 if layer.beta is None else layer.beta.data
@@ -523,7 +518,7 @@ class NormalizationNode(Node):
     """Shifts and scales by numbers that nobody trains, but that may be others in the next step."""
 
     def forward(self, x: Buffer) -> Buffer:
-        layer: Any = self.layer
+        layer = self.layer
         self.coefficients = [np.array(one) for one in layer.coefficients()]
         return self.scaled(x, *self.coefficients)
 
@@ -539,7 +534,7 @@ class NormalizationNode(Node):
         return y
 
     def refresh(self) -> None:
-        layer: Any = self.layer
+        layer = self.layer
         for kept, found in zip(self.coefficients, layer.coefficients(), strict=True):
             kept[:] = found
 
@@ -550,12 +545,12 @@ class NormalizationNode(Node):
 class ZeroPaddingNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         y = self.buffer(len(x), self.layer.output_shape)
-        instructions.pad(self.tape, x, y, self.layer.padding)  # type: ignore[attr-defined]
+        instructions.pad(self.tape, x, y, self.layer.padding)
         return y
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.buffer(len(dy), self.layer.input_shape)
-        instructions.crop(self.tape, dy, dx, self.layer.padding)  # type: ignore[attr-defined]
+        instructions.crop(self.tape, dy, dx, self.layer.padding)
         return dx
 
 
@@ -599,21 +594,20 @@ INFERENCE: dict[type[Layer], type[Node]] = {
 RECTIFYING = ConvolutionNode, DenseNode, MaxPoolingNode, BatchNormalizationNode, FixedBatchNormalizationNode
 
 
-def node_class(layer: Layer, training: bool) -> type[Node]:
+def node_class(layer: Any, training: bool) -> type[Node]:
     """The node class for this very class of layer; `Node` for subclasses, which may do anything."""
     kind = type(layer)
     if kind is ReLU:
-        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold  # type: ignore[attr-defined]
+        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
         return ReLUNode if plain else Node
     if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
         return RandomAffineNode if training else SameNode
-    if kind in (all_layers.Dropout, all_layers.SpatialDropout2D) and not layer.rate:  # type: ignore[attr-defined]
+    if kind in (all_layers.Dropout, all_layers.SpatialDropout2D) and not layer.rate:
         return SameNode
-    if kind is all_layers.GaussianNoise and not layer.stddev:  # type: ignore[attr-defined]
+    if kind is all_layers.GaussianNoise and not layer.stddev:
         return SameNode
     if kind is all_layers.PReLU:
-        alpha: Parameter = layer.alpha  # type: ignore[attr-defined]
-        return Node if instructions.repeats(alpha.shape, layer.input_shape[1:]) is None else PReLUNode
-    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):  # type: ignore[attr-defined]
+        return Node if instructions.repeats(layer.alpha.shape, layer.input_shape[1:]) is None else PReLUNode
+    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):
         return Node
     return ALWAYS.get(kind) or (TRAINING if training else INFERENCE).get(kind) or Node

@@ -93,7 +93,11 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> "Sequential":
-    """See `minicnn.load_model`. Raises ValueError, naming the file, for one that is not a whole saved model."""
+    """The model that `save` wrote, or Keras 3 in a file `….keras`; `custom_objects` has classes of your own by their names.
+
+    With `compile` False it has no optimizer, loss and metrics. `safe_mode` is there for Keras' sake: no file holds code.
+    ValueError, naming the file, for a damaged one, and for what minicnn does not have: branches, unknown layers, …
+    """
     path = filepath
     if str(path).endswith(".keras"):
         return keras_format.load_model(path, custom_objects, compile)

@@ -309,6 +309,10 @@ class Tape:
         for place in places:
             self.keep(place)
 
+    def parts(self, items: int) -> int:
+        """Into how many groups so many items are cut: the number of partial sums over them."""
+        return len(cut(items, self.groups)) - 1
+
     # ------------------------------------------------------------------ finishing
 
     def finish(self) -> "Tape":

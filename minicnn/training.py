@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from . import activations
 from . import metrics as all_metrics
 from .callbacks import Callback, History, ProgressBar
 from .seeding import generator
@@ -44,7 +45,7 @@ class RunningMeans:
         for metric in self.metrics.values():
             found = y_pred
             if softmaxed and not getattr(metric, "of_scores", False):
-                probabilities = softmax(y_pred) if probabilities is None else probabilities
+                probabilities = activations.softmax(y_pred) if probabilities is None else probabilities
                 found = probabilities
             if isinstance(metric, all_metrics.MeanMetric):
                 metric.update_state(y_true, found, batches=len(losses))
@@ -66,12 +67,6 @@ class RunningMeans:
 def in_order(logs: dict[str, float]) -> dict[str, float]:
     """Numbers sorted by their names, as Keras has them in its history."""
     return dict(sorted(logs.items()))
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 # ---------------------------------------------------------------------- where batches come from
@@ -228,16 +223,13 @@ class Stream:
 
 def is_stream(x: Any) -> bool:
     """Whether x gives batches, and is not itself data."""
-    return not isinstance(x, Mapping) and (
-        hasattr(x, "__next__")
-        or (
-            hasattr(x, "__getitem__")
-            and hasattr(x, "__len__")
-            and not hasattr(x, "__array__")
-            and not isinstance(x, list | tuple)
-        )
-        or (hasattr(x, "__iter__") and not hasattr(x, "__getitem__") and not hasattr(x, "__array__"))
-    )
+    if isinstance(x, Mapping | list | tuple):
+        return False
+    if hasattr(x, "__next__"):
+        return True
+    if hasattr(x, "__array__"):
+        return False
+    return hasattr(x, "__len__") if hasattr(x, "__getitem__") else hasattr(x, "__iter__")
 
 
 def checked(
@@ -344,9 +336,9 @@ def fit(
         "validation_steps": validation_steps,
         "validation_batch_size": validation_batch_size,
     }
-    for name, number in counts.items():
-        if number is not None:
-            positive_integer(name, number)
+    for name, count in counts.items():
+        if count is not None:
+            positive_integer(name, count)
     for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
         positive_integer("validation_freq", number)
     if is_stream(x):

@@ -219,7 +219,12 @@ CALLS = {
     "random_noise": lambda ops, new: [ops.random_noise(new(18, 5, 4, 3), ops.array(np.arange(18) % 3 / 2), KEY)],
     "erase": lambda ops, new: [ops.erase(new(18, 5, 4, 3), _boxes(ops), (0.2, -3.0, 0.5), (-1.0, 1.0), KEY)],
     "erase to noise": lambda ops, new: [ops.erase(new(18, 5, 4, 3), _boxes(ops), None, (0.1, 1.0), KEY)],
-    "arrays": lambda ops, new: [ops.array(new(2, 3)), ops.numpy(new(2, 3)), ops.zeros((2, 3), "float32")],
+    "arrays": lambda ops, new: [
+        ops.array(new(2, 3)),
+        ops.numpy(new(2, 3)),
+        ops.zeros((2, 3), "float32"),
+        ops.constant(new(2, 3), "float64"),
+    ],
     "penalize": _penalize(0.3, 0.2),
     "sgd": _optimizer("sgd", 3, 0.1, 0.9, True),
     "sgd without velocity": _optimizer("sgd", 2, None, 0.1, 0.9, True),

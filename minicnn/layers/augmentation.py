@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array, Key
-from .base import RandomLayer, is_number
-from .convolution import channels_last, pair
+from .base import RandomLayer, channels_last, is_number
+from .convolution import pair
 
 Factor = float | Sequence[float]
 Limits = tuple[float, float]
@@ -78,15 +78,11 @@ class _Augmentation(RandomLayer):
 
     def smoothing(self, sigmas: Sequence[float], sizes: Sequence[int], drawn: bool = True) -> list[Array]:
         """The weights of `smoothing` for rows and for columns; drawn: whether they are others in every step."""
-        given, place = (
-            zip(self.input_shape[1:3], sigmas, sizes, strict=True),
-            self.ops.array if drawn else self.constant,
-        )
-        return [place(smoothing(int(length or 0), sigma, size), self.dtype) for length, sigma, size in given]
-
-    def constant(self, values: Any, dtype: Any) -> Array:
-        """A few numbers on the device, where some devices keep them."""
-        return getattr(self.ops, "constant", self.ops.array)(values, dtype)
+        place = self.ops.array if drawn else self.ops.constant
+        return [
+            place(smoothing(length, sigma, size), self.dtype)
+            for length, sigma, size in zip(self.input_shape[1:3], sigmas, sizes, strict=True)
+        ]
 
 
 # ---------------------------------------------------------------------- motions
@@ -155,7 +151,7 @@ class _RandomAffine(_Augmentation):
         """The arguments of `Ops.random_field` that go with the last `matrices`."""
         alpha, sigma = self.elastic
         rows, columns, strength, key = self.smoothed(1.0, alpha, sigma, drawn=False)
-        return rows, columns, self.constant(np.full(samples, strength), "float64"), key
+        return rows, columns, self.ops.constant(np.full(samples, strength), "float64"), key
 
     def smoothed(self, chosen: Any, alpha: float, sigma: float, drawn: bool = True) -> tuple[Array, Array, Any, Key]:
         """Displacements alpha · G(sigma · u) with a Gaussian G of standard deviation sigma and u of variance 1, as Keras'.
@@ -516,7 +512,7 @@ class RandomErasing(_Augmentation):
         """A number per channel, or None for noise."""
         if self.fill_value is None:
             return None
-        return [float(number) for number in np.broadcast_to(self.fill_value, int(self.input_shape[3] or 0))]
+        return [float(number) for number in np.broadcast_to(self.fill_value, self.input_shape[3])]
 
     def boxes(self, samples: int) -> tuple[Array, Key]:
         """The rows and columns [from, to) to erase, (samples, 4), and the key of the noise."""
@@ -524,8 +520,8 @@ class RandomErasing(_Augmentation):
         probability, high, wide, down, right, chance = self.uniform(key, samples, self.limits())
         found = []
         for length, share, at in zip(self.input_shape[1:3], (high, wide), (down, right), strict=True):
-            size = int(length or 0) * self.ops.xp.sqrt(share)
-            start = at * (int(length or 0) - size)
+            size = length * self.ops.xp.sqrt(share)
+            start = at * (length - size)
             found += [self.ops.xp.ceil(start), self.ops.xp.ceil(start + size)]
         boxes, erased = self.ops.zeros((samples, 4), "int64"), chance < probability
         for side, place in enumerate(found):

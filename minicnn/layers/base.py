@@ -136,6 +136,15 @@ def check_numbers(layer: "Layer", **settings: Any) -> None:
             raise ValueError(f"layer {layer.name}: {name} must be a number, not {value!r}")
 
 
+def channels_last(layer: "Layer", data_format: str | None) -> None:
+    """ValueError, naming the layer, for any other layout of images."""
+    if data_format not in (None, "channels_last"):
+        raise ValueError(
+            f"layer {layer.name}: there is one layout, channels_last (batch, height, width, channels), not {data_format!r};"
+            " images with the channels first are turned by x.transpose(0, 2, 3, 1)"
+        )
+
+
 class Symbol:
     """Base of symbolic values, which have no numbers yet; arithmetic on them, which Keras has, is a TypeError."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array, Pads, Pair, positions
-from .base import ActivatedLayer, Layer, Shape
+from .base import ActivatedLayer, Layer, Shape, channels_last
 
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
@@ -22,14 +22,6 @@ def padding_name(padding: str) -> str:
     if str(padding).lower() not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', not {padding!r}")
     return padding.lower()
-
-
-def channels_last(layer: Layer, data_format: str | None) -> None:
-    if data_format not in (None, "channels_last"):
-        raise ValueError(
-            f"layer {layer.name}: there is one layout, channels_last (batch, height, width, channels), not {data_format!r};"
-            " images with the channels first are turned by x.transpose(0, 2, 3, 1)"
-        )
 
 
 def window_pads(image: Sequence[int], size: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)) -> Pads:

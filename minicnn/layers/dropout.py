@@ -3,8 +3,7 @@
 from typing import Any
 
 from ..ops.reference import Array
-from .base import RandomLayer, is_number
-from .convolution import channels_last
+from .base import RandomLayer, channels_last, is_number
 
 
 class Dropout(RandomLayer):

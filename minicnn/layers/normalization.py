@@ -194,13 +194,15 @@ class Normalization(Layer):
     def coefficients(self) -> tuple[Array, Array, Array]:
         """(centre, scale, shift) of y = (x - centre) · scale + shift, for each channel, or for each number of a sample."""
         xp, rank = self.ops.xp, len(self.input_shape)
-        sizes = self.input_shape[1:] if set(self.kept) - {rank - 1} else self.input_shape[1:][-1:]
-        own = [n if axis in self.kept else 1 for axis, n in enumerate(self.input_shape)][rank - len(sizes) :]
+        axes = (
+            range(1, rank) if set(self.kept) - {rank - 1} else range(rank - 1, rank)
+        )  # the last: one for each channel
+        sizes = tuple(self.input_shape[axis] for axis in axes)
+        own = [self.input_shape[axis] if axis in self.kept else 1 for axis in axes]  # the shape of mean and variance
         if self.given is None:
             mean, variance = self.mean.data, self.variance.data
         else:
-            place = getattr(self.ops, "constant", self.ops.array)  # where some devices keep a few numbers
-            mean, variance = (place(one, self.dtype) for one in self.fixed)
+            mean, variance = (self.ops.constant(one, self.dtype) for one in self.fixed)
         spread = xp.maximum(xp.sqrt(variance), 1e-7)
         mean, spread = (xp.broadcast_to(one.reshape(own), sizes).reshape(-1) for one in (mean, spread))
         zero = xp.zeros_like(mean)

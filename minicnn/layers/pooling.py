@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ops.reference import Array
-from .base import Layer, Shape
-from .convolution import channels_last, padding_name, pair, window_outputs, window_pads
+from .base import Layer, Shape, channels_last
+from .convolution import padding_name, pair, window_outputs, window_pads
 
 
 class _Pooling2D(Layer):

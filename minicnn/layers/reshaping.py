@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array, Pads
-from .base import Layer, Shape, Symbol
-from .convolution import channels_last
+from .base import Layer, Shape, Symbol, channels_last
 
 
 class Input(Symbol, Layer):

@@ -64,9 +64,10 @@ def __getattr__(name: str) -> Any:
     """What metrics take from `keras.ops`: the function of this name of NumPy, or of `minicnn.activations`."""
     from .. import activations
 
-    for found in (_KERAS.get(name), getattr(activations, name, None) if name in activations.NAMES else None):
-        if found is not None:
-            return found
+    if name in _KERAS:
+        return _KERAS[name]
+    if name in activations.NAMES:
+        return getattr(activations, name)
     function = getattr(np, name, None)
     return function if callable(function) and not isinstance(function, type) else _missing(name)
 

@@ -111,20 +111,10 @@ class CpuOps(Ops):
     ) -> tuple[Array, Saved]:
         return self._convolve(x, kernel, bias, strides, pads, dilation, relu=False)
 
-    def conv2d_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
-        return self._convolve_backward(dy, kernel, saved, input_gradient)
-
     def conv2d_relu(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
     ) -> tuple[Array, Saved]:
         return self._convolve(x, kernel, bias, strides, pads, dilation, relu=True)
-
-    def conv2d_relu_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
-        return self._convolve_backward(dy, kernel, saved, input_gradient)
 
     def _convolve(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
@@ -134,7 +124,7 @@ class CpuOps(Ops):
         _check_pads("conv2d", pads)
         for bias in rest:
             expect("conv2d bias", bias, kernel.shape[3:])
-        outputs = Geometry.outputs_of(x.shape[1:3], kernel, strides, pads, dilation)
+        outputs = positions(x.shape[1:3], pads, kernel.shape[:2], strides, dilation)
         if min(outputs) < 1:
             raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
         geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation)
@@ -143,8 +133,8 @@ class CpuOps(Ops):
             self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
         return y, (geometry, self.precision, x, y, relu)
 
-    def _convolve_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
+    def conv2d_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
         geometry, precision, x, y, relu = saved
         expect("conv2d gradient", dy, y.shape)
@@ -156,17 +146,17 @@ class CpuOps(Ops):
             self.run(convolve_backward, dy, y, x, kernel, dx, dkernel, dbias, geometry, precision)
         return dx, dkernel, dbias
 
+    conv2d_relu_backward = conv2d_backward
+
     # ------------------------------------------------------------------ dense
 
     def dense(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
-        y, x = self._dense(x, kernel, bias, relu=False)
-        return y, x
+        return self._dense(x, kernel, bias, relu=False)
 
     def dense_relu(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
-        y, x = self._dense(x, kernel, bias, relu=True)
-        return y, (x, y)
+        return self._dense(x, kernel, bias, relu=True)
 
-    def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Array]:
+    def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
         C, F = x.shape[-1], kernel.shape[1]
         expect("dense kernel", kernel, (C, F))
@@ -174,22 +164,12 @@ class CpuOps(Ops):
             expect("dense bias", bias, (F,))
         y = self.empty((*x.shape[:-1], F), x.dtype)
         self.run(dense_layer, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F))
-        return y, x
+        return y, (x, y if relu else None)
 
     def dense_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
-        return self._dense_backward(dy, None, kernel, saved, input_gradient)
-
-    def dense_relu_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
         x, y = saved
-        return self._dense_backward(dy, y, kernel, x, input_gradient)
-
-    def _dense_backward(
-        self, dy: Array, y: Array | None, kernel: Array, x: Array, input_gradient: bool
-    ) -> tuple[Array | None, Array, Array]:
         C, F = x.shape[-1], kernel.shape[1]
         expect("dense gradient", dy, (*x.shape[:-1], F))
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))
@@ -199,6 +179,8 @@ class CpuOps(Ops):
             rows = [None if array is None else array.reshape(-1, n) for array, n in ((dy, F), (y, F), (x, C), (dx, C))]
             self.run(dense_layer_backward, *rows, kernel, dkernel, dbias)
         return dx, dkernel, dbias
+
+    dense_relu_backward = dense_backward
 
     # ------------------------------------------------------------------ pooling
 

@@ -16,7 +16,8 @@ import numpy as np
 from ..kernels import convolution, product, winograd
 from ..kernels.product import table
 from ..tape import FRESH, LANES, LAST, Buffer, Constant, Each, Far, Fitted, Part, Place, Tape, Times, cut, pieces
-from .cpu_dense import Dense, add_up
+from .cpu_dense import Dense
+from .instructions import add_up
 from .reference import NO_PADS, Array, Pads, Pair, positions
 
 LINE = 24  # pixels in a line that are enough for whole tiles
@@ -77,11 +78,6 @@ class Geometry(NamedTuple):
         """The parts of its output that an image is cut into, of equally many lines: more than one where images are few."""
         work = prod(self.outputs) * prod(self.kernel) * self.channels * self.filters
         return bands_of(images, self.outputs[0], work)
-
-    @classmethod
-    def outputs_of(cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Pair:
-        """OH, OW of an image as it is."""
-        return cls(image, kernel.shape[2], kernel.shape[:2], kernel.shape[3], strides, pads, dilation).outputs
 
 
 class Convolution(Protocol):
@@ -183,14 +179,14 @@ class Pointwise(OneWindow):
         self.dense = Dense(geometry.channels, geometry.filters, dtype)
 
     def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
-        super().forward(tape, _pixels(x), bias, relu, _pixels(y))
+        super().forward(tape, as_rows(x), bias, relu, as_rows(y))
 
     def backward(
         self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
         dbias: Array | None,
     ) -> Callable[[], None]:  # fmt: skip
-        y, dx = (None if place is None else _pixels(place) for place in (y, dx))
-        return super().backward(tape, _pixels(dy), y, _pixels(x), kernel, dx, dkernel, dbias)
+        y, dx = (None if place is None else as_rows(place) for place in (y, dx))
+        return super().backward(tape, as_rows(dy), y, as_rows(x), kernel, dx, dkernel, dbias)
 
 
 class Im2col:
@@ -225,24 +221,24 @@ class Im2col:
         return columns
 
     def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
-        self.dense.forward(tape, _pixels(self._columns(tape, x)), self.kernel, bias, relu, _pixels(y))
+        self.dense.forward(tape, as_rows(self._columns(tape, x)), self.kernel, bias, relu, as_rows(y))
 
     def backward(
         self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
         dbias: Array | None,
     ) -> Callable[[], None]:  # fmt: skip
-        columns, y = self._columns(tape, x), None if y is None else _pixels(y)
+        columns, y = self._columns(tape, x), None if y is None else as_rows(y)
         if dx is None:
-            self.dense.backward(tape, _pixels(dy), y, _pixels(columns), kernel, None, dkernel, dbias)
+            self.dense.backward(tape, as_rows(dy), y, as_rows(columns), kernel, None, dkernel, dbias)
         else:
             dcolumns = self._room(tape, len(x))
-            self.dense.backward(tape, _pixels(dy), y, _pixels(columns), kernel, _pixels(dcolumns), dkernel, dbias)
+            self.dense.backward(tape, as_rows(dy), y, as_rows(columns), kernel, as_rows(dcolumns), dkernel, dbias)
             tape.add(convolution.col2im, len(x), columns=Each(dcolumns), dx=Each(dx), **self._sizes())
         return lambda: None
 
 
-def _pixels(images: Place) -> Place:
-    """Images (N, H, W, C) as rows (N·H·W, C)."""
+def as_rows(images: Place) -> Place:
+    """Images (N, H, W, C), or anything (…, C), as rows (N·H·W, C)."""
     shape = prod(images.shape[:-1]), images.shape[-1]
     return images.reshape(shape) if isinstance(images, np.ndarray) else images.reshaped(*shape)
 
@@ -365,7 +361,7 @@ class Direct:
         lines = max(1, min(OH, convolution.BAND // (OW * (1 + taps + F))))
         room = lines * OW
         plans = [convolution.column_plan(self.dtype, room, n * OW, taps, F) for n in (lines, OH % lines) if n]
-        parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 1 + taps, F)
+        parts = tape.whole(tape.parts(len(x)), 1 + taps, F)
         tape.add(
             convolution.kernel_gradient_by_columns, len(x), fresh=FRESH, x=Each(x), dy=Each(dy), y=0 if y is None else Each(y),
             padded=tape.cleared(prod(g.padded) + LANES), columns=tape.scratch((1 + taps) * room + LANES),
@@ -526,7 +522,7 @@ class Winograd:
     ) -> Callable[[], None]:  # fmt: skip
         g, T, taps = self.geometry, self.T, self.r * self.r
         room = self._room(tape, len(x))
-        parts = len(cut(len(x), tape.groups)) - 1
+        parts = tape.parts(len(x))
         dkernels = tape.whole(parts, taps, self.channels, g.filters)
         dbiases = tape.whole(parts, g.filters)
         tape.add(
@@ -628,7 +624,7 @@ class WinogradBatch(Winograd):
     ) -> Callable[[], None]:  # fmt: skip
         g = self.geometry
         V, Z = self._images_to_planes(tape, x), self._all_planes(tape, len(x), g.filters)
-        dbiases = tape.whole(len(cut(len(x), tape.groups)) - 1, g.filters)
+        dbiases = tape.whole(tape.parts(len(x)), g.filters)
         tape.add(
             winograd.gradients_to_planes, len(x), fresh=FRESH, dy=Each(dy), y=0 if y is None else Each(y), Z=Z,
             dbias=Part(dbiases), function=self._function("output gradient"), first=Times(1), plane=Z.each,

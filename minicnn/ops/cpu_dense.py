@@ -1,24 +1,16 @@
-"""A dense layer as instructions, and the adding up of partial sums."""
+"""A dense layer as instructions."""
 
 from functools import lru_cache
 
 import numpy as np
 
-from ..kernels import arrays, dense, product
+from ..kernels import dense, product
 from ..kernels.product import table
-from ..tape import GROUPS, LANES, Buffer, Constant, Each, Place, Tape, Times, cut
+from ..tape import GROUPS, Constant, Each, Place, Tape, Times, cut
+from .instructions import add_up
 from .reference import Array
 
 TERMS = 16  # sums are cut at multiples of so many
-
-
-def add_up(tape: Tape, parts: Buffer, total: Place, skip: int = 0) -> None:
-    """total = Σ parts, along the first axis of the parts, of which each begins with `skip` numbers of something else."""
-    numbers = total.nbytes // total.dtype.itemsize
-    tape.add(
-        arrays.add_rows, numbers, cut(numbers, unit=LANES), 0,
-        rows=parts, number=len(parts), stride=parts.each, total=total, first=Times(1), skip=skip,
-    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -103,10 +95,7 @@ class Dense:
             width=width, skew=dense.SKEW,
         )  # fmt: skip
         if dbias is not None:
-            tape.add(
-                arrays.add_rows, F, cut(F, unit=LANES), 0,
-                rows=spread, number=N, stride=spread.each, total=dbias, first=Times(1), skip=0,
-            )  # fmt: skip
+            add_up(tape, spread, dbias)
 
 
 def dense_layer(tape: Tape, x: Array, kernel: Array, bias: Array | None, relu: bool, y: Array) -> None:

@@ -135,20 +135,10 @@ class ConvolutionOps(KernelOps):
     ) -> tuple[Array, Saved]:
         return self._convolve(x, kernel, bias, strides, pads, dilation, relu=False)
 
-    def conv2d_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
-        return self._convolve_backward(dy, kernel, saved, input_gradient)
-
     def conv2d_relu(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
     ) -> tuple[Array, Saved]:
         return self._convolve(x, kernel, bias, strides, pads, dilation, relu=True)
-
-    def conv2d_relu_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
-        return self._convolve_backward(dy, kernel, saved, input_gradient)
 
     def _convolve(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
@@ -174,8 +164,8 @@ class ConvolutionOps(KernelOps):
         before = self.relu_of(x)
         return x, y, before, relu, self.rectified(y) if relu else None, geometry
 
-    def _convolve_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool
+    def conv2d_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
         x, y, before, relu, own, geometry = saved
         expect("convolution gradient" if x.ndim == 4 else "dense gradient", dy, y.shape)
@@ -195,23 +185,15 @@ class ConvolutionOps(KernelOps):
         self.kernels.join()
         return dx, dkernel.reshape(kernel.shape), dbias
 
+    conv2d_relu_backward = dense_backward = dense_relu_backward = conv2d_backward
+
     # ------------------------------------------------------------------ dense
 
     def dense(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
         return self._dense(x, kernel, bias, relu=False)
 
-    def dense_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
-        return self._convolve_backward(dy, kernel, saved, input_gradient)
-
     def dense_relu(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
         return self._dense(x, kernel, bias, relu=True)
-
-    def dense_relu_backward(
-        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
-    ) -> tuple[Array | None, Array, Array]:
-        return self._convolve_backward(dy, kernel, saved, input_gradient)
 
     def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))

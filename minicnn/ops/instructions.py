@@ -20,6 +20,15 @@ def each(place: Place) -> int:
     return prod(place.shape[1:])
 
 
+def add_up(tape: Tape, parts: Buffer, total: Place, skip: int = 0) -> None:
+    """total = Σ parts, along the first axis of the parts, of which each begins with `skip` numbers of something else."""
+    numbers = total.nbytes // total.dtype.itemsize
+    tape.add(
+        arrays.add_rows, numbers, cut(numbers, unit=LANES), 0,
+        rows=parts, number=len(parts), stride=parts.each, total=total, first=Times(1), skip=skip,
+    )  # fmt: skip
+
+
 def rescale(tape: Tape, x: Place, y: Place, scale: float, offset: float) -> None:
     tape.add(arrays.rescale, len(x), x=Each(x), y=Each(y), image=each(x), scale=float(scale), offset=float(offset))
 
@@ -51,16 +60,13 @@ def prelu(tape: Tape, x: Place, alpha: Array, y: Place) -> None:
 
 def prelu_backward(tape: Tape, dy: Place, x: Place, alpha: Array, dx: Place, dalpha: Array | None) -> None:
     C = alpha.size
-    parts = None if dalpha is None else tape.whole(len(cut(len(x), tape.groups)) - 1, C)
+    parts = None if dalpha is None else tape.whole(tape.parts(len(x)), C)
     tape.add(
         activation.prelu_backward, len(x), fresh=FRESH, dy=Each(dy), x=Each(x), alpha=alpha, dx=Each(dx),
         part=0 if parts is None else Part(parts), rows=each(x) // C, C=C,
     )  # fmt: skip
-    if parts is None or dalpha is None:
-        return
-    tape.add(
-        arrays.add_rows, C, cut(C, unit=LANES), 0, rows=parts, number=len(parts), stride=parts.each, total=dalpha, first=Times(1), skip=0
-    )  # fmt: skip
+    if parts is not None and dalpha is not None:
+        add_up(tape, parts, dalpha)
 
 
 def key_array(key: Key) -> np.ndarray:
@@ -276,7 +282,7 @@ class Moments(NamedTuple):
 
 def batch_moments(tape: Tape, x: Place, gamma: Array, epsilon: float, found: Moments) -> None:
     C = x.shape[-1]
-    parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 2 * C + 1)
+    parts = tape.whole(tape.parts(len(x)), 2 * C + 1)
     tape.add(normalization.moments, len(x), fresh=FRESH, x=Each(x), part=Part(parts), rows=each(x) // C, C=C)
     tape.add(
         normalization.combine_moments, C, (0, C), 0, parts=parts, number=len(parts), gamma=gamma, mean=found.mean,
@@ -301,7 +307,7 @@ def gradient_sums(
     """
     C = x.shape[-1]
     rows = each(x) // C
-    parts = tape.whole(len(cut(len(x), tape.groups)) - 1, 2 * C)
+    parts = tape.whole(tape.parts(len(x)), 2 * C)
     tape.add(
         normalization.gradient_sums, len(x), fresh=FRESH, part=Part(parts), dy=Each(dy), x=Each(x), mean=found.mean,
         scale=found.scale, shift=0 if shift is None else shift, rows=rows, C=C,

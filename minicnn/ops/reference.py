@@ -53,6 +53,10 @@ class Ops:
         """`values` on this device, C-contiguous."""
         return self.xp.asarray(values, dtype=dtype, order="C")
 
+    def constant(self, values: Array, dtype: Any) -> Array:
+        """A few numbers that stay the same, of which some devices keep their copy; not to be written to."""
+        return self.array(values, dtype)
+
     def numpy(self, values: Array) -> np.ndarray:
         """`values` in the host's memory."""
         return np.asarray(values)
