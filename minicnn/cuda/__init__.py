@@ -51,8 +51,12 @@ def options(dtype: Any, macros: dict[str, int]) -> tuple[str, ...]:
 
 
 def module(cupy: Any, code: str, *options: str) -> Any:
-    """CuPy's module of this source, compiled when a function of it is asked for."""
-    return cupy.RawModule(code=code, options=("-std=c++17", *options), backend="nvrtc")
+    """CuPy's module of this source, compiled when a function of it is asked for.
+
+    Macros are lines of the source, since for every other list of options CuPy compiles an empty file first.
+    """
+    macros = "".join(f"#define {option.removeprefix('-D').replace('=', ' ')}\n" for option in options)
+    return cupy.RawModule(code=macros + code, options=("-std=c++17",), backend="nvrtc")
 
 
 def by_value(arguments: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:

@@ -16,7 +16,8 @@ typedef REAL real;
     extern __shared__ __align__(16) char dynamic_shared[]; \
     type* name = reinterpret_cast<type*>(dynamic_shared)
 
-// Begins to copy BYTES (4, 8 or 16, and aligned to that) to shared memory, or zeros where `valid` is false.
+// Begins to copy BYTES (4, 8 or 16, and aligned to that) to shared memory, or zeros where `valid` is false: then nothing is
+// read, wherever `global` points.
 template <int BYTES>
 __device__ __forceinline__ void copy_async(void* shared, const void* global, bool valid) {
     const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
@@ -65,6 +66,11 @@ __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row
 __device__ __forceinline__ unsigned to_tf32(float x) {
     const float power = __uint_as_float(__float_as_uint(x) & 0xff800000u);  // of two, and the sign
     return __float_as_uint(fmaf(power, 1.0f / 2048, x));
+}
+
+// Whether 0 <= place < length: negative places are large unsigned numbers.
+__device__ __forceinline__ bool within(int place, int length) {
+    return static_cast<unsigned>(place) < static_cast<unsigned>(length);
 }
 
 // As many numbers as one instruction loads or stores.

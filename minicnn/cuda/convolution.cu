@@ -42,13 +42,14 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
     const int corner_y = (phase_y + taps_y.first * step_y + offset_y) / down_y;
     const int corner_x = (phase_x + taps_x.first * step_x + offset_x) / down_x;
     const int move_y = taps_y.stride * step_y / down_y, move_x = taps_x.stride * step_x / down_x;
-    int line[A_COPIES], y[A_COPIES], x[A_COPIES];
+    int at[A_COPIES], y[A_COPIES], x[A_COPIES];  // which pixel the first tap sees: its number, line and column
 #pragma unroll
     for (int i = 0; i < A_COPIES; i++) {
         const int pixel = first_row + a_row + i * A_ROWS, row = pixel / columns, n = row / rows;
-        line[i] = n * H;
-        y[i] = pixel < pixels ? (row - n * rows) * up_y + corner_y : -(1 << 30);  // outside for every tap
+        y[i] = (row - n * rows) * up_y + corner_y;
         x[i] = (pixel - row * columns) * up_x + corner_x;
+        at[i] = (n * H + y[i]) * W + x[i];
+        if (pixel >= pixels) y[i] = -(1 << 30);  // outside for every tap
     }
     int k = first * BK + a_k, c = k % C;  // the next to be copied
     const int wide = max(1, taps_x.number);
@@ -62,12 +63,12 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
     int b_k = first * BK;
 
     auto load = [&](real* a_tile, real* b_tile) {
-        const int tap_y = a * move_y, tap_x = b * move_x;
+        const int tap_y = a * move_y, tap_x = b * move_x, tap = tap_y * W + tap_x;
+        const bool more = k < K;
 #pragma unroll
         for (int i = 0; i < A_COPIES; i++) {
-            const int iy = y[i] + tap_y, ix = x[i] + tap_x;
-            const bool inside = k < K && iy >= 0 && ix >= 0 && iy < H && ix < W;
-            const real* from = image + (inside ? static_cast<long long>((line[i] + iy) * W + ix) * C + c : 0);
+            const bool inside = more && within(y[i] + tap_y, H) && within(x[i] + tap_x, W);
+            const real* from = image + c + static_cast<long long>(at[i] + tap) * C;  // not read where it is outside
             copy_async<VEC_A * sizeof(real)>(a_tile + (a_row + i * A_ROWS) * A_STRIDE<ROWS> + a_k, from, inside);
         }
         k += BK, a += further_a, b += further_b, c += further_c;

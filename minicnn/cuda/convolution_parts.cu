@@ -2,19 +2,19 @@
 #include "common.cuh"
 #include "taps.cuh"
 
-// out[i] = Σ_z parts[z, i], and bias, `positive` and ReLU as in convolution.cu; 32 x 8 threads take 32 numbers, always in
-// the same order.
-KERNEL __launch_bounds__(256) sum_parts(const real* parts, const real* bias, const real* positive, real* out, int relu,
+// out[i] = Σ_z parts[z, i], and bias, `positive` and ReLU as in convolution.cu; 32 x 8 threads, or 32 x 32 for many parts, take
+// 32 numbers, always in the same order.
+KERNEL __launch_bounds__(1024) sum_parts(const real* parts, const real* bias, const real* positive, real* out, int relu,
                                         int number, int count, int F) {
-    __shared__ real sums[8][33];
+    __shared__ real sums[32][33];
     const int i = blockIdx.x * 32 + threadIdx.x;
     real sum = 0;
     if (i < count)
-        for (int z = threadIdx.y; z < number; z += 8) sum += parts[static_cast<long long>(z) * count + i];
+        for (int z = threadIdx.y; z < number; z += blockDim.y) sum += parts[static_cast<long long>(z) * count + i];
     sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y == 0 && i < count) {
-        for (int y = 1; y < 8; y++) sum += sums[y][threadIdx.x];
+        for (int y = 1; y < blockDim.y; y++) sum += sums[y][threadIdx.x];
         if (bias) sum += bias[i % F];
         out[i] = relu && sum < 0 || positive && !(positive[i] > 0) ? real(0) : sum;
     }

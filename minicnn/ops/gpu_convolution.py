@@ -52,6 +52,7 @@ LARGE = [  # for tensor cores and wide copies: the registers hold the sums of fe
 ]
 DOUBLE = [Tile(64, 64, 32, 32, 16, 2), Tile(64, 32, 32, 32, 16, 2)]
 LEAST_DEPTH = 8  # of a tile, BK: a smaller share of a sum is not worth a block of its own
+THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
 
 
@@ -237,17 +238,32 @@ class ConvolutionOps(KernelOps):
         if dy.size == 0:
             gradients.fill(0)
         else:
-            pixels = dy.size // g.F
+            self._sum_of_shares(g, x, dy, gradients)
+        return gradients[: g.K * g.F], gradients[g.K * g.F :]
+
+    def _sum_of_shares(self, g: Geometry, x: Array, dy: Array, gradients: Array) -> None:
+        pixels = dy.size // g.F
+        if g.K <= THIN:
+            wide = min(32, 1 << (g.F - 1).bit_length())  # filters of a block
+            columns, steps = -(-g.F // wide), -(-pixels // 256)
+            depth = 256 * -(-steps // max(1, min(steps, 2 * self.kernels.processors // columns)))
+            shares = -(-pixels // depth)
+        else:
             neighbours = together(x, g.C), together(dy, g.F)
             tile, depth, shares = self._divide(x.dtype, g.K, g.F, pixels, neighbours[0] > 1)
-            out = self.empty((shares * gradients.size,), x.dtype) if shares > 1 else gradients
+        out = self.empty((shares * gradients.size,), x.dtype) if shares > 1 else gradients
+        arguments = x, dy, out, pixels, *g.arguments, depth
+        if g.K <= THIN:
+            self.kernels.launch(
+                "convolution_thin", "conv2d_gradient_thin", x.dtype, (columns, 1, shares), (256,), arguments, TERMS=g.K, WIDE=wide
+            )  # fmt: skip
+        else:
             self._launch(
                 "convolution_gradient", "conv2d_gradient", tile, (tile.blocks(g.K, g.F), 1, shares), neighbours, True,
-                x.dtype, (x, dy, out, pixels, *g.arguments, depth),
+                x.dtype, arguments,
             )  # fmt: skip
-            if shares > 1:
-                self._sum(out, None, None, gradients, False, shares, g.F)
-        return gradients[: g.K * g.F], gradients[g.K * g.F :]
+        if shares > 1:
+            self._sum(out, None, None, gradients, False, shares, g.F)
 
     def _swapped(self, turned: Geometry, kernel: Array) -> Array:
         """The kernel for the gradient of the input: channels and filters in each other's place, the taps as it meets them."""
@@ -263,8 +279,9 @@ class ConvolutionOps(KernelOps):
     def _sum(
         self, parts: Array, bias: Array | None, positive: Array | None, out: Array, relu: bool, shares: int, F: int
     ) -> None:
+        rows = 32 if shares > 64 else 8
         self.kernels.launch(
-            "convolution_parts", "sum_parts", out.dtype, (-(-out.size // 32),), (32, 8),
+            "convolution_parts", "sum_parts", out.dtype, (-(-out.size // 32),), (32, rows),
             (parts, bias, positive, out, relu, shares, out.size, F),
         )  # fmt: skip
 
