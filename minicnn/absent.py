@@ -66,6 +66,7 @@ ARGUMENTS = by_name({  # that Keras 3 has dropped, behind what is used today
     "the arguments of a utils.PyDataset": "workers use_multiprocessing max_queue_size max_q_size nb_worker pickle_safe",
     "metrics=['accuracy'] of compile": "show_accuracy",
     "save_freq, a number of batches": "period",
+    "nothing in its place: the numbers are those of this call alone": "reset_metrics",
     "skip_mismatch, which leaves out layers that do not fit": "by_name",
     "set_weights of the built layer": "weights",
     "astype(dtype) of what is returned": "dtype",

@@ -180,8 +180,9 @@ def _metric(metric: Any) -> Any:
     name = getattr(metric, "__name__", metric)
     if isinstance(name, str) and name in metrics.BY_NAME:
         return name
-    entry = metrics.serialize(metric)
-    return entry if isinstance(entry, str) else _entry("keras.metrics", entry["class_name"], entry["config"])
+    if isinstance(metric, str | metrics.Metric):
+        return metric if isinstance(metric, str) else _encode(metric)
+    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
 
 
 def _encode(thing: Any) -> dict[str, Any]:

@@ -22,6 +22,13 @@ class Loss:
     `reduction` is "sum_over_batch_size", the mean over the batch, or "sum".
     """
 
+    def __init_subclass__(cls) -> None:
+        if "call" in vars(cls):
+            raise TypeError(
+                f"loss class {cls.__name__}: expected terms(targets, y_pred, xp), which gives losses and their gradient, got "
+                "call: gradients are written by hand here"
+            )
+
     name = "loss"
     from_logits = False  # whether predictions are scores, which the loss brings between 0 and 1 itself
     fuses_softmax = False  # whether it takes the scores before a model's last softmax

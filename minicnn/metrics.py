@@ -5,7 +5,7 @@ number for every sample.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from math import sqrt
 from statistics import NormalDist
@@ -607,11 +607,19 @@ BY_NAME: dict[str, Callable[..., Any]] = {
 }
 
 
-def get(identifier: Any) -> Any:
-    """A metric from its name, a function, what `serialize` returned, or itself: always an object with the three methods."""
+def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A metric from its name, a function, what `serialize` returned, or itself: always an object with the three methods.
+
+    `custom_objects` has the classes and functions of your own, by name, for those that `serialize` described.
+    """
     refuse(identifier)
     if isinstance(identifier, dict):
-        return CLASSES[identifier["class_name"]](**identifier["config"])
+        own, kind, config = custom_objects or {}, identifier["class_name"], identifier["config"]
+        name = config if kind == "function" else kind
+        found = own.get(name) or CLASSES.get(name)
+        if found is None:
+            raise ValueError(f"unknown metric {name}: pass it in custom_objects, or load with compile=False")
+        return get(found) if kind == "function" else found(**config)
     if isinstance(identifier, type) and issubclass(identifier, Metric):
         return identifier()
     if hasattr(identifier, "update_state"):
@@ -627,16 +635,15 @@ def get(identifier: Any) -> Any:
 
 
 def serialize(metric: Any) -> Any:
-    """What `get` makes the metric of again, in types that JSON has; ValueError for one of your own."""
+    """What `get` makes the metric of again, in types that JSON has: for one of your own by its name, in `custom_objects`."""
     if isinstance(metric, str):
         return metric
-    name = getattr(metric, "__name__", "")
+    name = getattr(metric, "__name__", type(metric).__name__)
     if BY_NAME.get(name) is metric:
         return name
-    if type(metric).__name__ not in CLASSES:
-        name = getattr(metric, "name", getattr(metric, "__name__", metric))
-        raise ValueError(f"the metric {name!r} is not one of minicnn.metrics, and cannot be saved")
-    return {"class_name": type(metric).__name__, "config": metric.get_config()}
+    if isinstance(metric, Metric):
+        return {"class_name": name, "config": metric.get_config()}
+    return {"class_name": "function", "config": name}
 
 
 deserialize = get

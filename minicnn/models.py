@@ -53,9 +53,7 @@ class Sequential:
         self._layers: list[Layer] = []
         self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
         self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
-        self._modes: dict[
-            Layer, bool
-        ] = {}  # whether a layer works as in training, where that is not the model's choice
+        self._modes = dict[Layer, bool]()  # whether layers work as in training that were called with training=…
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
         self.history: History | None = None
@@ -433,20 +431,23 @@ class Sequential:
             return False
         return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
 
-    def forward(self, x: Array, training: bool = False, scores: bool = False) -> Array:
-        """The output for a batch; with `scores`, what a final softmax would have received."""
+    def forward(self, x: Array, training: bool | None = False, scores: bool = False) -> Array:
+        """The output for a batch; with `scores`, what a final softmax would have received.
+
+        Where `training` is None every layer does what it does by itself.
+        """
         self.build((None, *x.shape[1:]))
         for layer in self._layers[:-1]:
-            x = layer.forward(x, training=self._modes.get(layer, training))
+            x = layer.forward(x, training=self._mode(layer, training))
         last = self._layers[-1]
         if not (scores and self.ends_with_softmax):
-            return last.forward(x, training=self._modes.get(last, training))
+            return last.forward(x, training=self._mode(last, training))
         return last.linear(x) if isinstance(last, ActivatedLayer) else x
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
-            return self.forward(as_batch(self, x), training=bool(training))
+            return self.forward(as_batch(self, x), training=training if training is None else bool(training))
         if not self._layers:
             self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
         for layer in self._layers:
@@ -454,6 +455,11 @@ class Sequential:
                 x = layer(x, training=self._modes.get(layer, training))
                 x.model = self
         return x
+
+    def _mode(self, layer: Layer, training: bool | None) -> bool:
+        """Whether a layer works as in training where the model does, does not, or nobody says (None)."""
+        mode = self._modes.get(layer, training)
+        return layer.works_as_in_training if mode is None else mode
 
     def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
         """The gradient for the last input, given that for its output (or scores).
@@ -673,14 +679,19 @@ class Sequential:
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
+        **dropped: Any,
     ) -> Any:
         """One step on one batch; returns the loss, [loss, metrics …] if there are metrics, or a dictionary of them."""
+        refuse_arguments("train_on_batch", dropped)
         x, y, sample_weight = training.checked(self, x, y, sample_weight)
         loss, scores = self.train_step(x, y, training.weights_of(y, sample_weight, class_weight))
         return self._report(loss, y, scores, return_dict)
 
-    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
+    def test_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False, **dropped: Any
+    ) -> Any:
         """The same without training."""
+        refuse_arguments("test_on_batch", dropped)
         x, y, sample_weight = training.checked(self, x, y, sample_weight)
         loss, scores = self.scores_of(x, y, sample_weight)
         return self._report(loss, y, scores, return_dict)
@@ -931,11 +942,7 @@ class Model(Sequential, metaclass=_ModelKind):
         super().__init__([start, *longest], name)
         self._fix_modes(_modes_of(last))
         self._made_of_tensors = True
-        self._added = [(start, 1)]
-        for model, tensors in groupby(last.path[1:] if isinstance(last, Tensor) else (), lambda tensor: tensor.model):
-            passed = [tensor.layer for tensor in tensors]
-            whole = model is not None and model.chain == passed
-            self._added += [(model, len(passed))] if whole else [(layer, 1) for layer in passed]
+        self._added = _added(last) if isinstance(last, Tensor) else [(start, 1)]
         if len(chains) > 1 or keys:
             self._ends, self._keys = [len(chain) for chain in chains], keys
             for first, end in pairwise(sorted({0, *self._ends})):
@@ -953,31 +960,34 @@ class Model(Sequential, metaclass=_ModelKind):
         if self.call is not None and not self._layers:
             if input_shape is None:
                 raise ValueError(UNKNOWN_INPUT)
-            (chain, modes), (asked, others) = (self._called(input_shape, training) for training in (True, False))
+            output, asked = (self._called(input_shape, training) for training in (True, False))
             lasting = [
-                [type(layer) for layer in found if not isinstance(layer, RandomLayer)] for found in (chain, asked)
+                [type(layer) for layer in found.chain if not isinstance(layer, RandomLayer)]
+                for found in (output, asked)
             ]
             if lasting[0] != lasting[1]:
                 raise ValueError("call(x, training) may leave out nothing but random layers when it does not train")
             try:
-                for layer in chain:
+                for layer in output.chain:
                     self.add(layer)
             except (TypeError, ValueError):
                 self._layers, self._added, self._tensors = [], [], []
                 raise
-            self._fix_modes(modes | others)
+            self._added = _added(output)
+            self._fix_modes(_modes_of(output) | _modes_of(asked))
         super().build(input_shape)
 
-    def _called(self, input_shape: Sequence[int | None], training: bool) -> tuple[list[Layer], dict[Layer, bool]]:
-        """The layers that `call` goes through, an `Input` first, and the modes that it gives them itself."""
+    def _called(self, input_shape: Sequence[int | None], training: bool) -> Tensor:
+        """What `call` makes of the tensor of an `Input`, layer by layer."""
         assert self.call is not None
         start = Input(tuple(input_shape[1:]))  # type: ignore[arg-type]
         start.build()
         takes = "training" in inspect.signature(self.call).parameters
         x = Tensor(start)
         x.training = training
-        output = self.call(x, **({"training": training} if takes else {}))
-        return [start, *_chain(start, output)], _modes_of(output)
+        output: Tensor = self.call(x, **({"training": training} if takes else {}))
+        _chain(start, output)  # says if it was not made from the input
+        return output
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -998,7 +1008,7 @@ class Model(Sequential, metaclass=_ModelKind):
             part.to(device)
         return self
 
-    def forward(self, x: Array, training: bool = False, scores: bool = False) -> Any:
+    def forward(self, x: Array, training: bool | None = False, scores: bool = False) -> Any:
         if not self._ends:
             return super().forward(x, training, scores)
         return self._at_ends(x, lambda part, x: part.forward(x, training))
@@ -1031,6 +1041,16 @@ def _chain(start: Layer, output: Any) -> list[Layer]:
     if chain[0] is not start:
         raise ValueError("the output of a Model must be made from its input, layer by layer")
     return chain[1:]
+
+
+def _added(output: Tensor) -> list[tuple[Layer | Sequential, int]]:
+    """The layers that lead to a tensor, or the models that were called as such, and how many layers each brought."""
+    found: list[tuple[Layer | Sequential, int]] = []
+    for model, tensors in groupby(output.path, lambda tensor: tensor.model):
+        passed = [tensor.layer for tensor in tensors]
+        whole = model is not None and model.chain == passed
+        found += [(model, len(passed))] if whole else [(layer, 1) for layer in passed]
+    return found
 
 
 def _modes_of(output: Any) -> dict[Layer, bool]:
@@ -1070,8 +1090,29 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return keras_format.model_of(json.loads(json_string), custom_objects)
 
 
-def clone_model(model: Sequential, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
-    """A model of the same layers, not compiled, with new weights."""
+def clone_model(
+    model: Sequential,
+    input_tensors: None = None,
+    clone_function: Callable[[Layer], Layer] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> Sequential:
+    """A model of the same layers, not compiled, with new weights.
+
+    `clone_function` makes what stands in the place of each layer, by default one with the same settings. The clone has an
+    `Input` of its own: ValueError for `input_tensors`.
+    """
+    if input_tensors is not None:
+        raise ValueError("clone_model takes no input_tensors: the clone has an Input of its own")
+    if clone_function is not None:
+        layers = [
+            type(one).from_config(one.get_config()) if isinstance(one, Input) else clone_function(one)
+            for one in model._layers
+        ]
+        clone = Sequential(layers, name=model.name)
+        clone._fix_modes(
+            {new: model._modes[old] for old, new in zip(model._layers, layers, strict=True) if old in model._modes}
+        )
+        return Model(clone.input, clone.output, name=model.name) if model._made_of_tensors else clone
     own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
     return Sequential.from_config(model.get_config(), own | dict(custom_objects or {}))
 

@@ -198,7 +198,7 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
     model.build(header["input_shape"])
     if header["optimizer"] is not None:
         loss = header["loss"] and losses.get(header["loss"], custom_objects)
-        named = [metric if isinstance(metric, str) else metrics.get(metric) for metric in header["metrics"]]
+        named = [one if isinstance(one, str) else metrics.get(one, custom_objects) for one in header["metrics"]]
         model.compile(optimizers.get(header["optimizer"], custom_objects), loss, metrics=named)
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]

@@ -253,7 +253,11 @@ def as_batch(model: "Sequential", x: Any) -> Any:
     ValueError for arrays by name.
     """
     if isinstance(x, Mapping):
-        raise ValueError(f"a model has one input: expected its array, not a dictionary with {', '.join(map(str, x))}")
+        if not (len(x) == 1 and model._layers and model._layers[0].name in x):
+            raise ValueError(
+                f"a model has one input: expected its array, not a dictionary with {', '.join(map(str, x))}"
+            )
+        x = x[model._layers[0].name]
     inner = [x[0]] if isinstance(x, list | tuple) and len(x) == 1 else []
     if not (model._layers and model._layers[0].built):
         return inner[0] if inner and np.ndim(inner[0]) > 1 else x
@@ -270,7 +274,11 @@ def as_batch(model: "Sequential", x: Any) -> Any:
 
 
 def only(y: Any, samples: int) -> Any:
-    """The targets, or those in a list of one array, of so many samples."""
+    """The targets, or those in a list of one array, of so many samples; ValueError for a dictionary."""
+    if isinstance(y, Mapping):
+        raise ValueError(
+            f"a model has one output: expected its targets, not a dictionary with {', '.join(map(str, y))}"
+        )
     return y[0] if isinstance(y, list | tuple) and len(y) == 1 and np.ndim(y[0]) and len(y[0]) == samples else y
 
 

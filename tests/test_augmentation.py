@@ -100,7 +100,7 @@ def test_motions_follow_seed_and_step(make):
     first, second = layer(x, training=True), layer(x, training=True)
     np.testing.assert_array_equal(make()(x, training=True), first)
     assert len(np.unique(np.concatenate([first, second]), axis=0)) == 16  # every image has a motion of its own
-    np.testing.assert_array_equal(layer(x), x)
+    np.testing.assert_array_equal(layer(x, training=False), x)
     np.testing.assert_array_equal(layer.backward(x), x)
 
 
@@ -352,7 +352,7 @@ def test_random_erasing_hides_and_lets_no_gradient_through(device_layer):
     assert (
         abs((hidden == 0).mean() - 0.5) < 0.05 and abs((hidden == 1).mean() - 0.159) < 0.04
     )  # normal numbers, clipped
-    assert layer(x) is x and layer.backward(x) is x
+    assert layer(x, training=False) is x and layer.backward(x) is x
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -436,7 +436,7 @@ def test_a_layer_is_a_function_of_seed_and_step(make):
     np.testing.assert_array_equal(again(x, training=True), first)
     np.testing.assert_array_equal(again(x, training=True), second)
     assert (first != second).any() and (first != x).any()
-    np.testing.assert_array_equal(layer(x), x)
+    np.testing.assert_array_equal(layer(x, training=False), x)
     np.testing.assert_array_equal(layer.backward(x), x)
     np.testing.assert_array_equal(make()(x[:5], training=True), first[:5])  # each image has its own
     reference = make().to("reference")
@@ -555,3 +555,28 @@ def test_settings_that_are_changed_between_two_steps_count():
 def test_bad_settings_of_the_new_layers(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+# ---------------------------------------------------------------------- called by themselves
+
+
+@pytest.mark.parametrize("make", [
+    lambda: layers.RandomRotation(0.2, seed=1), lambda: layers.RandomFlip(seed=1), lambda: layers.RandomErasing(1.0, seed=1),
+    lambda: layers.RandomGaussianBlur(1.0, seed=1), lambda: layers.RandomElasticTransform(1.0, seed=1),
+])  # fmt: skip
+def test_images_change_where_nobody_says_whether_a_network_trains(make):
+    """As in Keras: by the layer alone, and through a model that is called, but not where it predicts."""
+    x = np.random.default_rng(0).uniform(0, 255, (40, 12, 12, 1)).astype("float32")
+    layer, chain = make(), minicnn.Sequential([make()])
+    tensor = layers.Input((12, 12, 1))
+    model = minicnn.Model(tensor, make()(tensor))
+    for call in (layer, chain, model):
+        assert (np.abs(call(x) - x).max(axis=(1, 2, 3)) > 0).any()
+        np.testing.assert_array_equal(call(x, training=False), x)
+    for each in (chain, model):
+        np.testing.assert_array_equal(each.predict(x, verbose=0), x)
+    one = make()(x[0])  # without the axis of the batch
+    assert one.shape == (12, 12, 1)
+    np.testing.assert_array_equal(one, make()(x[:1])[0])
+    drop = layers.Dropout(0.5)
+    np.testing.assert_array_equal(drop(x), x)  # which is not for images

@@ -43,7 +43,12 @@ def test_a_model_of_tensors_is_the_same_chain():
     model, other = Model(inputs=x, outputs=y), small()
     other.set_weights(model.get_weights())
     np.testing.assert_array_equal(model.predict(X), other.predict(X))
-    assert [type(layer).__name__ for layer in model.layers] == ["Input", "Conv2D", "Flatten", "Dense"]  # as in Keras
+    assert [type(layer).__name__ for layer in model.layers] == [
+        "InputLayer",
+        "Conv2D",
+        "Flatten",
+        "Dense",
+    ]  # as in Keras
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.seed = other.seed
     for each in (model, other):
@@ -1761,3 +1766,33 @@ def test_functions_are_cloned_and_their_arguments_saved(tmp_path):
         model.save(tmp_path / name)
         again = minicnn.load_model(tmp_path / name, {"scaled": scaled})
         np.testing.assert_array_equal(again.predict(X[:, 0, :3, 0]), model.predict(X[:, 0, :3, 0]))
+
+
+def test_the_input_by_its_name():
+    model = small()
+    model.predict(X, verbose=0)
+    named = {model._layers[0].name: X}
+    np.testing.assert_array_equal(model.predict(named, verbose=0), model.predict(X, verbose=0))
+    assert model.evaluate(named, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+    model.fit(named, Y, verbose=0)
+    with pytest.raises(ValueError, match="a model has one output: expected its targets, not a dictionary with out"):
+        model.fit(X, {"out": Y}, verbose=0)
+
+
+def test_what_is_said_of_names_and_arguments_that_are_gone():
+    with pytest.raises(TypeError, match="train_on_batch has no argument 'reset_metrics': Keras 3 has dropped it"):
+        small().train_on_batch(X, Y, reset_metrics=False)
+    flow = minicnn.preprocessing.image.ImageDataGenerator().flow(np.zeros((4, 5, 5, 1)), np.zeros(4))
+    with pytest.raises(AttributeError, match=r"no attribute 'next': Keras 3 has dropped it, use next\(iterator\)"):
+        flow.next()
+    with pytest.raises(TypeError, match=r"loss class Focal: expected terms\(targets, y_pred, xp\), .* got call"):
+        type("Focal", (minicnn.losses.Loss,), {"call": lambda self, y_true, y_pred: 0})
+
+
+def test_functions_of_keras_ops_that_numpy_has_not():
+    x = np.array([[1.0, 2.0, -3.0], [4.0, 900.0, 0.0]])
+    np.testing.assert_array_equal(minicnn.ops.one_hot([2, 0, 5], 3), [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(minicnn.ops.logsumexp(x, axis=1), [np.log(np.exp(x[0]).sum()), 900.0], rtol=1e-12)
+    assert minicnn.ops.logsumexp(x, axis=1, keepdims=True).shape == (2, 1) and minicnn.ops.logsumexp(x) == 900
+    np.testing.assert_allclose(minicnn.ops.rsqrt(np.array([4.0])), 0.5)
+    assert minicnn.ops.norm(np.array([3.0, 4.0])) == 5

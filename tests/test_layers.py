@@ -268,6 +268,29 @@ def test_weights_in_and_out():
         layer.set_weights([weights[0].T, weights[1]])
 
 
+def test_calculating_with_parameters():
+    """They are arrays of NumPy's to whoever looks: an expression gives what it gives with their values."""
+    layer = layers.Dense(3)
+    layer.build((None, 4))
+    kernel, w = layer.kernel, layer.kernel.numpy().copy()
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype("float32")
+    for found, expected in (
+        (np.asarray(kernel), w), (kernel + 1, w + 1), (1 - kernel, 1 - w), (kernel * 2, w * 2), (2 * kernel, w * 2),
+        (kernel / 2, w / 2), (1 / kernel, 1 / w), (kernel**2, w * w), (-kernel, -w), (abs(kernel), np.abs(w)),
+        (x @ kernel, x @ w), (kernel @ w.T, w @ w.T), (kernel - kernel, w - w), (kernel[0], w[0]), (np.abs(kernel), np.abs(w)),
+        (np.mean(kernel), w.mean()), (np.linalg.norm(kernel), np.linalg.norm(w)), (np.asarray(kernel, "float64"), w.astype(float)),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    assert kernel.ndim == 2 and np.size(kernel) == 12 and kernel in [layer.kernel] and bool(layer.bias)
+    kernel.assign(kernel + 1)
+    kernel.assign_add(np.ones((4, 3)))
+    kernel.assign_sub(0.5)
+    np.testing.assert_allclose(kernel.numpy(), w + 1.5, rtol=1e-6)
+    np.asarray(kernel)[...] = 0  # a copy
+    assert kernel.numpy().any()
+
+
 def test_float64():
     layer = layers.Conv2D(2, 3, dtype="float64")
     y = layer(RANDOM.standard_normal((1, 5, 5, 1)))

@@ -454,3 +454,44 @@ def test_several_outputs_know_the_modes():
     (rest, first), (again, second) = ends.predict(VECTORS, verbose=0), ends.predict(VECTORS, verbose=0)
     np.testing.assert_array_equal(rest, again)
     assert (first != second).any()
+
+
+# ---------------------------------------------------------------------- models of a class, and clones
+
+
+class Parted(minicnn.Model):
+    def __init__(self):
+        super().__init__()
+        self.features = Sequential([layers.Flatten(), layers.Dense(8)])
+        self.head = layers.Dense(3)
+
+    def call(self, x):
+        return self.head(self.features(x))
+
+
+def test_the_layers_of_a_class_are_those_that_it_calls():
+    model = Parted()
+    model(IMAGES)
+    assert model.layers == [model.features, model.head] and len(model.chain) == 3
+    model.layers[0].trainable = False
+    assert [weight.name for weight in model.trainable_weights] == [p.name for p in model.head.parameters]
+    assert [layer.name for layer in model.chain] == [*(one.name for one in model.features.layers), model.head.name]
+
+
+def test_clones_with_other_layers():
+    def linear(layer):
+        return type(layer).from_config(layer.get_config() | ({"activation": "linear"} if "conv" in layer.name else {}))
+
+    model = small(name="mine")
+    clone = minicnn.models.clone_model(model, clone_function=linear)
+    assert [layer.name for layer in clone.layers] == [layer.name for layer in model.layers] and clone.name == "mine"
+    assert clone.layers[0].activation_name == "linear" and model.layers[0].activation_name == "relu"
+    assert clone.layers[0].kernel is not model.layers[0].kernel
+    functional, drop = vector_model(True)
+    clone = minicnn.models.clone_model(
+        functional, clone_function=lambda layer: type(layer).from_config(layer.get_config())
+    )
+    assert type(clone) is minicnn.Model and clone.layers[3].name == drop.name
+    assert (clone.predict(VECTORS, verbose=0) != clone.predict(VECTORS, verbose=0)).any()
+    with pytest.raises(ValueError, match="clone_model takes no input_tensors"):
+        minicnn.models.clone_model(model, layers.Input((8, 7, 2)))

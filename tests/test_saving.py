@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import minicnn
-from minicnn import Sequential, layers, load_model
+from minicnn import Sequential, layers, load_model, metrics
 from minicnn.layers import Layer
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam, RMSprop
@@ -688,3 +688,39 @@ def test_three_lines_in_another_process(path):
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=folder)
     np.testing.assert_array_equal(np.load(folder / "y.npy"), model.predict(X))
+
+
+# ---------------------------------------------------------------------- metrics of your own
+
+
+def second(y_true, y_pred):
+    return np.argsort(y_pred)[:, -2] == np.reshape(y_true, -1)
+
+
+class Steps(metrics.Metric):
+    def __init__(self, name="steps", by=1, dtype=None):
+        super().__init__(dtype, name)
+        self.by, self.count = by, self.add_variable()
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(self.by)
+
+    def result(self):
+        return self.count
+
+    def get_config(self):
+        return super().get_config() | {"by": self.by}
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])
+def test_metrics_of_your_own_are_saved_by_name(tmp_path, name):
+    x, y = RANDOM.standard_normal((20, 4)).astype("float32"), RANDOM.integers(0, 3, 20)
+    model = minicnn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", second, Steps(by=2)])
+    model.fit(x, y, verbose=0, callbacks=[minicnn.callbacks.ModelCheckpoint(tmp_path / name)])
+    loaded = minicnn.load_model(tmp_path / name, custom_objects={"second": second, "Steps": Steps})
+    found = loaded.evaluate(x, y, verbose=0, return_dict=True)
+    assert found == model.evaluate(x, y, verbose=0, return_dict=True) and found["steps"] == 2 and "second" in found
+    assert minicnn.load_model(tmp_path / name, compile=False).optimizer is None
+    with pytest.raises(ValueError, match="pass it in custom_objects"):
+        minicnn.load_model(tmp_path / name)

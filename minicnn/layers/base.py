@@ -4,6 +4,7 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 """
 
 import inspect
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -116,12 +117,47 @@ class Parameter:
         """Keras' way to set `value`."""
         self.value = np.asarray(value)
 
+    def assign_add(self, value: Any) -> None:
+        self.assign(self.numpy() + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> None:
+        self.assign(self.numpy() - np.asarray(value))
+
     def numpy(self) -> np.ndarray:
-        """A copy of the values in the memory of the CPU."""
+        """A copy of the values in the memory of the CPU: what calculations with the parameter itself are done with."""
         return np.array(self._value.get() if hasattr(self._value, "get") else self._value)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.numpy()[key]
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
+
+
+def _calculating(name: str) -> Callable[..., Any]:
+    def calculate(parameter: Parameter, *other: Any) -> Any:
+        numbers = [one.numpy() if isinstance(one, Parameter) else one for one in other]
+        return getattr(operator, name)(parameter.numpy(), *numbers)
+
+    return calculate
+
+
+def _reflected(name: str) -> Callable[..., Any]:
+    return lambda parameter, other: getattr(operator, name)(other, parameter.numpy())
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
+    setattr(Parameter, f"__{_name}__", _calculating(_name))
+    setattr(Parameter, f"__r{_name}__", _reflected(_name))
+for _name in ("neg", "abs"):
+    setattr(Parameter, f"__{_name}__", _calculating(_name))
 
 
 def is_number(value: Any) -> bool:
@@ -228,7 +264,8 @@ class Layer:
                 return dy * self.factor.value
 
     Neither may change the arrays it is given. `compute_output_shape` is needed where the output has another shape than
-    the input. `input_rank` is the number of axes of the input, the batch included, where only one will do.
+    the input. `input_rank` is the number of axes of the input, the batch included, where only one will do, and
+    `works_as_in_training` whether a call on an array that does not say `training` means it.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
     or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. ValueError
@@ -236,6 +273,7 @@ class Layer:
     """
 
     input_rank: int | None = None
+    works_as_in_training = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -323,7 +361,8 @@ class Layer:
     def __call__(self, x: Array, training: bool | None = None) -> Array:
         """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`.
 
-        With `training` True or False for a tensor, the layer works as in training, or does not, whatever its model does.
+        Without `training` it works as `works_as_in_training` says. With `training` True or False for a tensor, the layer
+        works as in training, or does not, whatever its model does.
         (Keras 3 says the same, but lets `fit` and `predict` override it.)
         """
         if isinstance(x, list | tuple) and any(isinstance(one, Tensor | Layer) for one in x):
@@ -342,7 +381,7 @@ class Layer:
             return Tensor(layer, x, None if training in (None, x.training) else bool(training))
         if not self.built:
             self.build((None, *x.shape[1:]))
-        return self.forward(x, training=bool(training))
+        return self.forward(x, training=self.works_as_in_training if training is None else bool(training))
 
     def _again(self) -> "Layer":
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""

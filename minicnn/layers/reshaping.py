@@ -11,10 +11,10 @@ from ..ops.reference import Array, Pads
 from .base import Layer, Shape, Symbol, channels_last
 
 
-class Input(Symbol, Layer):
+class InputLayer(Symbol, Layer):
     """The shape of one sample, as the first entry of a model: Input((28, 28, 1)). y = x
 
-    `InputLayer` is another name of it. `shape` may also be given as `input_shape`, or with the batch axis as `batch_shape`.
+    `Input` is the usual name of it. `shape` may also be given as `input_shape`, or with the batch axis as `batch_shape`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Input(Symbol, Layer):
         return super().get_config() | {"shape": self.shape[1:], "batch_size": self.batch_size}
 
 
-InputLayer = Input  # of which Keras makes two
+Input = InputLayer  # of which Keras makes two
 
 
 class Flatten(Layer):

@@ -52,11 +52,23 @@ def _gelu(x: Any, approximate: bool = True) -> Any:
     return gelu(x, approximate)  # which is exact by default, in Keras too
 
 
+def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    most = np.max(x, axis=axis, keepdims=True)
+    found = most + np.log(np.exp(x - most).sum(axis=axis, keepdims=True))
+    return found if keepdims else np.squeeze(found, axis=axis)
+
+
 _KERAS: dict[str, Callable[..., Any]] = {
     "cast": lambda x, dtype: np.asarray(x).astype(dtype),
     "convert_to_numpy": np.asarray,
     "convert_to_tensor": np.asarray,
     "gelu": _gelu,
+    "logsumexp": _logsumexp,
+    "norm": np.linalg.norm,
+    "one_hot": lambda x, num_classes, dtype="float32": (np.asarray(x)[..., None] == np.arange(num_classes)).astype(
+        dtype
+    ),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
 }
 
 

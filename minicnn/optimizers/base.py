@@ -5,6 +5,7 @@ An optimizer works on one flat array that holds all parameters of a model, and k
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
@@ -100,6 +101,8 @@ class Optimizer:
         **unknown: Any,
     ) -> None:
         kind = type(self).__name__
+        if unknown.pop("decay", None):
+            warnings.warn(f"{kind}: decay is ignored, as in Keras 3; {NO_DECAY}", stacklevel=3)
         if unknown:
             raise TypeError(f"{kind}: {_UNKNOWN.get(min(unknown), f'there is no argument {min(unknown)!r}')}")
         for option, value in (
@@ -346,10 +349,11 @@ class Optimizer:
         return cls(**config)
 
 
+NO_DECAY = "give learning_rate a schedule: ExponentialDecay or InverseTimeDecay"
 _NO_ARGUMENTS = {"_learning_rate", "_iterations", "state", "ops", "spans", "excluded"}
 _UNKNOWN = {
     "lr": "lr is called learning_rate today",
-    "decay": "there is no decay any more; give learning_rate a schedule: ExponentialDecay or InverseTimeDecay",
+    "decay": f"there is no decay any more; {NO_DECAY}",
     "get_weights": "Keras 3 has dropped get_weights, use variables",
     "weights": "Keras 3 has dropped weights, use variables",
     "set_weights": "Keras 3 has dropped set_weights, use model.save and load_model",

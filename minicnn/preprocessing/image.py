@@ -459,6 +459,10 @@ class NumpyArrayIterator:
         self.batch_index += 1
         return batch
 
+    def __getattr__(self, name: str) -> Any:
+        hint = ": Keras 3 has dropped it, use next(iterator)" if name == "next" else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+
     def on_epoch_end(self) -> None:
         """Begins the next epoch: another order, other motions."""
         self.epoch, self.batch_index = self.epoch + 1, 0
