@@ -487,8 +487,6 @@ class Program:
         self.pointers = np.array([*self._pointers()], np.int64).reshape(-1, 3).T
         self.walk, self.lead = walk.walker(tape.dtype).call, walk.entry(walk.lead).call
         self.workers: list[tuple[np.ndarray, np.ndarray]] = []  # the memory of each, and its arguments
-        self.spent: list[np.ndarray] = []  # ticks of each worker in each instruction, if `measured`
-        self.measured = False
         # the number of runs that were watched and the seconds of the shortest, by the number of helpers
         self.trials: defaultdict[int, tuple[int, float]] = defaultdict(lambda: (0, math.inf))
         self.fastest, self.ended = math.inf, 0.0  # seconds of a run, and when the last one was over
@@ -523,22 +521,11 @@ class Program:
             if buffer.kind == "cleared":
                 own[buffer.address : buffer.address + buffer.size] = 0
         rows = [row for instruction in self.listed for row in self._fields(instruction, own.ctypes.data)]
-        self.spent = [*self.spent[: len(self.workers)], np.zeros(len(self.listed), np.int64)]
-        worker = own, np.array(rows, np.int64)
-        self._list([*self.workers, worker])
-        self.workers.append(worker)  # at last, since an interrupt may fall in between
-
-    def _list(self, workers: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Has the head say where the arguments of each worker are, and its ticks, if these are `measured`."""
-        pairs = zip(workers, self.spent, strict=False)
-        self.addresses = np.array([(w[1].ctypes.data, s.ctypes.data * self.measured) for w, s in pairs], np.int64)
-        self.tables.append(self.addresses)
-        self.head[walk.WORKERS] = self.addresses.ctypes.data
-
-    def measure(self) -> None:
-        """From now on, `spent` has the ticks of each worker in each instruction."""
-        self.measured = True
-        self._list(self.workers)
+        workers = [*self.workers, (own, np.array(rows, np.int64))]
+        addresses = np.array([arguments.ctypes.data for _, arguments in workers], np.int64)
+        self.tables.append(addresses)
+        self.head[walk.WORKERS] = addresses.ctypes.data
+        self.workers = workers  # at last, since an interrupt may fall in between
 
     def _fields(self, instruction: Instruction, own: int) -> list[int]:
         rows = [_arity(instruction)]

@@ -26,7 +26,7 @@ import numpy as np
 from .arrays import transpose
 from .jit import kernel, part
 from .product import HEAD, plan, run_plan
-from .simd import FIELDS, clear, copy, fill, int_at, load, select, size_of, store, width_of
+from .simd import ACCUMULATE, FIELDS, clear, copy, fill, int_at, load, select, size_of, store, width_of
 
 BAND = 1 << 13  # numbers in the columns and dy of the lines that are done at once: a first-level cache of 32 KiB
 WIDE = 8  # filters from which on columns are worth it
@@ -85,7 +85,7 @@ def kernel_gradient_plan(
             b_offset=first * dy_width * F, c_offset=b * C * F,
             I=size[0], a_i=dilation[0] * W * C, c_i=KW * C * F, a_row=1, c_row=F,
             Q=min(lines, outputs[0] - first), a_q=strides[0] * W * C, b_q=dy_width * F,
-            K=outputs[1], a_k=strides[1] * C, b_k=F, start=2,
+            K=outputs[1], a_k=strides[1] * C, b_k=F, start=ACCUMULATE,
         )
         for first in range(0, outputs[0], lines)
         for b in range(1 if contiguous else KW)
@@ -96,7 +96,7 @@ def kernel_gradient_plan(
 @lru_cache(maxsize=256)
 def column_plan(dtype: str, room: int, pixels: int, taps: int, filters: int) -> np.ndarray:
     """Some pixels: a has ones and then the taps' pixels, `room` apart, b is dy, and c, which is added to, dbias and dkernel."""
-    return plan(dtype, 1 + taps, filters, a_row=room, c_row=filters, K=pixels, a_k=1, b_k=filters, start=2)
+    return plan(dtype, 1 + taps, filters, a_row=room, c_row=filters, K=pixels, a_k=1, b_k=filters, start=ACCUMULATE)
 
 
 class Phase(NamedTuple):
@@ -202,8 +202,7 @@ def pad(zero, image, lines, line, padded, padded_line):
 
 @kernel("y", "padded")
 def convolve(
-    zero, count, x, weights, bias, y, padded, plan, panels, H, W, C, top, left, padded_height, padded_width,
-    y_image,
+    zero, count, x, weights, bias, y, padded, plan, panels, H, W, C, top, left, padded_width, y_image,
 ):  # fmt: skip
     """Forward; `padded` is one image of scratch, 0 where there is no padding, and `y_image` the bytes of one of y."""
     size = size_of(zero)
@@ -277,8 +276,7 @@ def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy")
 def convolve_backward(
     zero, count, fresh, x, dy, y, padded, padded_dy, dkernel, dbias, flipped, dx, kernel_plan, kernel_panels,
-    input_plan, input_panels, H, W, C, top, left, padded_height, padded_width, OH, OW, F, dy_top, dy_left, dy_width,
-    taps, zeroed,
+    input_plan, input_panels, H, W, C, top, left, padded_width, OH, OW, F, dy_top, dy_left, dy_width, taps, zeroed,
 ):  # fmt: skip
     """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted; with `zeroed` some pixels of dx stay zero."""
     size = size_of(zero)
@@ -286,20 +284,18 @@ def convolve_backward(
         clear(dkernel, size * taps * C * F)
         clear(dbias, size * F)
     line, padded_line, dy_line = size * W * C, size * padded_width * C, size * dy_width * F
-    inside = padded_dy + dy_top * dy_line + dy_left * size * F
+    padded_start = padded_dy + dy_top * dy_line + dy_left * size * F if padded_dy else 0
     for n in range(count):
         image = size * n * OH * OW * F
         result = y + image if y else 0
         source, gradient = x + n * H * line, dy + image
+        prepare_gradient(zero, gradient, result, OH, OW, F, padded_start, dy_line, dbias)
+        start = gradient
         if padded_dy:
-            prepare_gradient(zero, gradient, result, OH, OW, F, inside, dy_line, dbias)
-            gradient = padded_dy
-        else:
-            prepare_gradient(zero, gradient, result, OH, OW, F, 0, dy_line, dbias)
+            start, gradient = padded_start, padded_dy
         if padded:
             pad(zero, source, H, line, padded + top * padded_line + left * size * C, padded_line)
             source = padded
-        start = inside if padded_dy else gradient
         run_plan(kernel_plan, kernel_panels, source, start, 0, dkernel)
         if dx:
             if zeroed:

@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import transpose
 from .jit import kernel, part
 from .product import plan, run_plan
-from .simd import copy, fill, int_at, load, prefetch, select, size_of, store, width_of
+from .simd import ACCUMULATE, copy, fill, int_at, load, prefetch, select, size_of, store, width_of
 
 DEPTH = 512  # the most terms summed at once: so many rows of a block of the kernel stay in the second-level cache
 SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
@@ -20,6 +20,7 @@ ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of th
 REPEATED = 24  # rows of x from which on packing a block of the kernel is worth it
 WAY = 4096  # bytes that addresses lie apart whose lines evict each other from the first-level cache
 AHEAD = 4096  # bytes that rows are asked for before they are copied
+SAMPLES = 256  # added up at a time in the backward pass
 BLOCK = 64  # input channels computed together in the backward pass
 
 
@@ -47,8 +48,18 @@ def input_gradient_plan(dtype: str, N: int, C: int, F: int, columns: int) -> np.
 
 @lru_cache(maxsize=256)
 def kernel_gradient_plan(dtype: str, N: int, F: int, rows: int) -> np.ndarray:
-    """Multiplies copies of `rows` columns of x, transposed, and of dy (N, F), into `rows` rows of dkernel (C, F)."""
-    return plan(dtype, rows, F, a_row=1, c_row=F, K=N, a_k=rows, b_k=F + SKEW)
+    """Multiplies copies of `rows` columns of x, transposed, and of dy (N, F), into `rows` rows of dkernel (C, F).
+
+    As many samples at a time as the caches hold of both.
+    """
+    parts = [
+        plan(
+            dtype, rows, F, a_offset=first * rows, b_offset=first * (F + SKEW), a_row=1, c_row=F, K=min(SAMPLES, N - first),
+            a_k=rows, b_k=F + SKEW, start=ACCUMULATE if first else 0,
+        )
+        for first in range(0, N, SAMPLES)
+    ]  # fmt: skip
+    return np.concatenate(parts)
 
 
 @part
@@ -153,7 +164,7 @@ def spread_rows(zero, count, dy, y, spread, F, skew):
 
 
 @kernel("dkernel", "dx", "x_copy", "weights_copy")
-def dense_backward(zero, count, block, x, dy, weights, dkernel, dx, x_copy, weights_copy, plans, N, C, F, width, skew):
+def dense_backward(zero, count, block, x, dy, weights, dkernel, dx, x_copy, weights_copy, plans, N, C, F, width):
     """Blocks of `width` rows of dkernel (C, F) and, unless dx is 0, the same columns of dx, from number `block` on.
 
     `plans` lists the kernel's and the input's plan for a full block, and both for the last.

@@ -69,7 +69,7 @@ FIELDS = (
     "relu",                 # 1: negative results become zero
 )  # fmt: skip
 FIELD = {name: column for column, name in enumerate(FIELDS)}
-ZERO, BIAS, ACCUMULATE = 0, 1, 2
+BIAS, ACCUMULATE = 1, 2  # of "start"
 SMALLEST = 16  # bytes in the smallest vector register of any processor
 
 i1, i32, i64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)

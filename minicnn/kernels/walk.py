@@ -151,12 +151,11 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, l
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
 (
     STATE, SHARES, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES,
-    HEAD,
-) = range(14)  # fmt: skip
+) = range(13)  # fmt: skip
 
 
 @part
-def run_task(zero, program, step, task, strand, arguments, spent):
+def run_task(zero, program, step, task, strand, arguments):
     """One task of a phase: all instructions of a strand, for the items of one group, block by block.
 
     A row of the strand table: first instruction, one past the last, first cut, number of groups, items per block.
@@ -174,12 +173,9 @@ def run_task(zero, program, step, task, strand, arguments, spent):
         count = (behind - item + blocks - 1) // blocks  # blocks of nearly equal size
         last = int(blocks == 1)
         for i in range(begin, end):
-            start = clock() if spent else 0
             instruction = number_of(program, INSTRUCTIONS) + 16 * i
             fields = arguments + 8 * number_of(instruction, 1)
             call_kernel(zero, number_of(instruction, 0), fields, task, item, count, fresh, last, step)
-            if spent:
-                write(spent + 8 * i, number_of(spent, i) + clock() - start)
         item += count
         fresh = 0
 
@@ -216,9 +212,8 @@ def take(program, word, worker, tasks):
 def walk(zero, program, worker, run):
     """Does tasks of a program until all steps are done.
 
-    The workers' table has the addresses of each one's arguments, and, unless it is 0, of its ticks in each instruction.
-    The table of phases has the first strand and the number of tasks of each; TIMES takes the clock at the beginning
-    and at the end of each in the last step.
+    The workers' table has the address of each one's arguments. The table of phases has the first strand and the number of
+    tasks of each; TIMES takes the clock at the beginning and at the end of each in the last step.
     """
     state, times, phases = number_of(program, STATE), number_of(program, TIMES), number_of(program, PHASES)
     last = phases * number_of(program, STEPS) - 1
@@ -241,8 +236,8 @@ def walk(zero, program, worker, run):
         if task >= 0:
             if place == 0 and task == 0:
                 write(times, clock())
-            mine = number_of(program, WORKERS) + 16 * worker
-            run_task(zero, program, step, task, number_of(row, 0), number_of(mine, 0), number_of(mine, 1))
+            arguments = number_of(number_of(program, WORKERS), worker)
+            run_task(zero, program, step, task, number_of(row, 0), arguments)
             done += 1
             continue
         if done and add(finished, done) == tasks:

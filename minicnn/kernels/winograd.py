@@ -29,11 +29,11 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from .arrays import transpose
 from .convolution import pad, prepare_gradient, take_lines
 from .jit import kernel, native, part
 from .product import plan, run_plan
 from .simd import (
+    ACCUMULATE,
     Emitter,
     call,
     clear,
@@ -228,7 +228,7 @@ def plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, ...]:
     return (
         plan(dtype, rows, F, a_row=C, c_row=F, K=C, a_k=1, b_k=F),
         plan(dtype, C, F, **gradient),
-        plan(dtype, C, F, **gradient, start=2),
+        plan(dtype, C, F, **gradient, start=ACCUMULATE),
         plan(dtype, rows, C, a_row=F, c_row=C, K=F, a_k=1, b_k=C),
     )
 
@@ -240,7 +240,7 @@ def plane_plans(dtype: str, rows: int, C: int, F: int) -> tuple[np.ndarray, np.n
     chunks = [
         plan(
             dtype, C, F, a_offset=first * C, b_offset=first * F, a_row=1, c_row=F, K=min(ROWS, rows - first), a_k=C, b_k=F,
-            start=2 if first else 0,
+            start=ACCUMULATE if first else 0,
         )
         for first in range(0, rows, ROWS)
     ]  # fmt: skip
@@ -299,15 +299,6 @@ def collect_taps(zero, count, spread, kernel, first, size, S, r, bytes_):
         copy(spread + bytes_ * place, kernel + bytes_ * number, bytes_)
 
 
-@kernel("flipped")
-def transpose_kernel(zero, count, kernel, flipped, first, C, F):
-    """The taps (C, F) from number `first` on, each transposed to (F, C)."""
-    size = size_of(zero)
-    for tap in range(first, first + count):
-        source, target = kernel + size * tap * C * F, flipped + size * tap * C * F
-        transpose(source, C, F, size * F, target, size * C, zero)
-
-
 @kernel("target")
 def transform_kernel(zero, count, source, target, function, channels, first, side, target_side):
     """U = G g Gᵀ, or dkernel = Gᵀ dU G, for `count` of the channel pairs (so many in all), from number `first` on.
@@ -328,10 +319,74 @@ def image_to_planes(function, image, line, pixel, S, m, down, across, C, planes,
             to_planes(function, corner, S * line, S * pixel, m, down, across, C, place, row, plane, T)
 
 
+@part
+def images_into(zero, function, x, images, V, padded, H, W, C, S, top, left, padded_width, m, T, down, across, plane):
+    """The patches of so many images into planes; `padded` is 0 where an image consists of whole patches."""
+    size = size_of(zero)
+    row, line, pixel, padded_line = size * S * S * C, size * W * C, size * C, size * padded_width * C
+    for n in range(images):
+        image, image_line = x + n * H * line, line
+        if padded:
+            pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
+            image, image_line = padded, padded_line
+        place = V + n * down * across * row
+        image_to_planes(function, image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
+
+
+@part
+def outputs_from(function, M, images, bias, relu, y, results, OH, OW, pixel, F, m, T, down, across, plane):
+    """y of so many images from planes; `results` is 0 where an image consists of whole patches, `pixel` the bytes of one."""
+    y_line, result_line = OW * pixel, across * m * pixel
+    for n in range(images):
+        image = y + n * OH * y_line
+        target, target_line = (results, result_line) if results else (image, y_line)
+        place = M + n * down * across * pixel
+        from_planes(function, place, pixel, plane, T, m, down, across, F, bias, relu, target, target_line, pixel)
+        if results:
+            for i in range(OH):
+                copy(results + i * result_line, image + i * y_line, y_line)
+
+
+@part
+def gradients_into(zero, function, dy, y, images, Z, dbias, padded_dy, OH, OW, F, m, T, down, across, plane):
+    """As `images_into`, for dy with the zeros of the ReLU that gave y (address 0: none), whose sum is added to dbias."""
+    pixel = size_of(zero) * F
+    line, padded_line = OW * pixel, across * m * pixel
+    for n in range(images):
+        gradient, gradient_line = dy + n * OH * line, line
+        prepare_gradient(zero, gradient, y + n * OH * line if y else 0, OH, OW, F, padded_dy, padded_line, dbias)
+        if padded_dy:
+            gradient, gradient_line = padded_dy, padded_line
+        place = Z + n * down * across * pixel
+        to_planes(function, gradient, gradient_line, pixel, m, down, across, F, place, pixel, plane, T)
+
+
+@part
+def images_from(
+    zero, function, V, images, dx, padded, padded_bytes, H, W, C, S, top, left, padded_width, m, T, down, across, plane
+):  # fmt: skip
+    """dx of so many images from planes, patch by overlapping patch; `padded` is 0 where images consist of whole patches."""
+    size = size_of(zero)
+    row, line, pixel, padded_line = size * S * S * C, size * W * C, size * C, size * padded_width * C
+    for n in range(images):
+        target = dx + n * H * line
+        image, image_line = (padded, padded_line) if padded else (target, line)
+        clear(image, padded_bytes)
+        for a in range(S):
+            for b in range(S):
+                from_planes(
+                    function, V + n * down * across * row + pixel * (a * S + b), row, plane, T, m, down, across, C, 0, 0,
+                    image + a * image_line + b * pixel, S * image_line, S * pixel,
+                )  # fmt: skip
+        if padded:
+            for i in range(H):
+                copy(padded + (top + i) * padded_line + left * pixel, target + i * line, line)
+
+
 @kernel("y", "padded", "V", "M", "results")
 def winograd(
     zero, count, x, U, bias, y, y_far, padded, V, M, results, plans, functions, H, W, C, F, S, top, left, padded_width,
-    padded_bytes, OH, OW, m, T, down, across, room, skew, relu,
+    OH, OW, m, T, down, across, room, skew, relu,
 ):  # fmt: skip
     """Forward; `padded` is 0 where an image consists of whole patches, `results` where the output does.
 
@@ -341,34 +396,21 @@ def winograd(
     size, patches = size_of(zero), down * across
     row, result_row = size * S * S * C, size * F
     plane, result_plane = row * patches * room + size * skew, result_row * patches * room + size * skew
-    line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
-    y_line, result_line = size * OW * F, size * across * m * F
     while count > 0:
         pieces = (count + room - 1) // room
         images = (count + pieces - 1) // pieces
-        for n in range(images):
-            image, image_line, place = x + n * H * line, line, V + n * patches * row
-            if padded:
-                pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
-                image, image_line = padded, padded_line
-            image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
+        images_into(
+            zero, int_at(functions), x, images, V, padded, H, W, C, S, top, left, padded_width, m, T, down, across, plane
+        )  # fmt: skip
         share = images * y_far // (T * T)
         for k in range(T * T):
             prefetch(y + k * share, share, 1)
             run_planes(plans + 16 * images, 1, V + k * plane, 0, U + k * row * F, 0, M + k * result_plane, 0)
-        for n in range(images):
-            target, target_line, place = y + n * OH * y_line, y_line, M + n * patches * result_row
-            if results:
-                target, target_line = results, result_line
-            from_planes(
-                int_at(functions + 8), place, result_row, result_plane, T, m, down, across, F, bias, relu, target,
-                target_line, size * F,
-            )  # fmt: skip
-            if results:
-                for i in range(OH):
-                    copy(results + i * result_line, y + (n * OH + i) * y_line, y_line)
-        x += images * H * line
-        y += images * OH * y_line
+        outputs_from(
+            int_at(functions + 8), M, images, bias, relu, y, results, OH, OW, result_row, F, m, T, down, across, result_plane
+        )  # fmt: skip
+        x += images * H * W * C * size
+        y += images * OH * OW * result_row
         count -= images
 
 
@@ -396,19 +438,15 @@ def winograd_rows(
     run_planes(plans + 16 * count, T * T, V, plane, U, row * F, M, result_plane)
     for n in range(count):
         begin, place = (first + n) % down * m, M + n * across * result_row
-        target = y + ((first + n) // down * OH + begin) * y_line
+        lines = y + ((first + n) // down * OH + begin) * y_line
+        target, target_line = (results, result_line) if results else (lines, y_line)
+        from_planes(
+            int_at(functions + 8), place, result_row, result_plane, T, m, 1, across, F, bias, relu, target, target_line,
+            size * F,
+        )  # fmt: skip
         if results:
-            from_planes(
-                int_at(functions + 8), place, result_row, result_plane, T, m, 1, across, F, bias, relu, results,
-                result_line, size * F,
-            )  # fmt: skip
             for i in range(min(m, OH - begin)):
-                copy(results + i * result_line, target + i * y_line, y_line)
-        else:
-            from_planes(
-                int_at(functions + 8), place, result_row, result_plane, T, m, 1, across, F, bias, relu, target, y_line,
-                size * F,
-            )  # fmt: skip
+                copy(results + i * result_line, lines + i * y_line, y_line)
 
 
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy", "padded_dx", "V", "Z", "dU")
@@ -430,25 +468,15 @@ def winograd_backward(
     if fresh:
         clear(dbias, size * F)
     plane, dy_plane = row * patches * room + size * skew, dy_row * patches * room + size * skew
-    line, pixel, padded_line = size * W * C, size * C, size * padded_width * C
-    dy_line, padded_dy_line = size * OW * F, size * across * m * F
     while count > 0:
         pieces = (count + room - 1) // room
         images = (count + pieces - 1) // pieces
-        for n in range(images):
-            image, image_line, place = x + n * H * line, line, V + n * patches * row
-            if padded:
-                pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
-                image, image_line = padded, padded_line
-            image_to_planes(int_at(functions), image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
-            gradient, gradient_line, place = dy + n * OH * dy_line, dy_line, Z + n * patches * dy_row
-            result = y + n * OH * dy_line if y else 0
-            prepare_gradient(zero, gradient, result, OH, OW, F, padded_dy, padded_dy_line, dbias)
-            if padded_dy:
-                gradient, gradient_line = padded_dy, padded_dy_line
-            to_planes(
-                int_at(functions + 8), gradient, gradient_line, size * F, m, down, across, F, place, dy_row, dy_plane, T
-            )
+        images_into(
+            zero, int_at(functions), x, images, V, padded, H, W, C, S, top, left, padded_width, m, T, down, across, plane
+        )  # fmt: skip
+        gradients_into(
+            zero, int_at(functions + 8), dy, y, images, Z, dbias, padded_dy, OH, OW, F, m, T, down, across, dy_plane
+        )  # fmt: skip
         gradient_plans = (first_plans if fresh else plans) + 16 * images
         share = images * dx_far // (T * T)
         # both products while a plane is in the cache; the second writes over what the first has read
@@ -459,25 +487,15 @@ def winograd_backward(
             if dx:
                 run_planes(input_plans + 16 * images, 1, gradient_plane, 0, Ut + k * pairs, 0, x_plane, 0)
         if dx:
-            for n in range(images):
-                image, image_line = dx + n * H * line, line
-                if padded:
-                    image, image_line = padded_dx, padded_line
-                clear(image, padded_bytes)
-                for a in range(S):
-                    for b in range(S):
-                        from_planes(
-                            int_at(functions + 16), V + n * patches * row + pixel * (a * S + b), row, plane, T, m, down,
-                            across, C, 0, 0, image + a * image_line + b * pixel, S * image_line, S * pixel,
-                        )  # fmt: skip
-                if padded:
-                    for i in range(H):
-                        copy(padded_dx + (top + i) * padded_line + left * pixel, dx + (n * H + i) * line, line)
-            dx += images * H * line
+            images_from(
+                zero, int_at(functions + 16), V, images, dx, padded_dx, padded_bytes, H, W, C, S, top, left, padded_width, m, T,
+                down, across, plane,
+            )  # fmt: skip
+            dx += images * H * W * C * size
         if y:
-            y += images * OH * dy_line
-        x += images * H * line
-        dy += images * OH * dy_line
+            y += images * OH * OW * dy_row
+        x += images * H * W * C * size
+        dy += images * OH * OW * dy_row
         count -= images
         fresh = 0
     if last:  # dkernel = Gᵀ dU G
@@ -492,14 +510,8 @@ def images_to_planes(
     zero, count, x, V, padded, function, first, H, W, C, S, top, left, padded_width, m, T, down, across, plane
 ):  # fmt: skip
     """The patches of images from number `first` of the batch on, into planes of so many bytes; `padded` as above."""
-    size, patches = size_of(zero), down * across
-    row, line, pixel, padded_line = size * S * S * C, size * W * C, size * C, size * padded_width * C
-    for n in range(count):
-        image, image_line, place = x + n * H * line, line, V + (first + n) * patches * row
-        if padded:
-            pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
-            image, image_line = padded, padded_line
-        image_to_planes(function, image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
+    place = V + first * down * across * S * S * C * size_of(zero)
+    images_into(zero, function, x, count, place, padded, H, W, C, S, top, left, padded_width, m, T, down, across, plane)
 
 
 @kernel("Z", "dbias", "padded_dy")
@@ -507,17 +519,11 @@ def gradients_to_planes(
     zero, count, fresh, dy, y, Z, dbias, padded_dy, function, first, OH, OW, F, m, T, down, across, plane
 ):  # fmt: skip
     """As `images_to_planes`, for dy with the zeros of the ReLU that gave y (address 0: none), and dbias, its sum."""
-    size, patches = size_of(zero), down * across
+    size = size_of(zero)
     if fresh:
         clear(dbias, size * F)
-    line, padded_line = size * OW * F, size * across * m * F
-    for n in range(count):
-        gradient, gradient_line, place = dy + n * OH * line, line, Z + (first + n) * patches * size * F
-        result = y + n * OH * line if y else 0
-        prepare_gradient(zero, gradient, result, OH, OW, F, padded_dy, padded_line, dbias)
-        if padded_dy:
-            gradient, gradient_line = padded_dy, padded_line
-        to_planes(function, gradient, gradient_line, size * F, m, down, across, F, place, size * F, plane, T)
+    place = Z + first * down * across * F * size
+    gradients_into(zero, function, dy, y, count, place, dbias, padded_dy, OH, OW, F, m, T, down, across, plane)
 
 
 @kernel("y", "results")
@@ -525,18 +531,9 @@ def planes_to_outputs(
     zero, count, M, bias, y, results, function, first, OH, OW, F, m, T, down, across, plane, relu
 ):  # fmt: skip
     """y of images from number `first` on; `results` is 0 where they consist of whole patches."""
-    size, patches = size_of(zero), down * across
-    line, result_line = size * OW * F, size * across * m * F
-    for n in range(count):
-        target, target_line, place = y + n * OH * line, line, M + (first + n) * patches * size * F
-        if results:
-            target, target_line = results, result_line
-        from_planes(
-            function, place, size * F, plane, T, m, down, across, F, bias, relu, target, target_line, size * F
-        )  # fmt: skip
-        if results:
-            for i in range(OH):
-                copy(results + i * result_line, y + (n * OH + i) * line, line)
+    pixel = size_of(zero) * F
+    place = M + first * down * across * pixel
+    outputs_from(function, place, count, bias, relu, y, results, OH, OW, pixel, F, m, T, down, across, plane)
 
 
 @kernel("dx", "padded")
@@ -544,19 +541,7 @@ def planes_to_gradients(
     zero, count, V, dx, padded, function, first, H, W, C, S, top, left, padded_width, padded_bytes, m, T, down, across, plane
 ):  # fmt: skip
     """dx of images from number `first` on, patch by overlapping patch."""
-    size, patches = size_of(zero), down * across
-    row, line, pixel, padded_line = size * S * S * C, size * W * C, size * C, size * padded_width * C
-    for n in range(count):
-        image, image_line, place = dx + n * H * line, line, V + (first + n) * patches * row
-        if padded:
-            image, image_line = padded, padded_line
-        clear(image, padded_bytes)
-        for a in range(S):
-            for b in range(S):
-                from_planes(
-                    function, place + pixel * (a * S + b), row, plane, T, m, down, across, C, 0, 0,
-                    image + a * image_line + b * pixel, S * image_line, S * pixel,
-                )  # fmt: skip
-        if padded:
-            for i in range(H):
-                copy(padded + (top + i) * padded_line + left * pixel, dx + (n * H + i) * line, line)
+    place = V + first * down * across * S * S * C * size_of(zero)
+    images_from(
+        zero, function, place, count, dx, padded, padded_bytes, H, W, C, S, top, left, padded_width, m, T, down, across, plane
+    )  # fmt: skip

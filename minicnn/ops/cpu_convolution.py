@@ -15,6 +15,7 @@ import numpy as np
 
 from ..kernels import convolution, product, winograd
 from ..kernels.product import table
+from ..kernels.simd import BIAS
 from ..tape import FRESH, LANES, LAST, Buffer, Constant, Each, Far, Fitted, Part, Place, Tape, Times, cut, pieces
 from .cpu_dense import Dense
 from .instructions import add_up
@@ -271,7 +272,7 @@ class Direct:
         g = self.geometry
         return {
             "H": g.image[0], "W": g.image[1], "C": g.channels, "top": g.pads[0][0], "left": g.pads[1][0],
-            "padded_height": g.padded[0], "padded_width": g.padded[1],
+            "padded_width": g.padded[1],
         }  # fmt: skip
 
     def _padded(self, tape: Tape) -> Buffer | int:
@@ -285,7 +286,7 @@ class Direct:
         lines = g.outputs[0] // bands
         plan = convolution.forward_plan(
             self.dtype, g.padded, g.channels, g.kernel, g.filters, (lines, g.outputs[1]), g.strides, g.dilation,
-            start=0 if bias is None else 1, relu=int(relu),
+            start=0 if bias is None else BIAS, relu=int(relu),
         )  # fmt: skip
         common = {
             "weights": self.kernel, "bias": 0 if bias is None else bias, "plan": Constant(plan), "panels": len(plan),
@@ -297,7 +298,6 @@ class Direct:
                 convolution.convolve, len(x), x=Each(x), y=Each(y), padded=self._padded(tape), y_image=y_band, **common
             )
             return
-        del common["padded_height"]
         reach = (lines - 1) * g.strides[0] + (g.kernel[0] - 1) * g.dilation[0] + 1
         tape.add(
             convolution.convolve_bands, bands * len(x), x=x, y=Each(in_bands(y, bands)), first=Times(1), bands=bands,
@@ -452,8 +452,8 @@ class Winograd:
         taps, filters = self.r * self.r, self.geometry.filters
         flipped = tape.whole(taps, filters, self.channels)
         tape.add(
-            winograd.transpose_kernel, taps, cut(taps), 0,
-            kernel=self._spread(tape, kernel), flipped=flipped, first=Times(1), C=self.channels, F=filters,
+            convolution.flip_kernel, taps, cut(taps), 0, kernel=self._spread(tape, kernel), flipped=flipped,
+            order=Constant(np.arange(taps)), first=Times(1), C=self.channels, F=filters,
         )  # fmt: skip
         self.Ut = self._to_planes(tape, flipped)  # (T·T, F, channels)
 
@@ -469,10 +469,9 @@ class Winograd:
 
     def _sizes(self, room: int) -> dict[str, int]:
         g = self.geometry
-        size = np.dtype(self.dtype).itemsize
         return {
             "H": g.image[0], "W": g.image[1], "C": g.channels, "F": g.filters, "S": self.stride, "top": g.pads[0][0],
-            "left": g.pads[1][0], "padded_width": self.padded[1], "padded_bytes": prod(self.padded) * g.channels * size,
+            "left": g.pads[1][0], "padded_width": self.padded[1],
             "OH": g.outputs[0], "OW": g.outputs[1], "m": self.m, "T": self.T, "down": self.down, "across": self.across,
             "room": room, "skew": winograd.SKEW,
         }  # fmt: skip
@@ -504,7 +503,6 @@ class Winograd:
         if isinstance(y, Buffer):
             y.bands = bands_of(len(x), g.outputs[0], y.each)
         sizes = self._sizes(room)
-        del sizes["padded_bytes"]
         tables = partial(winograd_tables, self.dtype, self.across, room)
         V, M = (tape.scratch(self.T**2, room * self.across * n + winograd.SKEW) for n in (self.channels, g.filters))
         tape.add(
@@ -535,6 +533,7 @@ class Winograd:
             V=self._planes(tape, room, self.channels), Z=self._planes(tape, room, g.filters),
             dU=tape.cleared(T * T, self.channels * g.filters + winograd.SKEW),
             first_plans=self._plans(room, 1), plans=self._plans(room, 2), input_plans=self._plans(room, 3), r=self.r,
+            padded_bytes=prod(self.padded) * g.channels * np.dtype(self.dtype).itemsize,
             functions=self.functions("patch", "output gradient", "patch gradient", "kernel gradient"), **self._sizes(room),
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..kernels import dense, product
 from ..kernels.product import table
+from ..kernels.simd import ACCUMULATE, BIAS
 from ..tape import GROUPS, Constant, Each, Place, Tape, Times, cut
 from .instructions import add_up
 from .reference import Array
@@ -25,7 +26,7 @@ def forward_table(
         for columns in (width, F % width):
             for k in (0, depth, last):
                 needed = rows and columns and k <= last
-                terms, begin = min(depth, C - k), 2 if together and k else start
+                terms, begin = min(depth, C - k), ACCUMULATE if together and k else start
                 ends = relu if k == last else 0
                 plans.append(
                     dense.forward_plan(dtype, rows, columns, depth, terms, F, begin, ends, packed) if needed else None
@@ -60,7 +61,7 @@ class Dense:
         slices = -(-C // depth)
         together = blocks >= GROUPS or slices == 1
         parts = y if together else tape.whole(slices, N, F)
-        start, last = (int(bias is not None), int(relu)) if together else (0, 0)
+        start, last = (0 if bias is None else BIAS, int(relu)) if together else (0, 0)
         packed = dense.packs(height, F, self.dtype)
         plans = forward_table(self.dtype, N, C, F, height, width, depth, together, start, last, packed)
         tasks = blocks if together else blocks * slices
@@ -92,7 +93,7 @@ class Dense:
             dense.dense_backward, blocks, cut(blocks, 256), block=Times(1),
             x=x, dy=spread, weights=kernel, dkernel=dkernel, dx=0 if dx is None else dx, x_copy=tape.scratch(N, width),
             weights_copy=tape.scratch(F, width), plans=Constant(backward_table(self.dtype, N, C, F)), N=N, C=C, F=F,
-            width=width, skew=dense.SKEW,
+            width=width,
         )  # fmt: skip
         if dbias is not None:
             add_up(tape, spread, dbias)
