@@ -168,9 +168,7 @@ def main() -> None:
         probabilities = cross_validate(args.cross_validate, train, images, labels)
         trained, held = train(images, labels, None), (images, labels)
     else:
-        kept = len(images) - int(
-            len(images) * args.validation
-        )  # the last images are kept out of training, to measure on
+        kept = len(images) - int(len(images) * args.validation)  # the last images are held out, to measure on
         held = images[kept:], labels[kept:]
         trained = train(images[:kept], labels[:kept], held if len(held[0]) else None)
         probabilities = trained.predict(held[0]) if len(held[0]) else None

@@ -132,6 +132,8 @@ def format_logs(logs: Logs) -> str:
 class ProgressBar(Callback):
     """verbose=1: a bar per epoch with images per second and the time left, and then a line; verbose=2: the line alone."""
 
+    bar: Any = None
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         from tqdm import tqdm
 
@@ -151,8 +153,6 @@ class ProgressBar(Callback):
             if samples is None
             else "{desc} {percentage:3.0f}% |{bar:20}| {rate_fmt}, {remaining} left{postfix}",
         )
-
-    bar: Any = None
 
     def add(self, samples: int) -> None:
         """Moves the bar on."""

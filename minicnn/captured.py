@@ -143,7 +143,7 @@ class Run:
             except MemoryError:
                 raise
             except Exception as error:
-                say(self.model, f"the step cannot be captured ({error})", "kernel by kernel")
+                warn_once(self.model, f"the step cannot be captured ({error})", "kernel by kernel")
                 self.replay = self._step
         self.replay()
 
@@ -248,7 +248,7 @@ class Engine(engine.Engine):
     def __reduce__(self) -> tuple[Any, ...]:
         return Engine, ()
 
-    def latest(self, model: "Sequential", images: int, kind: str) -> Any:
+    def unchanged_run(self, model: "Sequential", images: int, kind: str) -> Any:
         found = self.found((kind, images))
         return found if found is not None and self.seen == self._see(model) else None
 
@@ -259,7 +259,7 @@ class Engine(engine.Engine):
         """The run for training on batches of so many images, or None, which is said once; made anew if the model has changed."""
         found = None if model.run_eagerly else problem(model)
         if found:
-            say(model, found, "layer by layer")
+            warn_once(model, found, "layer by layer")
         if found or model.run_eagerly:
             return None
         assert model.optimizer is not None
@@ -294,7 +294,7 @@ def engine_of(ops: Ops) -> engine.Engine:
     return Engine() if hasattr(ops, "kernels") else engine.Engine()
 
 
-def say(model: "Sequential", problem: str, how: str) -> None:
+def warn_once(model: "Sequential", problem: str, how: str) -> None:
     """Warns once that a model is trained in another way."""
     engine: Any = model._engine
     if problem not in engine.said:

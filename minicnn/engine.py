@@ -93,8 +93,8 @@ class Run:
                 if isinstance(node, ConvolutionNode) and node.algorithm.by_image and number:
                     if type(self._after(number)) is DenseNode:
                         self.tape.barrier()  # else recomputing would run in one phase with the dense layer's gradients
-                    again = self.nodes[number - 1].again()
-                    node.x = node.x if again is None else again
+                    recomputed = self.nodes[number - 1].recompute()
+                    node.x = node.x if recomputed is None else recomputed
                 dy = node.backward(dy, number > self.first)
             for node in self.nodes:
                 node.finish()
@@ -380,7 +380,7 @@ class Engine:
     def __reduce__(self) -> tuple[Any, ...]:
         return Engine, ()  # a copy of a model has memory of its own
 
-    def latest(self, model: "Sequential", images: int, kind: str) -> Run | None:
+    def unchanged_run(self, model: "Sequential", images: int, kind: str) -> Run | None:
         """The run that `run` would return, or None if the model may have changed: a cheaper check than `run`'s."""
         training = kind != "predict"
         return self.found((kind, images)) if self.glances[training] == self._glance(model, training) else None
@@ -399,7 +399,7 @@ class Engine:
         self.runs[key] = run
 
     def own_writes(self) -> None:
-        """Says that what has been written to parameters since `latest` or `run` was the run's own doing."""
+        """Says that what has been written to parameters since `unchanged_run` or `run` was the run's own doing."""
         for glance in self.glances:
             glance[0] = Parameter.writes
 
@@ -420,7 +420,7 @@ class Engine:
         return self.runs[kind, images]
 
     def _glance(self, model: "Sequential", training: bool) -> list[Any]:
-        """The values that `latest` compares: the count of all writes to parameters, and the model's other settings."""
+        """The values that `unchanged_run` compares: the count of all writes to parameters, and the model's other settings."""
         ops: Any = model.ops
         found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name]
         if isinstance(ops, CpuOps):

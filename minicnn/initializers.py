@@ -79,7 +79,7 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal numbers; those beyond two standard deviations are drawn again, so that they spread 0.88 · stddev."""
+    """Normal numbers; those beyond two standard deviations are drawn again: their standard deviation is 0.88 · stddev."""
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
         return self.mean + self.stddev * _truncated(self.generator(), shape)

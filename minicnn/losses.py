@@ -1,4 +1,4 @@
-"""Losses: what training makes small. Each gives its value and the gradient for the model's output in one call.
+"""Losses: what training minimises. Each gives its value and its gradient for the model's output in one call.
 
 Cross-entropy of class probabilities, for labels (sparse) and for one-hot rows, of single probabilities (binary), and the
 squared and absolute error. Where the scores before a softmax ("logits") are known, cross-entropy is computed from these:

@@ -1,4 +1,4 @@
-"""Metrics: what people look at during and after training.
+"""Metrics: numbers that are reported during and after training.
 
 A metric is asked for by name (`metrics=["accuracy"]`), as an object, or as a function of y_true and y_pred that gives a
 number for every sample.
@@ -267,7 +267,7 @@ def _metric(name: str, fn: Callable[..., Any], of_scores: bool = False, /, **def
 
 
 class Sum(Metric):
-    """The sum of the numbers that `update_state` is given: of loops of one's own, not of `compile`."""
+    """The sum of the numbers that `update_state` is given: of loops of your own, not of `compile`."""
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(dtype, name)
@@ -289,7 +289,7 @@ class Sum(Metric):
 
 
 class Mean(Sum):
-    """The mean of the numbers that `update_state` is given: of loops of one's own, not of `compile`."""
+    """The mean of the numbers that `update_state` is given: of loops of your own, not of `compile`."""
 
     def result(self) -> float:
         return self.total / self.weight if self.weight else 0.0
@@ -339,10 +339,8 @@ class _ThresholdMetric(Metric):
     thresholds: np.ndarray  # (T,)
 
     def reset_state(self) -> None:
-        self.above, self.totals = (
-            np.zeros((2, len(self.thresholds), 1)),
-            np.zeros((2, 1)),
-        )  # (true or false, T, L), (…, L)
+        self.above = np.zeros((2, len(self.thresholds), 1))  # (true or false, T, L)
+        self.totals = np.zeros((2, 1))  # (true or false, L)
 
     def _count(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray) -> None:
         """Adds arrays (M, L)."""
@@ -352,7 +350,8 @@ class _ThresholdMetric(Metric):
         places = (below + (T + 1) * np.arange(L)).reshape(-1)
         both = np.stack([y_true != 0, y_true == 0]) * weights  # (2, M, L)
         found = [np.bincount(places, one.reshape(-1), L * (T + 1)).reshape(L, T + 1) for one in both]
-        above = np.stack(found)[..., ::-1].cumsum(axis=-1)[..., -2::-1]  # (2, L, T)
+        from_bin = np.flip(np.flip(np.stack(found), -1).cumsum(axis=-1), -1)  # predictions in that bin or a later one
+        above = from_bin[..., 1:]  # those above each threshold, (2, L, T)
         self.above = self.above + above.transpose(0, 2, 1)[:, np.argsort(order)]
         self.totals = self.totals + both.sum(axis=1)
 

@@ -1,4 +1,4 @@
-"""The model: a chain of layers that is built, trained, asked and saved as one.
+"""The model: a chain of layers that is built, trained, used for predictions and saved as one.
 
 All trainable parameters lie in one flat buffer, of which the layers hold views, and so do their gradients: an optimizer
 step is one call.
@@ -113,7 +113,7 @@ class Sequential:
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
         if layer.built and any(layer is other for other in self._layers):
-            layer = layer._again()
+            layer = layer._copy_for_chain()
         if any(layer.name == other.name for other in self._layers):
             raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
         if isinstance(layer, Input):
@@ -522,6 +522,12 @@ class Sequential:
         self.named_metrics()  # says which is unknown
         self._flat = None
 
+    def check_compiled(self) -> None:
+        """ValueError for a model that has no optimizer or no loss."""
+        for what in ("optimizer", "loss"):
+            if getattr(self, what) is None:
+                raise ValueError(f"the model has no {what}: call compile(optimizer, loss) first")
+
     def loss_of(self, y_true: Any, scores: Array, sample_weight: Any = None) -> tuple[float, Array]:
         """The compiled loss of scores (see `forward`) and its gradient."""
         if self.loss is None:
@@ -560,7 +566,7 @@ class Sequential:
         The engine does several steps without Python in between.
         """
         with self._engine.lock:
-            run = self._engine.latest(self, batch_size, "train")
+            run = self._engine.unchanged_run(self, batch_size, "train")
             if run is None or run.shape != x.shape[1:]:
                 run = self._new_run(x, batch_size)
             losses, scores = [], []
@@ -598,12 +604,9 @@ class Sequential:
 
     def _new_run(self, x: np.ndarray, images: int) -> "engine.Run | None":
         """How to train on batches like x, after all checks; None where it goes layer by layer."""
-        if self.optimizer is None:
-            raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
-        if self.loss is None:
-            raise ValueError("the model has no loss: call compile(optimizer, loss) first")
+        self.check_compiled()
         self.build((None, *x.shape[1:]))
-        assert self._flat is not None
+        assert self.optimizer is not None and self._flat is not None
         self.optimizer.prepare(self._flat[0], self.ops)
         captures = isinstance(self._engine, captured.Engine)
         return self._engine.run(self, images, "train") if self._uses_engine or captures else None
@@ -625,7 +628,7 @@ class Sequential:
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and the scores of a batch, without training."""
         with self._engine.lock:
-            run = self._engine.latest(self, len(x), "evaluate")
+            run = self._engine.unchanged_run(self, len(x), "evaluate")
             if run is None or run.shape != x.shape[1:]:
                 self.build((None, *x.shape[1:]))
                 uses = self._uses_engine and self.loss is not None
@@ -638,7 +641,7 @@ class Sequential:
     def outputs_of(self, x: np.ndarray) -> np.ndarray:
         """The output for a batch."""
         with self._engine.lock:
-            run = self._engine.latest(self, len(x), "predict")
+            run = self._engine.unchanged_run(self, len(x), "predict")
             if run is None or run.shape != x.shape[1:]:
                 x = as_batch(self, x)
                 self.build((None, *x.shape[1:]))

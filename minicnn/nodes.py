@@ -24,7 +24,7 @@ from .ops.reference import NO_PADS, positions
 from .tape import Buffer, Steps, Tape
 
 STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
-TERMS = 25  # of a sum, which takes no longer than to write the number to memory and to read it
+TERMS = 25  # up to so many, a sum takes no longer than to write the number to memory and to read it again
 KEPT = 1 << 21  # bytes, which stay in a cache
 
 
@@ -39,10 +39,10 @@ class Node:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
 
     def prepare(self, input_gradient: bool) -> None:
-        """Adds what depends on the parameters alone."""
+        """Adds the instructions that depend on the parameters alone."""
 
     def refresh(self) -> None:
-        """Does in Python what depends on the parameters alone."""
+        """Computes anew, in Python, what depends on the parameters alone."""
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -67,7 +67,7 @@ class Node:
         self.tape.call(call, dy, dx)
         return dx
 
-    def again(self) -> Buffer | None:
+    def recompute(self) -> Buffer | None:
         """Adds instructions that compute y once more, where that is cheaper for the backward than to keep it; else None."""
         return None
 
@@ -165,7 +165,7 @@ class ConvolutionNode(ProductNode):
         self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
         return self.y
 
-    def again(self) -> Buffer | None:
+    def recompute(self) -> Buffer | None:
         return self.forward(self.x) if self.cheap and self.y.nbytes > KEPT else None
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -461,17 +461,19 @@ class BatchNormalizationNode(Node):
         self.beta = np.zeros(C, self.tape.dtype) if layer.beta is None else layer.beta.data
         instructions.batch_moments(self.tape, x, gamma, layer.epsilon, self.found)
         self.tape.barrier()  # else the second convolution would join the strand of the first
-        return self.again()
+        return self.recompute()
 
-    def again(self) -> Buffer:
+    def recompute(self) -> Buffer:
         y = self.tape.buffer(self.x.shape)
-        instructions.scale_rows(self.tape, self.x_again(), self.found.mean, self.found.scale, self.beta, y, self.relu)
+        instructions.scale_rows(
+            self.tape, self.recomputed_x(), self.found.mean, self.found.scale, self.beta, y, self.relu
+        )
         return y
 
-    def x_again(self) -> Buffer:
+    def recomputed_x(self) -> Buffer:
         """x, computed again if that is cheap: adds the instructions."""
-        again = None if self.before is None else self.before.again()
-        self.x = self.x if again is None else again
+        recomputed = None if self.before is None else self.before.recompute()
+        self.x = self.x if recomputed is None else recomputed
         return self.x
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
@@ -483,7 +485,7 @@ class BatchNormalizationNode(Node):
         instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
         if input_gradient:
             self.tape.barrier()
-            instructions.input_gradient(self.tape, dy, self.x_again(), dx, self.found, shift)
+            instructions.input_gradient(self.tape, dy, self.recomputed_x(), dx, self.found, shift)
         return dx
 
     def finish(self) -> None:

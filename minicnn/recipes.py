@@ -51,8 +51,8 @@ Data = tuple[np.ndarray, np.ndarray]  # images and their labels
 class Recipe:
     """Networks with their training; `peak` is the highest learning rate of the one-cycle schedule.
 
-    With `shifts` the networks are also asked about each image moved by one pixel up, down, left and right. `calm` is the
-    share of the epochs, at the end, in which images are left as they are: as those that the network is asked about.
+    With `shifts` predictions are means over each image and the same moved by one pixel up, down, left and right. `calm` is
+    the share of the epochs, at the end, in which images are not changed: as they will be in predictions.
     `distorted` is the recipe for images that are distorted before they are learnt from, where that is another one.
     """
 
@@ -258,7 +258,7 @@ def train(
     """
     epochs, batch_size = epochs or recipe.epochs, batch_size or min(recipe.batch_size, len(images))
     calm = Calm(round(epochs * (1 - recipe.calm)))
-    set_random_seed(seed)
+    set_random_seed(seed)  # refuses one that is none, by its own value
     trained = Trained(recipe, [], [])
     for member in range(len(recipe.networks)):
         set_random_seed(seed * 100 + member)

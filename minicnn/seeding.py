@@ -25,9 +25,8 @@ def set_random_seed(seed: int) -> None:
 
 def generator(seed: int, number: int) -> np.random.Generator:
     """NumPy's Philox, keyed by a 64-bit seed and a number: what it draws is a function of both."""
-    return np.random.Generator(
-        np.random.Philox(key=np.array([seed % 2**64, number], np.uint64))
-    )  # a list would become float64
+    key = np.array([seed % 2**64, number], np.uint64)  # a list would become float64
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def new_seed() -> int:

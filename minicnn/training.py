@@ -239,7 +239,7 @@ def checked(
     x = np.asarray(as_batch(model, x))
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"expected at least one sample, got an array of shape {x.shape}")
-    y = None if y is None else np.asarray(only(y, len(x)))
+    y = None if y is None else np.asarray(unwrapped(y, len(x)))
     sample_weight = None if sample_weight is None else np.asarray(sample_weight)
     for name, values in (("targets", y), ("sample weights", sample_weight)):
         if values is not None and (values.ndim == 0 or len(values) != len(x)):
@@ -273,7 +273,7 @@ def as_batch(model: "Sequential", x: Any) -> Any:
     return x
 
 
-def only(y: Any, samples: int) -> Any:
+def unwrapped(y: Any, samples: int) -> Any:
     """The targets, or those in a list of one array, of so many samples; ValueError for a dictionary."""
     if isinstance(y, Mapping):
         raise ValueError(
@@ -368,16 +368,14 @@ def fit(
         model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    if model.optimizer is None:
-        raise ValueError("the model has no optimizer: call compile(optimizer, loss) first")
-    if model.loss is None:
-        raise ValueError("the model has no loss: call compile(optimizer, loss) first")
+    model.check_compiled()
+    assert model.optimizer is not None
     if isinstance(feed, Arrays):
         model.check_targets(y)  # says which label is wrong, before anything is trained
 
     history = History()
-    bars = [ProgressBar()] if verbose else []
-    listeners = [*(callbacks or []), history, *bars]
+    bar = ProgressBar() if verbose else None
+    listeners = [*(callbacks or []), history, *([bar] if bar else [])]
     parameters = {
         "epochs": epochs,
         "steps": feed.steps,
@@ -411,15 +409,11 @@ def fit(
                 number += together
                 means.add(losses, targets, scores)
                 logs = in_order(means.logs())
-                for bar in bars:
+                if bar:
                     bar.add(samples)
                 tell(listeners, "on_train_batch_end", number - 1, logs)
-                if not np.isfinite(losses).all() and not model.stop_training:
-                    step = number - together + int(np.argmin(np.isfinite(losses)))
-                    raise ValueError(
-                        f"the loss is {losses[step - number + together]} in epoch {epoch + 1}, step {step + 1}: lower the "
-                        "learning rate, or look for values that are not finite in the data"
-                    )
+                if not model.stop_training:
+                    check_finite(losses, epoch, number - together)
                 if not watched:
                     at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
                 if model.stop_training and watched:
@@ -436,11 +430,21 @@ def fit(
             if model.stop_training:
                 break
     finally:
-        for bar in bars:
+        if bar:
             bar.close()
     model.optimizer.finalize_variable_values(model.trainable_parameters)
     tell(listeners, "on_train_end", logs)
     return history
+
+
+def check_finite(losses: list[float], epoch: int, first: int) -> None:
+    """ValueError for a loss that is not finite; those of the steps of an epoch from number `first` on."""
+    for step, loss in enumerate(losses, start=first):
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss} in epoch {epoch + 1}, step {step + 1}: lower the learning rate, or look for values that "
+                "are not finite in the data"
+            )
 
 
 def is_validated(epoch: int, validation_freq: int | list[int]) -> bool:

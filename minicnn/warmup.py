@@ -70,7 +70,7 @@ class Helper:
             self.process.stdin.write(task)
             self.process.stdin.close()
         except Exception:
-            pass  # a model of one's own layers, or a system without processes: then this one compiles alone
+            pass  # a model of your own layers, or a system without processes: then this one compiles alone
 
     def __exit__(self, *error: object) -> None:
         jit.watch.missed = None

@@ -93,9 +93,9 @@ def _cross_entropy(name):
     return call
 
 
-def _batch_norm_followed(ops, new):
+def _batch_norm_with_averages(ops, new):
     averages = new(19) + 0, new(19) + 0  # they are changed in place
-    y, _ = ops.batch_norm_followed(new(5, 6, 7, 19), new(19), new(19), 1e-3, *averages, 0.9)
+    y, _ = ops.batch_norm_with_averages(new(5, 6, 7, 19), new(19), new(19), 1e-3, *averages, 0.9)
     return [y, *averages]
 
 
@@ -207,7 +207,7 @@ CALLS = {
     "gaussian_noise": lambda ops, new: [ops.gaussian_noise(new(700, 201), 0.3, KEY)],
     "random_bits": lambda ops, new: [ops.random_bits(KEY, 1001)],
     "batch_norm": _batch_norm,
-    "batch_norm_followed": _batch_norm_followed,
+    "batch_norm_with_averages": _batch_norm_with_averages,
     "normalize": _normalize,
     "padding": _padding,
     "columns": _columns,

@@ -806,6 +806,6 @@ def test_the_loss_of_a_step(gpu):
 def test_averages_that_follow_a_batch(gpu):
     x, mean, variance = random.standard_normal((6, 5, 4)), random.standard_normal(4), random.uniform(1, 2, 4)
     moving = gpu.array(mean), gpu.array(variance)
-    gpu.batch_norm_followed(gpu.array(x), gpu.array(np.ones(4)), gpu.array(np.zeros(4)), 1e-3, *moving, 0.9)
+    gpu.batch_norm_with_averages(gpu.array(x), gpu.array(np.ones(4)), gpu.array(np.zeros(4)), 1e-3, *moving, 0.9)
     for got, before, found in zip(moving, (mean, variance), (x.mean((0, 1)), x.var((0, 1))), strict=True):
         np.testing.assert_allclose(gpu.numpy(got), 0.9 * before + 0.1 * found, rtol=1e-12)

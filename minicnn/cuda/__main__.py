@@ -132,7 +132,7 @@ def largest_error(results: list[Any], expected: list[Any], allowed: float) -> st
                 f"result {number} differs from the definition by {error:.1e} of its largest number; allowed are {allowed:.0e}"
             )
         errors.append(error)
-    return f"largest error {max(errors):.1e}, allowed {allowed:.0e}"  # fmt: skip
+    return f"largest error {max(errors):.1e}, allowed {allowed:.0e}"
 
 
 def compare(ops: Any, call: Call, precision: str, allowed: float) -> str:
@@ -235,12 +235,10 @@ def main() -> int:
         try:
             said, state = check(), "ok"
         except Exception as error:
-            said, state = (
-                " ".join(f"{'' if isinstance(error, Wrong) else type(error).__name__ + ': '}{error}".split()),
-                "FAILED",
-            )
+            kind = "" if isinstance(error, Wrong) else f"{type(error).__name__}: "
+            said, state = " ".join(f"{kind}{error}".split()), "FAILED"
             failed = failed or f"{name}: {said}"
-        print(f"{state:6}  {name}: {said} ({1e3 * (time.perf_counter() - begin):,.0f} ms)", flush=True)  # fmt: skip
+        print(f"{state:6}  {name}: {said} ({1e3 * (time.perf_counter() - begin):,.0f} ms)", flush=True)
     if failed:
         print(f"the GPU cannot be used as it is; the first thing that failed is {failed}", file=sys.stderr)
         return 1

@@ -4,12 +4,12 @@ Images are uint8 (N, 28, 28, 1), white ink on black, and labels int64 (N,); what
 `DataError`.
 """
 
-from minicnn.data.distorted import distort
-from minicnn.data.files import DataError, check_writable
-from minicnn.data.idx import read_idx
-from minicnn.data.kaggle import read_kaggle, write_submission
-from minicnn.data.mnist import load_fashion_mnist, load_mnist
-from minicnn.data.synthetic import synthetic_digits
+from .distorted import distort
+from .files import DataError, check_writable
+from .idx import read_idx
+from .kaggle import read_kaggle, write_submission
+from .mnist import load_fashion_mnist, load_mnist
+from .synthetic import synthetic_digits
 
 __all__ = [
     "DataError",

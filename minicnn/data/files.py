@@ -50,7 +50,7 @@ def write_bytes(path: PathLike, content: bytes) -> None:
 
 
 def check_writable(path: PathLike) -> None:
-    """Raises DataError if `write_submission` could not write this path; touches nothing that is there.
+    """Raises DataError if `write_bytes` could not write this path; touches nothing that is there.
 
     Meant to be called before a long training, so that its result is not lost at the end.
     """
@@ -78,11 +78,7 @@ def _replace(path: PathLike, content: bytes | None) -> None:
             temporary.unlink(missing_ok=True)
     except DataError:
         raise
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # the last two: a null character in the name, a circle of links
+    except (OSError, ValueError, RuntimeError) as error:  # also for a null character in the name, and a circle of links
         raise DataError(f"{path}: the file cannot be written ({reason(error)}).") from error
 
 

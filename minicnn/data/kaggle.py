@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minicnn.data.files import DataError, PathLike, read_bytes, write_bytes
+from .files import DataError, PathLike, read_bytes, write_bytes
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]

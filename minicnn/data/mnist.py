@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minicnn.data.files import PathLike, make_folder, reason, write_bytes
-from minicnn.data.idx import read_idx
+from .files import PathLike, make_folder, reason, write_bytes
+from .idx import read_idx
 
 Digits: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 TIMEOUT = 10.0  # seconds without an answer

@@ -25,9 +25,8 @@ def moments(zero, count, fresh, x, part, rows, C):
         mean, square = fill(zero, zero), fill(zero, zero)
         if not fresh:
             mean, square = load(part + size * c, left, zero), load(part + size * (C + c), left, zero)
-        for number in range(
-            count * blocks
-        ):  # no block spans two items, so that it does not matter how many items are done at once
+        # No block spans two items, so it does not matter how many items are done at once.
+        for number in range(count * blocks):
             start = number // blocks * rows + number % blocks * BLOCK
             length = min(BLOCK, rows - number % blocks * BLOCK)
             place = x + size * (start * C + c)

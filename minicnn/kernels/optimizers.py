@@ -16,7 +16,7 @@ def setting(settings, number, zero):
 
 
 @inlined
-def rest(settings, number, zero):
+def one_minus(settings, number, zero):
     """1 - a setting, with the digits of float64."""
     return fill(1.0 - number_at(settings + 8 * number, 0.0), zero)
 
@@ -44,7 +44,7 @@ def sgd(zero, count, w, g, velocity, settings):
 def rmsprop(zero, count, w, g, square, mean, velocity, settings):
     """settings: the learning rate, ρ, the momentum and ε."""
     size, lanes = size_of(zero), width_of(zero)
-    rate, share = setting(settings, 0, zero), rest(settings, 1, zero)
+    rate, share = setting(settings, 0, zero), one_minus(settings, 1, zero)
     momentum, epsilon = setting(settings, 2, zero), setting(settings, 3, zero)
     for k in range(0, count, lanes):
         left, place = count - k, size * k
@@ -81,7 +81,7 @@ def adagrad(zero, count, w, g, square, settings):
 def adadelta(zero, count, w, g, square, moved, settings):
     """settings: the learning rate, ρ and ε."""
     size, lanes = size_of(zero), width_of(zero)
-    rate, share, epsilon = setting(settings, 0, zero), rest(settings, 1, zero), setting(settings, 2, zero)
+    rate, share, epsilon = setting(settings, 0, zero), one_minus(settings, 1, zero), setting(settings, 2, zero)
     for k in range(0, count, lanes):
         left, place = count - k, size * k
         gradient, power = load(g + place, left, zero), load(square + place, left, zero)
@@ -97,8 +97,8 @@ def adadelta(zero, count, w, g, square, moved, settings):
 def adam(zero, count, w, g, m, v, top, settings):
     """settings: the rate, which carries the bias correction, β₁, β₂ and ε."""
     size, lanes = size_of(zero), width_of(zero)
-    rate, rest_1 = setting(settings, 0, zero), rest(settings, 1, zero)
-    rest_2, epsilon = rest(settings, 2, zero), setting(settings, 3, zero)
+    rate, rest_1 = setting(settings, 0, zero), one_minus(settings, 1, zero)
+    rest_2, epsilon = one_minus(settings, 2, zero), setting(settings, 3, zero)
     for k in range(0, count, lanes):
         left, place = count - k, size * k
         gradient = load(g + place, left, zero)
@@ -119,7 +119,7 @@ def nadam(zero, count, w, g, m, v, settings):
     """settings: the rates along m and along g, what v is multiplied by, β₁, β₂ and ε."""
     size, lanes = size_of(zero), width_of(zero)
     along_m, along_g, growth = setting(settings, 0, zero), setting(settings, 1, zero), setting(settings, 2, zero)
-    rest_1, rest_2, epsilon = rest(settings, 3, zero), rest(settings, 4, zero), setting(settings, 5, zero)
+    rest_1, rest_2, epsilon = one_minus(settings, 3, zero), one_minus(settings, 4, zero), setting(settings, 5, zero)
     for k in range(0, count, lanes):
         left, place = count - k, size * k
         gradient = load(g + place, left, zero)
@@ -136,7 +136,7 @@ def nadam(zero, count, w, g, m, v, settings):
 def adamax(zero, count, w, g, m, u, settings):
     """settings: the rate, which carries the bias correction, β₁, β₂ and ε."""
     size, lanes = size_of(zero), width_of(zero)
-    rate, rest_1 = setting(settings, 0, zero), rest(settings, 1, zero)
+    rate, rest_1 = setting(settings, 0, zero), one_minus(settings, 1, zero)
     beta_2, epsilon, nothing = setting(settings, 2, zero), setting(settings, 3, zero), fill(zero, zero)
     for k in range(0, count, lanes):
         left, place = count - k, size * k
@@ -194,7 +194,7 @@ def clip_norm(zero, count, g, sums, number, settings):
 def decay(zero, count, w, settings):
     """settings: the share of w that goes."""
     size, lanes = size_of(zero), width_of(zero)
-    share = rest(settings, 0, zero)
+    share = one_minus(settings, 0, zero)
     for k in range(0, count, lanes):
         store(share * load(w + size * k, count - k, zero), w + size * k, count - k)
 
@@ -203,7 +203,7 @@ def decay(zero, count, w, settings):
 def moving_average(zero, count, w, mean, settings):
     """settings: the momentum, and 1 where w becomes the average."""
     size, lanes = size_of(zero), width_of(zero)
-    share, overwrite = rest(settings, 0, zero), number_at(settings + 8, 0.0) != 0.0
+    share, overwrite = one_minus(settings, 0, zero), number_at(settings + 8, 0.0) != 0.0
     for k in range(0, count, lanes):
         left, place = count - k, size * k
         average = load(mean + place, left, zero)

@@ -182,6 +182,7 @@ def run_task(zero, program, step, task, strand, arguments):
 
 @part
 def number_of(table, place):
+    """The number in this place of an array of int64."""
     return int_at(table + 8 * place)
 
 

@@ -42,8 +42,8 @@ class Parameter:
     """A trained tensor (or, not trainable, a state such as a moving average) with its gradient.
 
     Assigning `value` or `gradient` writes into the existing memory, which a model shares between all of its parameters.
-    Values derived from parameters and kept are recomputed when `writes` has changed, and always for a parameter that is
-    `shared`: its array was handed out by `value`, and may be written to at any time without `writes` changing.
+    What is computed from parameters and kept is computed again when `writes` has changed. For a parameter that is `shared`
+    this happens every time: `value` has handed out its array, which may be written to without `writes` changing.
     """
 
     writes = 0  # to any parameter, so far
@@ -72,7 +72,7 @@ class Parameter:
 
     @property
     def path(self) -> str:
-        """The name, which has that of the layer in it."""
+        """The name as Keras calls it; it begins with that of the layer: dense/kernel."""
         return self.name
 
     @property
@@ -237,8 +237,8 @@ class Tensor(Symbol):
         return f"<Tensor {self.shape} of {self.layer.name}>"
 
 
-class _Shown:
-    """A property that a layer of one's own may write over."""
+class _Overridable:
+    """A property that a layer of your own may replace by assigning to it."""
 
     def __init__(self, function: Callable[[Any], Tensor]) -> None:
         self.function, self.__doc__ = function, function.__doc__
@@ -268,8 +268,8 @@ class Layer:
     `works_as_in_training` whether a call on an array that does not say `training` means it.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
-    or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. ValueError
-    for arguments that there are not; with names of Keras 1 and 2 it says today's.
+    or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An unknown
+    argument is a ValueError, which gives today's name for one of Keras 1 or 2.
     """
 
     input_rank: int | None = None
@@ -374,7 +374,7 @@ class Layer:
                 x.build(())
             x = Tensor(x)
         if isinstance(x, Tensor):
-            layer = self._again() if self in x.chain else self
+            layer = self._copy_for_chain() if self in x.chain else self
             if not layer.built:
                 layer.build(x.shape)
             layer._source = layer._source or x
@@ -383,7 +383,7 @@ class Layer:
             self.build((None, *x.shape[1:]))
         return self.forward(x, training=self.works_as_in_training if training is None else bool(training))
 
-    def _again(self) -> "Layer":
+    def _copy_for_chain(self) -> "Layer":
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""
         if self.parameters:
             raise ValueError(f"layer {self.name}: is called twice in one chain, where what has parameters stands once")
@@ -401,12 +401,12 @@ class Layer:
         """A copy belongs to no chain; a copied model links the copies of its layers again."""
         return self.__dict__ | {"_source": None}
 
-    @_Shown
+    @_Overridable
     def input(self) -> Tensor:
         """What goes in, as a `Tensor`, where the layer was first put behind another: see `output`."""
         return self._source or self.output
 
-    @_Shown
+    @_Overridable
     def output(self) -> Tensor:
         """What comes out, as a `Tensor`: `Model(model.input, layer.output)` is the model up to here.
 

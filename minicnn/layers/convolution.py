@@ -25,7 +25,10 @@ def padding_name(padding: str) -> str:
 
 
 def window_pads(image: Sequence[int], size: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)) -> Pads:
-    """The zeros around an image (height, width): for "same" as few as give ⌈size / stride⌉ outputs, an odd one last."""
+    """The zeros to add around an image (height, width); "same" adds the fewest that give ⌈length / stride⌉ outputs.
+
+    Where their number is odd, there is one more below, or on the right.
+    """
     pads = []
     for length, k, s, d in zip(image, size, strides, dilation, strict=True):
         total = 0 if padding == "valid" else max(0, (-(-length // s) - 1) * s + (k - 1) * d + 1 - length)

@@ -79,7 +79,7 @@ class BatchNormalization(Layer):
         self.used_batch = training and self.trainable  # as in Keras, a frozen layer keeps its statistics
         if self.used_batch:
             averages = self.moving_mean.data, self.moving_variance.data
-            y, self.saved = self.ops.batch_norm_followed(x, gamma, beta, self.epsilon, *averages, self.momentum)
+            y, self.saved = self.ops.batch_norm_with_averages(x, gamma, beta, self.epsilon, *averages, self.momentum)
             Parameter.writes += 1
         else:
             y, self.saved = self.ops.normalize(

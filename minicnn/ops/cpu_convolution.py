@@ -84,7 +84,7 @@ class Geometry(NamedTuple):
 class Convolution(Protocol):
     """What `choose` returns: emits instructions on a tape.
 
-    `prepare_forward` comes before the two others, `prepare_backward` before a `backward` that is to give dx. `backward`
+    `prepare_forward` comes before `forward`, `prepare_backward` before a `backward` that is to give dx. `backward`
     leaves partial sums, which the function it returns adds up; y is the result of a ReLU, or None where there was none.
     """
 

@@ -456,11 +456,11 @@ class ElementwiseOps(OptimizerOps):
             return super().batch_norm(x, gamma, beta, epsilon)
         return self._batch_norm(x, gamma, beta, epsilon, (None, None), 0.0)
 
-    def batch_norm_followed(
+    def batch_norm_with_averages(
         self, x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, variance: Array, momentum: float
     ) -> tuple[Array, Saved]:
         if x.size == 0 or mean.dtype != x.dtype:
-            return super().batch_norm_followed(x, gamma, beta, epsilon, mean, variance, momentum)
+            return super().batch_norm_with_averages(x, gamma, beta, epsilon, mean, variance, momentum)
         y, _, _, saved = self._batch_norm(x, gamma, beta, epsilon, (mean, variance), momentum)
         return y, saved
 

@@ -412,7 +412,8 @@ class Ops:
     def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
         """Random displacements: strength[n] · u, u uniform in [-1, 1), smoothed as by `blur` (Simard et al., 2003).
 
-        rows (H,)   columns (W,)   strength (N,)   field (N, 2, H, W). The numbers of an image begin at a multiple of 4.
+        rows (H,)   columns (W,)   strength (N,)   field (N, 2, H, W). The random numbers of an image begin at a multiple
+        of 4, which is a block of the generator.
         """
         N, H, W = len(strength), len(rows), len(columns)
         drawn = self.random_bits(key, N * -(-2 * H * W // 4) * 4).reshape(N, -1)[:, : 2 * H * W]
@@ -484,7 +485,7 @@ class Ops:
         normalized = (x - mean) * inverse
         return gamma * normalized + beta, mean, variance, (normalized, inverse, gamma)
 
-    def batch_norm_followed(
+    def batch_norm_with_averages(
         self, x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, variance: Array, momentum: float
     ) -> tuple[Array, Saved]:
         """`batch_norm`; the moving averages `mean` and `variance`, in place, follow those of the batch."""
@@ -499,7 +500,8 @@ class Ops:
         # y = gamma * normalized + beta
         dbeta = dy.sum(axis=axes)  # (C,)
         dgamma = (dy * normalized).sum(axis=axes)  # (C,)
-        # normalized = (x - mean) / sqrt(variance + epsilon): its part along 1 and along itself is projected out
+        # normalized = (x - mean) / sqrt(variance + epsilon), where x is in mean and variance as well: what dy has along 1
+        # and along normalized goes
         M = dy.size // dy.shape[-1]
         dx = gamma * inverse * (dy - dbeta / M - normalized * (dgamma / M))
         return dx, dgamma, dbeta
@@ -602,7 +604,7 @@ class Ops:
         w *= 1.0 - share
 
     def moving_average(self, w: Array, mean: Array, momentum: float, overwrite: float) -> None:
-        """a = μ a + (1-μ) w, and then w = a if that is said."""
+        """a = μ a + (1-μ) w; unless `overwrite` is 0, w becomes a."""
         mean += (1.0 - momentum) * (w - mean)
         if overwrite:
             w[...] = mean
@@ -633,7 +635,7 @@ def _mish_slope(ops: Ops, x: Array) -> Array:
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # keep mean 0 and variance 1 (Klambauer et al., 2017)
 
-# Name: y of the operations and x, and dy/dx.
+# name: (y, dy/dx), both functions of the operations and of x
 ELEMENTWISE: dict[str, tuple[Callable[[Ops, Array], Array], Callable[[Ops, Array], Array]]] = {
     "sigmoid": (_sigmoid, _sigmoid_slope),
     "tanh": (lambda ops, x: ops.xp.tanh(x), lambda ops, x: 4 * _sigmoid_slope(ops, 2 * x)),

@@ -1,4 +1,4 @@
-"""What all optimizers have in common: the learning rate, what is done to gradients and weights beside the step, and moments.
+"""What all optimizers share: the learning rate, clipping, weight decay, averages of the weights, and moments.
 
 An optimizer works on one flat array that holds all parameters of a model, and keeps moments of the same size.
 """
@@ -199,7 +199,7 @@ class Optimizer:
     def lr(self, rate: Any) -> None:
         if type(self).__module__.partition(".")[0] == __package__.partition(".")[0]:
             raise AttributeError(f"{type(self).__name__}: {_UNKNOWN['lr']}")
-        self.__dict__["lr"] = rate  # an optimizer of one's own may call something so
+        self.__dict__["lr"] = rate  # an optimizer of your own may call something so
 
     def __getattr__(self, name: str) -> Any:
         """Says what there is in the place of what Keras has, or had."""
@@ -317,7 +317,7 @@ class Optimizer:
         return not (any(parameter is one for one in spared) or any(re.search(word, name) for word in words))
 
     def finalize_variable_values(self, var_list: "Iterable[Parameter]") -> None:
-        """With `use_ema`, gives those of the parameters that are trained their averages: what a fit ends with."""
+        """With `use_ema`, replaces these parameters by their averages; `fit` ends with this."""
         chosen = {id(parameter) for parameter in var_list}
         if self.use_ema and "average" in self.state:
             for parameter, part in self.spans:
@@ -335,10 +335,10 @@ class Optimizer:
             )
         else:
             config = {"learning_rate": rate}
-        taken = inspect.signature(type(self)).parameters
-        some = not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-        no_arguments = {name for name in vars(self) if some and name not in taken} | _NO_ARGUMENTS
-        return config | {name: value for name, value in vars(self).items() if name not in no_arguments}
+        accepted = inspect.signature(type(self)).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        settings = {name: value for name, value in vars(self).items() if name not in _NO_ARGUMENTS}
+        return config | {name: value for name, value in settings.items() if takes_any or name in accepted}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Optimizer":
