@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .absent import refuse, without
+from .numbers import Number
 from .ops import Ops, get_ops
 from .ops.reference import Array
 
@@ -88,9 +89,9 @@ class Loss:
             raise ValueError(f"{self.name}: expected a weight per sample, {shape[0]} numbers, got shape {weight.shape}")
         return np.broadcast_to(weight / terms, shape)
 
-    def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Number:
         """The loss of predictions (N, …)."""
-        return self.value_and_gradient(y_true, np.asarray(y_pred), sample_weight)[0]
+        return Number(self.value_and_gradient(y_true, np.asarray(y_pred), sample_weight)[0])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, in types that JSON has."""

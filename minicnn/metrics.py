@@ -24,6 +24,7 @@ from .losses import (  # which are metrics too
     mse,
     sparse_categorical_crossentropy,
 )
+from .numbers import Numbers
 from .registered import snake_case
 
 
@@ -133,7 +134,7 @@ def expected_calibration_error(y_true: Any, y_pred: Any, bins: int = 15) -> floa
     return float((np.abs(right - confidence) * count).sum() / max(1, count.sum()))
 
 
-class Variable(np.ndarray):
+class Variable(Numbers):
     """Numbers that a metric keeps; Keras' methods beside NumPy's."""
 
     def assign(self, value: Any) -> None:
@@ -141,9 +142,6 @@ class Variable(np.ndarray):
 
     def assign_add(self, value: Any) -> None:
         self[...] += value
-
-    def numpy(self) -> np.ndarray:
-        return np.array(self)
 
     value = property(lambda self: self)
 

@@ -24,6 +24,7 @@ from .layers.activation import Activation, Softmax
 from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, new_name
 from .layers.function import Lambda
 from .layers.reshaping import Input
+from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
 from .saving import load_model, save_model
@@ -447,7 +448,7 @@ class Sequential:
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
-            return self.forward(as_batch(self, x), training=training if training is None else bool(training))
+            return as_numbers(self.forward(as_batch(self, x), training if training is None else bool(training)))
         if not self._layers:
             self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
         for layer in self._layers:

@@ -1796,3 +1796,28 @@ def test_functions_of_keras_ops_that_numpy_has_not():
     assert minicnn.ops.logsumexp(x, axis=1, keepdims=True).shape == (2, 1) and minicnn.ops.logsumexp(x) == 900
     np.testing.assert_allclose(minicnn.ops.rsqrt(np.array([4.0])), 0.5)
     assert minicnn.ops.norm(np.array([3.0, 4.0])) == 5
+
+
+def test_a_quickstart():
+    """The steps of the best-known introduction, which looks at tensors with `.numpy()` in between."""
+    keras = minicnn
+    images, labels = minicnn.data.synthetic_digits(200)
+    images = images[..., 0] / 255.0
+    model = keras.models.Sequential(
+        [
+            keras.layers.Flatten(input_shape=(28, 28)),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dropout(0.2),
+            keras.layers.Dense(10),
+        ]
+    )
+    predictions = model(images[:1]).numpy()
+    assert type(predictions) is np.ndarray and predictions.shape == (1, 10)
+    loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    expected = np.log(np.exp(predictions[0].astype(float)).sum()) - predictions[0, labels[0]]
+    assert loss_fn(labels[:1], predictions).numpy() == pytest.approx(expected, rel=1e-5)
+    model.compile(optimizer="adam", loss=loss_fn, metrics=["accuracy"])
+    model.fit(images, labels, epochs=2, verbose=0)
+    model.evaluate(images, labels, verbose=2)
+    probability_model = keras.Sequential([model, keras.layers.Softmax()])
+    np.testing.assert_allclose(probability_model(images[:5]).numpy().sum(axis=1), 1, rtol=1e-5)
