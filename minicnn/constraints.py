@@ -11,7 +11,7 @@ import numpy as np
 
 from .absent import without
 from .ops.reference import Array
-from .registered import described
+from .registered import described, description
 
 Axes = int | Sequence[int]
 CLASSES: dict[str, type["Constraint"]] = {}  # by name; those of your own too, from when they are defined on
@@ -110,7 +110,7 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
         name: list(value) if isinstance(value, tuple | np.ndarray) else value
         for name, value in constraint.get_config().items()
     }
-    return {"class": type(constraint).__name__, "config": config}
+    return description(constraint) | {"config": config}
 
 
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm  # as Keras spells them too

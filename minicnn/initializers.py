@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
-from .registered import snake_case
+from .registered import class_of, description, snake_case
 from .seeding import new_seed
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -237,7 +237,7 @@ def get(identifier: Any) -> Callable[..., Any]:
     class must have been defined, or the function passed to `get`, before `load_model`.
     """
     if isinstance(identifier, dict):
-        name = identifier.get("class", identifier.get("class_name"))
+        name = class_of(identifier)
         if name in functions:
             return functions[name]
         if name not in CLASSES:
@@ -260,11 +260,11 @@ def get(identifier: Any) -> Callable[..., Any]:
 def serialize(initializer: Callable[..., Any]) -> dict[str, Any]:
     """What `get` makes the same initializer of, in types that JSON has."""
     if isinstance(initializer, Initializer):
-        return {"class": type(initializer).__name__, "config": initializer.get_config()}
+        return description(initializer)
     name = _name(initializer)
     if functions.get(name, initializer) is not initializer:
         raise ValueError(f"two initializers are named {name!r}: give each function a name of its own")
-    return {"class": name, "config": {}}
+    return {"class_name": name, "config": {}}
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -23,7 +23,7 @@ from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .optimizers import schedules
-from .registered import get_custom_objects, snake_case
+from .registered import class_of, get_custom_objects, snake_case
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -220,7 +220,7 @@ def in_json(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """A setting, in which objects that our own `serialize` wrote become Keras' entries."""
     if isinstance(value, dict) and "config" in value:
-        name = next(str(value[key]) for key in ("class_name", "class", "schedule", "name") if key in value)
+        name = class_of(value)
         module = next((module for module in FAMILIES if find(module, name)), value.get("module") or "custom")
         return _entry(module, name, value["config"])
     return value.item() if isinstance(value, np.generic) else value

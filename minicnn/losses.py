@@ -15,6 +15,7 @@ from .absent import refuse, without
 from .numbers import Number
 from .ops import Ops, get_ops
 from .ops.reference import Array
+from .registered import class_of, description
 
 
 class Loss:
@@ -316,7 +317,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
     if isinstance(identifier, Loss) or hasattr(identifier, "value_and_gradient") and not isinstance(identifier, type):
         return identifier
     if isinstance(identifier, dict):
-        name = identifier.get("class_name") or identifier["name"]  # the latter in older files
+        name = class_of(identifier)
         cls = (custom_objects or {}).get(name) or NAMES.get(name)
         if cls is None:
             raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
@@ -339,7 +340,7 @@ def serialize(loss: Loss) -> dict[str, Any]:
     """A loss in types that JSON has, for `get`; ValueError for one of your own without get_config."""
     if not hasattr(loss, "get_config"):
         raise ValueError(f"a loss of the class {type(loss).__name__} cannot be saved: it has no get_config()")
-    return {"class_name": type(loss).__name__, "config": loss.get_config()}
+    return description(loss)
 
 
 deserialize = get

@@ -25,7 +25,7 @@ from .losses import (  # which are metrics too
     sparse_categorical_crossentropy,
 )
 from .numbers import Numbers
-from .registered import snake_case
+from .registered import class_of, description, snake_case
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -611,7 +611,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
     """
     refuse(identifier)
     if isinstance(identifier, dict):
-        own, kind, config = custom_objects or {}, identifier["class_name"], identifier["config"]
+        own, kind, config = custom_objects or {}, class_of(identifier), identifier["config"]
         name = config if kind == "function" else kind
         found = own.get(name) or CLASSES.get(name)
         if found is None:
@@ -639,7 +639,7 @@ def serialize(metric: Any) -> Any:
     if BY_NAME.get(name) is metric:
         return name
     if isinstance(metric, Metric):
-        return {"class_name": name, "config": metric.get_config()}
+        return description(metric)
     return {"class_name": "function", "config": name}
 
 

@@ -313,7 +313,7 @@ class Kept(BackupAndRestore):
         super().__init__(folder / f"{stem}-backup")
         self.network, self.record = folder / f"{stem}.safetensors", folder / f"{stem}.json"
         about = saving.describe(model)
-        layers = [(layer["class"], layer["config"] | {"name": ""}) for layer in about["layers"]]
+        layers = [(layer["class_name"], layer["config"] | {"name": ""}) for layer in about["layers"]]
         network = json.dumps([layers, about["loss"], about["optimizer"]["config"]], default=str)
         self.settings = settings | {
             "images": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),

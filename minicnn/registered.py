@@ -20,9 +20,19 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
+def description(thing: Any) -> dict[str, Any]:
+    """The class of an object and the arguments it was made with, in types that JSON has: for files."""
+    return {"class_name": type(thing).__name__, "config": thing.get_config()}
+
+
+def class_of(description: Mapping[str, Any]) -> str:
+    """The name of the class that was described; in older files it has other keys."""
+    return str(next(description[key] for key in ("class_name", "class", "schedule", "name") if key in description))
+
+
 def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping[str, Any]) -> Made:
-    """The object of one of these classes that `serialize` described; ValueError for a class that is not among them."""
-    name = description.get("class", description.get("class_name"))
+    """The object of one of these classes that was described; ValueError for a class that is not among them."""
+    name = class_of(description)
     if name not in classes:
         raise ValueError(f"unknown {kind} {name!r}: one of your own must be defined before it is loaded")
     return classes[name](**description["config"])

@@ -11,7 +11,7 @@ import numpy as np
 
 from .ops import Ops
 from .ops.reference import Array
-from .registered import described
+from .registered import described, description
 
 CLASSES: dict[str, type["Regularizer"]] = {}  # by name; those of your own too, from when they are defined on
 
@@ -156,7 +156,7 @@ def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     """What `get` makes the same regularizer of, in types that JSON has."""
     if regularizer is None:
         return None
-    return {"class": type(regularizer).__name__, "config": regularizer.get_config()}
+    return description(regularizer)
 
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer  # as Keras spells them too

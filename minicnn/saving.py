@@ -16,7 +16,14 @@ import numpy as np
 from . import keras_format, losses, metrics, optimizers
 from .absent import without
 from .data.files import write_bytes
-from .registered import CustomObjectScope, custom_object_scope, get_custom_objects, register_keras_serializable
+from .registered import (
+    CustomObjectScope,
+    class_of,
+    custom_object_scope,
+    description,
+    get_custom_objects,
+    register_keras_serializable,
+)
 
 if TYPE_CHECKING:
     from .layers.base import Layer
@@ -69,7 +76,7 @@ def describe(model: "Sequential") -> dict[str, Any]:
         "name": model.name,
         "functional": model._made_of_tensors,
         "seed": model.seed,
-        "layers": [{"class": type(layer).__name__, "config": layer.get_config()} for layer in model._layers],
+        "layers": [description(layer) for layer in model._layers],
         "input_shape": model.input_shape,
         "metrics": [metrics.serialize(metric) for metric in model.metrics],
         "loss": None if model.loss is None else losses.serialize(model.loss),
@@ -183,9 +190,10 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
     custom_objects = get_custom_objects() | dict(custom_objects or {})
     model = Sequential(name=header["name"])
     for entry in header["layers"]:
-        cls = custom_objects.get(entry["class"]) or keras_format.find("keras.layers", entry["class"])
+        name = class_of(entry)
+        cls = custom_objects.get(name) or keras_format.find("keras.layers", name)
         if cls is None:
-            raise ValueError(f"unknown layer class {entry['class']}; pass it in custom_objects")
+            raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
         config = dict(entry["config"])
         if isinstance(config.get("function"), str):  # the name of one
             config["function"] = custom_objects.get(config["function"], config["function"])

@@ -200,12 +200,14 @@ DAMAGES = {
     "a tensor has another shape": lambda path: edited(
         path, lambda h, tensors: put(tensors, sorted(tensors)[0], np.zeros(99))
     ),
-    "an unknown layer": lambda path: edited(path, lambda header, tensors: put(header["layers"][1], "class", "Conv9D")),
+    "an unknown layer": lambda path: edited(
+        path, lambda header, tensors: put(header["layers"][1], "class_name", "Conv9D")
+    ),
     "an unknown setting": lambda path: edited(
         path, lambda header, tensors: put(header["layers"][1]["config"], "speed", 9)
     ),
     "an unknown optimizer": lambda path: edited(
-        path, lambda header, tensors: put(header["optimizer"], "name", "adamw")
+        path, lambda header, tensors: put(header["optimizer"], "class_name", "adamw")
     ),
 }
 
@@ -338,6 +340,27 @@ def test_a_loss_of_ones_own_comes_back_through_custom_objects(path, loss):
 def test_a_loss_as_older_files_have_it():
     loss = minicnn.losses.get({"name": "mean_squared_error", "config": {"reduction": "sum", "name": "mine"}})
     assert type(loss) is minicnn.losses.MeanSquaredError and loss.reduction == "sum"
+
+
+def test_older_files_name_classes_by_other_keys(plain):
+    model = network()
+    model.compile(Adam(OneCycle(0.1, 10)), SparseCategoricalCrossentropy(), metrics=["accuracy"])
+    model.save(plain)
+
+    def rename(header, tensors):
+        for layer in header["layers"]:
+            layer["class"] = layer.pop("class_name")
+            for setting in layer["config"].values():
+                if isinstance(setting, dict) and "class_name" in setting:
+                    setting["class"] = setting.pop("class_name")
+        header["optimizer"]["name"] = header["optimizer"].pop("class_name").lower()
+        rate = header["optimizer"]["config"]["learning_rate"]
+        rate["schedule"] = rate.pop("class_name")
+
+    edited(plain, rename)
+    again = load_model(plain)
+    assert type(again.optimizer) is Adam and type(again.optimizer._learning_rate) is OneCycle
+    assert_same(again, model)
 
 
 def test_numbers_of_numpy_among_the_settings(path):

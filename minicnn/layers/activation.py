@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
 from ..ops.reference import ELEMENTWISE, Array
+from ..registered import class_of, description
 from .base import Layer, WithActivation, check_numbers
 
 
@@ -245,7 +246,7 @@ def get(activation: Any) -> Layer:
             )
         return kind.from_config(config)
     if isinstance(activation, dict):
-        found = [cls for cls in AS_OBJECTS if cls.__name__ == activation["class_name"]]
+        found = [cls for cls in AS_OBJECTS if cls.__name__ == class_of(activation)]
         if not found:
             raise ValueError(f"unknown activation layer {activation['class_name']}")
         return found[0].from_config(activation["config"])
@@ -256,7 +257,7 @@ def get(activation: Any) -> Layer:
 def serialize(activation: Any) -> Any:
     """What `get` makes the activation of again, in types that JSON has."""
     if isinstance(activation, Layer):
-        return {"class_name": type(activation).__name__, "config": activation.get_config()}
+        return description(activation)
     return name_of(activation)
 
 

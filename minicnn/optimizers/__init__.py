@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..absent import refuse, without
+from ..registered import class_of, description
 from . import schedules
 from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from .base import Operation as Operation
@@ -26,7 +27,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Opt
     config: dict[str, Any] = (
         identifier if isinstance(identifier, dict) else {"class_name": str(identifier), "config": {}}
     )
-    name = str(config.get("class_name") or config["name"])
+    name = class_of(config)
     own = {key.lower(): value for key, value in (custom_objects or {}).items()}
     cls = own.get(name.lower()) or CLASSES.get(name.lower())
     if cls is None:
@@ -39,7 +40,7 @@ deserialize = get
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """An optimizer in types that JSON has, without its moments, for `get`."""
-    return {"name": type(optimizer).__name__.lower(), "config": optimizer.get_config()}
+    return description(optimizer)
 
 
 _classes = ", ".join(cls.__name__ for cls in CLASSES.values())

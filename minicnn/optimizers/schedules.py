@@ -8,6 +8,8 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..registered import class_of, description
+
 
 class LearningRateSchedule:
     """Base class: `schedule(step)` is the learning rate of step 0, 1, 2, …
@@ -215,12 +217,12 @@ CLASSES: dict[str, type[LearningRateSchedule]] = {
 
 def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
     """A schedule in types that JSON has, for `deserialize`."""
-    return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
+    return description(schedule)
 
 
 def deserialize(config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> LearningRateSchedule:
     """A schedule from what `serialize` returned; ValueError for a class that is neither ours nor in custom_objects."""
-    name = config.get("class_name") or config["schedule"]  # which it was called in files of version 0.1
+    name = class_of(config)
     cls = (custom_objects or {}).get(name) or CLASSES.get(name)
     if cls is None:
         raise ValueError(
