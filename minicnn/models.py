@@ -502,7 +502,7 @@ class Sequential:
         three are there for Keras' sake: all kernels are compiled, and how many steps are done at once `fit` decides.
         """
         for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
-            if value:
+            if value and value not in ([1], 1):
                 words = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
                 hint = "; metrics are given by name, metrics=…" if words else ""
                 raise ValueError(

@@ -988,6 +988,7 @@ def test_arguments_of_fit_that_keras_has_dropped(name, today):
 def test_compile_says_what_it_cannot_do():
     with pytest.raises(ValueError, match="compile cannot take loss_weights"):
         small(loss_weights=[1, 2])
+    small(loss_weights=[1.0])
 
 
 @pytest.mark.parametrize(

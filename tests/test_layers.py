@@ -282,7 +282,7 @@ def test_calculating_with_parameters():
     ):  # fmt: skip
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
-    assert kernel.ndim == 2 and np.size(kernel) == 12 and kernel in [layer.kernel] and bool(layer.bias)
+    assert kernel.ndim == 2 and np.size(kernel) == 12 and len(kernel) == 4 and kernel in [layer.kernel] and bool(layer.bias)
     kernel.assign(kernel + 1)
     kernel.assign_add(np.ones((4, 3)))
     kernel.assign_sub(0.5)

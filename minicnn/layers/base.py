@@ -137,6 +137,12 @@ class Parameter:
     def __getitem__(self, key: Any) -> Any:
         return self.numpy()[key]
 
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __bool__(self) -> bool:
+        return True  # it is there, whatever its length
+
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
 
