@@ -113,17 +113,21 @@ class Run:
     def _nodes(self, ops: CpuOps) -> list[Node]:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
         layers: list[Layer] = []
-        for layer in self.model._layers:
+        modes: list[bool | None] = []
+        for layer, mode in zip(self.model._layers, self.model._modes, strict=True):
             layers.append(layer.activate if type(layer) is Activation else layer)
+            modes.append(mode)
             if type(layer) in (all_layers.Conv2D, all_layers.Dense) and isinstance(layer, ActivatedLayer):
                 layers.append(layer.activate)
+                modes.append(None)
         if self.kind != "predict" and self.model.ends_with_softmax:
             last = layers[-1]
             if isinstance(last, Softmax | Activation):
                 layers.pop()
         nodes: list[Node] = []
-        for layer in layers:
-            kind, mode = node_class(layer, self.training), self.model._modes.get(layer, self.training)
+        for layer, mode in zip(layers, modes, strict=False):  # a softmax may have been left out
+            mode = self.training if mode is None else mode
+            kind = node_class(layer, self.training)
             if kind is not node_class(layer, mode):
                 kind = Node
             scores = layer is layers[-1] and self.kind != "predict" and self.model.ends_with_softmax

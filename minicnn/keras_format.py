@@ -80,19 +80,20 @@ def config_of(model: "Sequential") -> dict[str, Any]:
     for name in (model.name, *(layer.name for layer in model._layers)):
         if "/" in name:
             raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
-    shape, layers = list(model.input_shape), [_layer_config(layer) for layer in model._layers]
+    shape, chain, modes = list(model.input_shape), model._layers, model._modes
+    functional = model._made_of_tensors or any(
+        mode is not None for mode in modes
+    )  # only there a call can say `training`
+    if functional and not isinstance(chain[0], Input):
+        start = Input(batch_shape=model.input_shape, name=f"{chain[0].name}_input")
+        start.build()
+        chain, modes = [start, *chain], [None, *modes]
+    layers = [_layer_config(layer) for layer in chain]
     inner = {"name": model.name, "trainable": True, "layers": layers, "build_input_shape": shape}
-    functional = model._made_of_tensors
-    if model._modes and not functional:
-        raise ValueError(
-            f"layer {next(iter(model._modes)).name}: was called with training=…, which Keras' files say only of models "
-            "made of tensors: save a Model(inputs, outputs), or to a file that does not end in .keras"
-        )
     if functional:
-        for entry, layer, source in zip(layers, model._layers, [None, *model._layers], strict=False):
-            calls = [] if source is None else [_call(source, model._modes.get(layer))]
-            entry |= {"name": layer.name, "inbound_nodes": calls}
-        ends = model._layers[0], model._layers[-1]
+        for entry, layer, mode, source in zip(layers, chain, modes, [None, *chain], strict=False):
+            entry |= {"name": layer.name, "inbound_nodes": [] if source is None else [_call(source, mode)]}
+        ends = chain[0], chain[-1]
         del inner["build_input_shape"]
         inner |= {f"{role}_layers": [end.name, 0, 0] for role, end in zip(("input", "output"), ends, strict=True)}
     config: dict[str, Any] = {
@@ -107,7 +108,7 @@ def config_of(model: "Sequential") -> dict[str, Any]:
             "optimizer": _encode(model.optimizer),
             "loss": None if model.loss is None else _encode(model.loss),
             "loss_weights": None,
-            "metrics": [_metric(metric) for metric in model.metrics],
+            "metrics": [_metric(metric) for metric in metrics.told_apart(model.metrics)],
             "weighted_metrics": None,
             "run_eagerly": model.run_eagerly,
             "steps_per_execution": 1,
@@ -124,19 +125,15 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
     if kind not in ("Sequential", "Functional"):
         raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
     entries = inner["layers"] if kind == "Sequential" else _chain(inner)
-    model = Sequential([_layer(entry, custom) for entry in entries], name=inner.get("name"))
+    model = Sequential(name=inner.get("name"))
+    for entry in entries:
+        calls = entry.get("inbound_nodes") or [{}]
+        training = calls[0].get("kwargs", {}).get("training") if kind == "Functional" else None
+        model._append(_layer(entry, custom), None if training is None else bool(training))
     shape = inner.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
     if shape or isinstance(model._layers[0], Input):
         model.build(shape)
     if kind == "Functional":
-        model._fix_modes(
-            {
-                layer: bool(call["kwargs"]["training"])
-                for entry, layer in zip(entries, model._layers, strict=True)
-                for call in entry["inbound_nodes"]
-                if call["kwargs"].get("training") is not None
-            }
-        )
         model = Model(model.input, model.output, name=model.name)
     compiled = config.get("compile_config") or {}
     if compiled.get("optimizer") is not None:
@@ -177,12 +174,12 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
 
 
 def _metric(metric: Any) -> Any:
-    name = getattr(metric, "__name__", metric)
-    if isinstance(name, str) and name in metrics.BY_NAME:
-        return name
-    if isinstance(metric, str | metrics.Metric):
-        return metric if isinstance(metric, str) else _encode(metric)
-    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+    found = metrics.serialize(metric)
+    if isinstance(found, str):
+        return found
+    if isinstance(metric, metrics.Metric):
+        return _encode(metric)
+    return found | {"module": "builtins", "registered_name": "function"}
 
 
 def _encode(thing: Any) -> dict[str, Any]:

@@ -643,6 +643,16 @@ def serialize(metric: Any) -> Any:
     return {"class_name": "function", "config": name}
 
 
+def told_apart(given: list[Any]) -> list[Any]:
+    """The same metrics; ValueError for two functions of one name, of which a file could name only one."""
+    names: dict[str, Any] = {}
+    for metric in given:
+        name = getattr(metric, "__name__", "")
+        if name and names.setdefault(name, metric) is not metric:
+            raise ValueError(f"two metrics are named {name!r}, and cannot be saved: give each a name of its own")
+    return given
+
+
 deserialize = get
 __getattr__, _absent = without(__name__, "metric ", {
     "a metric of your own is a Metric, or a function of y_true and y_pred": """

@@ -21,7 +21,7 @@ from .absent import refuse_arguments, without
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
-from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, new_name
+from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Tensor, apply, enclosing, new_name
 from .layers.function import Lambda
 from .layers.reshaping import Input
 from .numbers import as_numbers
@@ -54,7 +54,7 @@ class Sequential:
         self._layers: list[Layer] = []
         self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
         self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
-        self._modes = dict[Layer, bool]()  # whether layers work as in training that were called with training=…
+        self._modes: list[bool | None] = []  # of each layer: whether it works as in training whatever the model does
         self.ops: Ops = get_ops("cpu")
         self.seed = new_seed()
         self.history: History | None = None
@@ -96,21 +96,29 @@ class Sequential:
 
     def add(self, layer: "Layer | Sequential") -> None:
         """Puts a layer behind the others, or all layers of a model; TypeError for anything else, ValueError if it does not fit."""
-        if isinstance(layer, Sequential):
-            layer._needs_one_output("added")
-            if not layer._layers and getattr(layer, "call", None):
-                layer.build(self._layers[-1].output_shape if self._layers and self._layers[-1].built else None)
-            inner = [one for one in layer._layers if not (isinstance(one, Input) and self._layers)]
-            before, added = self._layers[:], self._added[:]
-            try:
-                for one in inner:
-                    self.add(one)
-            except (TypeError, ValueError):
-                self._layers, self._added, self._tensors = before, added, self._tensors[: len(before)]
-                raise
-            self._added = [*added, (layer, len(inner))]
-            self._fix_modes(layer._modes)
+        if not isinstance(layer, Sequential):
+            self._append(layer)
             return
+        layer._needs_one_output("added")
+        if not layer._layers and getattr(layer, "call", None):
+            layer.build(self._layers[-1].output_shape if self._layers and self._layers[-1].built else None)
+        inner = [
+            (one, mode)
+            for one, mode in zip(layer._layers, layer._modes, strict=True)
+            if not (isinstance(one, Input) and self._layers)
+        ]
+        before, modes, added = self._layers[:], self._modes[:], self._added[:]
+        try:
+            for one, mode in inner:
+                self._append(one, mode)
+        except (TypeError, ValueError):
+            self._layers, self._modes, self._added = before, modes, added
+            del self._tensors[len(before) :]
+            raise
+        self._added = [*added, (layer, len(inner))]
+
+    def _append(self, layer: Layer, mode: bool | None = None) -> None:
+        """`add` for one layer; with a `mode` it works as in training, or does not, whatever the model does."""
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
         if layer.built and any(layer is other for other in self._layers):
@@ -126,13 +134,15 @@ class Sequential:
         elif not self._layers and layer.given_shape is not None:
             _build(layer, layer.given_shape)
         self._layers.append(layer.to(self.ops))
+        self._modes.append(mode)
         self._added.append((layer, 1))
         self._flat = None
         self._link()
 
     def _link(self) -> None:
         """Chains the layers whose input shape is known by tensors; a layer of another chain keeps its place there as well."""
-        for layer in self._layers[len(self._tensors) :]:
+        linked = len(self._tensors)
+        for layer, mode in zip(self._layers[linked:], self._modes[linked:], strict=True):
             if not layer.built:
                 break
             source = self._tensors[-1] if self._tensors else None
@@ -140,14 +150,8 @@ class Sequential:
                 start = Input(batch_shape=layer.input_shape, name=f"{layer.name}_input")
                 start.build()
                 source = Tensor(start)
-            layer._source = layer._source or source
-            self._tensors.append(Tensor(layer, source, self._modes.get(layer)))
-
-    def _fix_modes(self, modes: Mapping[Layer, bool]) -> None:
-        """Makes layers work as in training, or not, whatever the model does."""
-        self._modes |= modes
-        for tensor in self._tensors:
-            tensor.mode = self._modes.get(tensor.layer)
+            self._tensors.append(Tensor(layer, source, mode))
+            layer._tensor = layer._tensor or self._tensors[-1]
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
@@ -207,9 +211,7 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._layers and isinstance(
-            self._layers[0], Input
-        ):  # else it may be within another one, which links its layers
+        if self._layers and isinstance(self._layers[0], Input):  # else another one that it is in links its layers
             self._link()
 
     def to(self, device: str | Ops) -> "Sequential":
@@ -347,9 +349,9 @@ class Sequential:
         last, brought = self._added.pop()
         kept = len(self._layers) - brought
         for layer, tensor in zip(self._layers[kept:], self._tensors[kept:], strict=False):
-            layer._source = None if layer._source is tensor.source else layer._source
+            layer._tensor = None if layer._tensor is tensor else layer._tensor
         self._flat = None
-        del self._layers[kept:], self._tensors[kept:]
+        del self._layers[kept:], self._modes[kept:], self._tensors[kept:]
         return last
 
     def count_params(self) -> int:
@@ -438,29 +440,29 @@ class Sequential:
         Where `training` is None every layer does what it does by itself.
         """
         self.build((None, *x.shape[1:]))
-        for layer in self._layers[:-1]:
-            x = layer.forward(x, training=self._mode(layer, training))
+        for number, layer in enumerate(self._layers[:-1]):
+            x = apply(layer, x, self._works_as_in_training(number, training))
         last = self._layers[-1]
         if not (scores and self.ends_with_softmax):
-            return last.forward(x, training=self._mode(last, training))
+            return apply(last, x, self._works_as_in_training(-1, training))
         return last.linear(x) if isinstance(last, ActivatedLayer) else x
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
-            return as_numbers(self.forward(as_batch(self, x), training if training is None else bool(training)))
+            return as_numbers(self.forward(as_batch(self, x), enclosing() if training is None else bool(training)))
         if not self._layers:
             self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
-        for layer in self._layers:
+        for layer, mode in zip(self._layers, self._modes, strict=True):
             if not isinstance(layer, Input):
-                x = layer(x, training=self._modes.get(layer, training))
+                x = layer(x, training=training if mode is None else mode)
                 x.model = self
         return x
 
-    def _mode(self, layer: Layer, training: bool | None) -> bool:
-        """Whether a layer works as in training where the model does, does not, or nobody says (None)."""
-        mode = self._modes.get(layer, training)
-        return layer.works_as_in_training if mode is None else mode
+    def _works_as_in_training(self, number: int, training: bool | None) -> bool:
+        """Whether a layer does where the model does, does not, or nobody says (None)."""
+        mode = training if self._modes[number] is None else self._modes[number]
+        return self._layers[number].works_as_in_training if mode is None else mode
 
     def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
         """The gradient for the last input, given that for its output (or scores).
@@ -943,16 +945,17 @@ class Model(Sequential, metaclass=_ModelKind):
             raise ValueError(
                 "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
             )
-        super().__init__([start, *longest], name)
-        self._fix_modes(_modes_of(last))
-        self._made_of_tensors = True
-        self._added = _added(last) if isinstance(last, Tensor) else [(start, 1)]
+        super().__init__(name=name)
+        path = last.path if isinstance(last, Tensor) else [Tensor(start)]
+        for tensor in path:
+            self._append(tensor.layer, tensor.mode)
+        self._made_of_tensors, self._added = True, _added(path)
         if len(chains) > 1 or keys:
             self._ends, self._keys = [len(chain) for chain in chains], keys
             for first, end in pairwise(sorted({0, *self._ends})):
-                part = longest[first:end] if first else [start, *longest[:end]]
-                self._parts[end] = Sequential(part, name=f"{self.name}_{end}")
-                self._parts[end]._fix_modes(self._modes)
+                part = self._parts[end] = Sequential(name=f"{self.name}_{end}")
+                for tensor in path[first + 1 if first else 0 : end + 1]:
+                    part._append(tensor.layer, tensor.mode)
 
     @property
     def layers(self) -> list[Any]:
@@ -971,14 +974,14 @@ class Model(Sequential, metaclass=_ModelKind):
             ]
             if lasting[0] != lasting[1]:
                 raise ValueError("call(x, training) may leave out nothing but random layers when it does not train")
+            _settle_modes(output.path, asked.path)
             try:
-                for layer in output.chain:
-                    self.add(layer)
+                for tensor in output.path:
+                    self._append(tensor.layer, tensor.mode)
             except (TypeError, ValueError):
-                self._layers, self._added, self._tensors = [], [], []
+                self._layers, self._modes, self._added, self._tensors = [], [], [], []
                 raise
-            self._added = _added(output)
-            self._fix_modes(_modes_of(output) | _modes_of(asked))
+            self._added = _added(output.path)
         super().build(input_shape)
 
     def _called(self, input_shape: Sequence[int | None], training: bool) -> Tensor:
@@ -987,9 +990,7 @@ class Model(Sequential, metaclass=_ModelKind):
         start = Input(tuple(input_shape[1:]))  # type: ignore[arg-type]
         start.build()
         takes = "training" in inspect.signature(self.call).parameters
-        x = Tensor(start)
-        x.training = training
-        output: Tensor = self.call(x, **({"training": training} if takes else {}))
+        output: Tensor = self.call(Tensor(start), **({"training": training} if takes else {}))
         _chain(start, output)  # says if it was not made from the input
         return output
 
@@ -1047,20 +1048,31 @@ def _chain(start: Layer, output: Any) -> list[Layer]:
     return chain[1:]
 
 
-def _added(output: Tensor) -> list[tuple[Layer | Sequential, int]]:
-    """The layers that lead to a tensor, or the models that were called as such, and how many layers each brought."""
+def _added(path: list[Tensor]) -> list[tuple[Layer | Sequential, int]]:
+    """The layers of these tensors, or the models that were called as such, and how many layers each brought."""
     found: list[tuple[Layer | Sequential, int]] = []
-    for model, tensors in groupby(output.path, lambda tensor: tensor.model):
+    for model, tensors in groupby(path, lambda tensor: tensor.model):
         passed = [tensor.layer for tensor in tensors]
         whole = model is not None and model.chain == passed
         found += [(model, len(passed))] if whole else [(layer, 1) for layer in passed]
     return found
 
 
-def _modes_of(output: Any) -> dict[Layer, bool]:
-    """The modes of the layers that lead to a tensor, where they were given any."""
-    path = output.path if isinstance(output, Tensor) else []
-    return {tensor.layer: tensor.mode for tensor in path if tensor.mode is not None}
+def _settle_modes(trained: list[Tensor], asked: list[Tensor]) -> None:
+    """Leaves the tensors that a `call` made in training those modes that it gives to them without training as well.
+
+    What was not made without training are layers that are random.
+    """
+    own, left = {id(tensor.layer) for tensor in trained}, list(asked)
+    for tensor in trained:
+        other = left[0] if left else None
+        same = other is not None and (
+            other.layer is tensor.layer or (type(other.layer) is type(tensor.layer) and id(other.layer) not in own)
+        )
+        if other is None or not same or other.mode != tensor.mode:
+            tensor.mode = None
+        if same:
+            left.pop(0)
 
 
 def _build(layer: Layer, shape: Sequence[int | None]) -> None:
@@ -1108,14 +1120,13 @@ def clone_model(
     if input_tensors is not None:
         raise ValueError("clone_model takes no input_tensors: the clone has an Input of its own")
     if clone_function is not None:
-        layers = [
-            type(one).from_config(one.get_config()) if isinstance(one, Input) else clone_function(one)
-            for one in model._layers
-        ]
-        clone = Sequential(layers, name=model.name)
-        clone._fix_modes(
-            {new: model._modes[old] for old, new in zip(model._layers, layers, strict=True) if old in model._modes}
-        )
+        model._needs_one_output("cloned")
+        clone = Sequential(name=model.name)
+        for layer, mode in zip(model._layers, model._modes, strict=True):
+            start = isinstance(layer, Input)
+            clone._append(type(layer).from_config(layer.get_config()) if start else clone_function(layer), mode)
+        if model._layers and model._layers[0].built:
+            clone.build(model.input_shape)
         return Model(clone.input, clone.output, name=model.name) if model._made_of_tensors else clone
     own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
     return Sequential.from_config(model.get_config(), own | dict(custom_objects or {}))

@@ -14,7 +14,7 @@ import numpy as np
 from . import layers as all_layers
 from .layers.activation import Linear, ReLU
 from .layers.augmentation import _RandomAffine
-from .layers.base import Layer, Parameter
+from .layers.base import Layer, Parameter, apply
 from .ops import instructions
 from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands
@@ -48,7 +48,7 @@ class Node:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            y = self.layer.forward(self.tape.array(self.x), training=self.training)
+            y = apply(self.layer, self.tape.array(self.x), self.training)
             if y.shape != self.y.shape:
                 raise ValueError(
                     f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"

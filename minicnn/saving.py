@@ -78,12 +78,12 @@ def describe(model: "Sequential") -> dict[str, Any]:
         "seed": model.seed,
         "layers": [description(layer) for layer in model._layers],
         "input_shape": model.input_shape,
-        "metrics": [metrics.serialize(metric) for metric in model.metrics],
+        "metrics": [metrics.serialize(metric) for metric in metrics.told_apart(model.metrics)],
         "loss": None if model.loss is None else losses.serialize(model.loss),
         "optimizer": None,
     }
-    if model._modes:
-        header["modes"] = [model._modes.get(layer) for layer in model._layers]
+    if any(mode is not None for mode in model._modes):
+        header["modes"] = model._modes
     if model.optimizer is not None:
         header["optimizer"] = optimizers.serialize(model.optimizer) | {
             "iterations": model.optimizer.iterations,
@@ -189,7 +189,8 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
 
     custom_objects = get_custom_objects() | dict(custom_objects or {})
     model = Sequential(name=header["name"])
-    for entry in header["layers"]:
+    modes = header.get("modes") or [None] * len(header["layers"])
+    for entry, mode in zip(header["layers"], modes, strict=True):
         name = class_of(entry)
         cls = custom_objects.get(name) or keras_format.find("keras.layers", name)
         if cls is None:
@@ -197,9 +198,7 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         config = dict(entry["config"])
         if isinstance(config.get("function"), str):  # the name of one
             config["function"] = custom_objects.get(config["function"], config["function"])
-        model.add(cls.from_config(config))
-    modes = zip(model._layers, header.get("modes", []), strict=False)
-    model._fix_modes({layer: mode for layer, mode in modes if mode is not None})
+        model._append(cls.from_config(config), mode)
     if header.get("functional"):
         model = Model(model.input, model.output, name=model.name)
     model.seed = header["seed"]

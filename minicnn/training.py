@@ -339,11 +339,9 @@ def fit(
     for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
         if not isinstance(number, Integral):
             raise ValueError(f"{name} must be a whole number, not {number!r}")
-    counts = {
-        "steps_per_epoch": steps_per_epoch,
-        "validation_steps": validation_steps,
-        "validation_batch_size": validation_batch_size,
-    }
+    counts = {"steps_per_epoch": steps_per_epoch}
+    if validation_data is not None or validation_split:
+        counts |= {"validation_steps": validation_steps, "validation_batch_size": validation_batch_size}
     for name, count in counts.items():
         if count is not None:
             positive_integer(name, count)
@@ -540,6 +538,8 @@ def predict(
     ):
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
     batch_size = positive_integer("batch_size", most)
+    if steps is not None:
+        positive_integer("steps", steps)
     tell(listeners, "on_predict_begin", {})
     parts: list[Any] = []
     for number, batch in enumerate(_inputs(model, x, batch_size, steps)):

@@ -142,18 +142,20 @@ def test_a_function_and_a_class_of_ones_own(tmp_path):
     assert again.kernel_initializer is ramp and again.bias_initializer.height == 2.0
 
 
-def test_two_functions_of_one_name_cannot_be_saved():
-    """A file could name only one of them."""
-    model = minicnn.Sequential(
-        [
-            minicnn.Input((2,)),
-            minicnn.Dense(2, kernel_initializer=lambda shape, dtype=None: np.ones(shape, dtype)),
-            minicnn.Dense(2, kernel_initializer=lambda shape, dtype=None: np.zeros(shape, dtype)),
-        ]
-    )
-    assert [layer.kernel.numpy().max() for layer in model.layers] == [1, 0]
-    with pytest.raises(ValueError, match="two initializers are named '<lambda>': give each function a name of its own"):
-        minicnn.models.clone_model(model)
+def test_functions_of_one_name_in_two_models(tmp_path):
+    """As a function that builds models makes them."""
+
+    def build(value):
+        def filled(shape, dtype=None):
+            return np.full(shape, value, dtype)
+
+        return minicnn.Sequential([minicnn.Input((2,)), minicnn.Dense(2, kernel_initializer=filled)])
+
+    for number, model in enumerate([build(1), build(2)]):
+        model.save(tmp_path / f"{number}.safetensors")
+        np.testing.assert_array_equal(
+            minicnn.load_model(tmp_path / f"{number}.safetensors").get_weights()[0], number + 1
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1795,6 +1795,8 @@ def test_functions_of_keras_ops_that_numpy_has_not():
     np.testing.assert_array_equal(minicnn.ops.one_hot([2, 0, 5], 3), [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
     np.testing.assert_allclose(minicnn.ops.logsumexp(x, axis=1), [np.log(np.exp(x[0]).sum()), 900.0], rtol=1e-12)
     assert minicnn.ops.logsumexp(x, axis=1, keepdims=True).shape == (2, 1) and minicnn.ops.logsumexp(x) == 900
+    infinite = np.array([[-np.inf, -np.inf], [np.inf, 1.0]])
+    np.testing.assert_array_equal(minicnn.ops.logsumexp(infinite, axis=1), [-np.inf, np.inf])
     np.testing.assert_allclose(minicnn.ops.rsqrt(np.array([4.0])), 0.5)
     assert minicnn.ops.norm(np.array([3.0, 4.0])) == 5
 

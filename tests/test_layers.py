@@ -119,15 +119,17 @@ EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, mult
 
 @pytest.mark.parametrize("make, shape, output, count, multiply_adds", EXAMPLES.values(), ids=EXAMPLES)
 def test_a_layer_alone(ops, make, shape, output, count, multiply_adds):
+    minicnn.set_random_seed(2)  # of two filters and three images, something is positive
+    random = np.random.default_rng(1)
     layer = make().to(ops)
     layer.build((None, *shape))
     layer.to(ops)
     assert layer.output_shape == layer.compute_output_shape((None, *shape)) == (None, *output)
     assert layer.count_params() == count and layer.multiply_adds() == multiply_adds
-    x = RANDOM.standard_normal((3, *shape)).astype("float32")
+    x = random.standard_normal((3, *shape)).astype("float32")
     y = layer.forward(ops.array(x), training=True)
     assert y.shape == (3, *output) and y.dtype == "float32"
-    dx = layer.backward(ops.array(RANDOM.standard_normal(y.shape).astype("float32")))
+    dx = layer.backward(ops.array(random.standard_normal(y.shape).astype("float32")))
     assert dx.shape == x.shape and dx.dtype == "float32"
     for parameter in layer.trainable_parameters:
         assert parameter.gradient.shape == parameter.value.shape == parameter.shape
@@ -282,7 +284,15 @@ def test_calculating_with_parameters():
     ):  # fmt: skip
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
-    assert kernel.ndim == 2 and np.size(kernel) == 12 and len(kernel) == 4 and kernel in [layer.kernel] and bool(layer.bias)
+    assert (
+        kernel.ndim == 2
+        and np.size(kernel) == 12
+        and len(kernel) == 4
+        and kernel in [layer.kernel]
+        and bool(layer.bias)
+    )
+    with pytest.raises(TypeError, match="/kernel: a parameter is changed by assign, assign_add or assign_sub"):
+        layer.kernel += 1
     kernel.assign(kernel + 1)
     kernel.assign_add(np.ones((4, 3)))
     kernel.assign_sub(0.5)

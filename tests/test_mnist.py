@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minicnn.data import DataError, load_mnist, mnist
+from minicnn.data import DataError, load_fashion_mnist, load_mnist, mnist
 from minicnn.datasets import fashion_mnist
 from minicnn.datasets.mnist import load_data
 
@@ -152,6 +152,11 @@ def test_fashion_mnist_has_a_folder_of_its_own(tmp_path, monkeypatch, set_mirror
         assert found.dtype == np.uint8
     assert sorted(os.listdir(tmp_path / "minicnn" / "fashion-mnist")) == sorted(CONTENTS)
     assert os.listdir(tmp_path / "minicnn") == ["fashion-mnist"]
+    set_mirrors(server.url)
+    load_mnist(tmp_path / "minicnn")
+    load_fashion_mnist(tmp_path / "minicnn")
+    load_mnist(tmp_path / "minicnn")
+    assert len(server.asked) == 8  # neither takes the other's files for its own
 
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path):

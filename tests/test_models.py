@@ -415,18 +415,110 @@ def test_modes_are_saved(tmp_path, name):
     np.testing.assert_array_equal(loaded.predict(VECTORS, verbose=0), model.predict(VECTORS, verbose=0))
 
 
-def test_modes_in_a_sequence_are_not_in_files_of_keras(tmp_path):
-    model = Sequential([layers.Input((6,)), vector_model(True)[0]])
-    with pytest.raises(ValueError, match=r"layer dropout\w*: was called with training=…, which Keras' files"):
-        model.save(tmp_path / "model.keras")
-    model.save(tmp_path / "model.safetensors")
-    loaded = minicnn.load_model(tmp_path / "model.safetensors")
-    assert (loaded.predict(VECTORS, verbose=0) != loaded.predict(VECTORS, verbose=0)).any()
+class Uncertain(minicnn.Model):
+    """Calls a layer twice, and one that it makes itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.dense = layers.Dropout(0.5), layers.Dense(40)
+
+    def call(self, x):
+        x = self.drop(self.dense(self.drop(x, training=True)), training=True)
+        return layers.Dropout(0.5)(x, training=True)
+
+
+def zeros(y):
+    return (np.asarray(y) == 0).mean()
+
+
+def test_modes_of_copies_and_of_layers_that_a_call_makes():
+    model = Uncertain()
+    assert 0.65 < zeros(model.predict(np.ones((50, 6), "float32"), verbose=0)) < 0.85  # two in a row
+    assert model._modes == [None, True, None, True, True]
+
+
+@pytest.mark.parametrize("make", [Uncertain, lambda: Sequential([layers.Input((6,)), vector_model(True)[0]])])
+def test_modes_in_any_model_are_described(tmp_path, make):
+    model = make()
+    model.predict(VECTORS, verbose=0)
+    model.save(tmp_path / "model.keras")
+    for again in (
+        minicnn.load_model(tmp_path / "model.keras"), minicnn.models.clone_model(model),
+        minicnn.models.clone_model(model, clone_function=lambda layer: type(layer).from_config(layer.get_config())),
+        minicnn.models.model_from_json(model.to_json()),
+    ):  # fmt: skip
+        assert [mode for mode in again._modes if mode] == [mode for mode in model._modes if mode]
+        assert (again.predict(VECTORS, verbose=0) != again.predict(VECTORS, verbose=0)).any()
+
+
+def test_modes_belong_to_places():
+    """Of the same layer put behind another in a second chain, of a model that is added twice, of one that is taken off again."""
+    x, drop = layers.Input((1000,)), layers.Dropout(0.5)
+    model = minicnn.Model(x, drop(x, training=True))
+    ones = np.ones((1, 1000), "float32")
+    for other in (minicnn.Model(x, drop.output), minicnn.Model(x, model.layers[-1].output)):
+        assert 0.4 < zeros(other.predict(ones, verbose=0)) < 0.6
+    assert zeros(minicnn.Model(x, drop(x)).predict(ones, verbose=0)) == 0
+    twice = Sequential([layers.Input((1000,))])
+    twice.add(model)
+    twice.add(model)
+    assert 0.7 < zeros(twice.predict(ones, verbose=0)) < 0.8
+    twice.pop()
+    assert 0.4 < zeros(twice.predict(ones, verbose=0)) < 0.6
+    twice.pop()
+    twice.add(drop)
+    assert zeros(twice.predict(ones, verbose=0)) == 0 and twice._modes == [None, None]
+
+
+class Moved(layers.Layer):
+    """Calls another layer, and does not say whether it trains."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, training=False):
+        return np.asarray(self.inner(x))
+
+    def backward(self, dy):
+        return dy
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("chained", [False, True])
+def test_layers_that_a_layer_calls_do_as_it_does(chained, eagerly):
+    inner = layers.RandomTranslation(0.5, 0.5, fill_mode="constant")
+    inner = Sequential([inner]) if chained else inner
+    for own in (Moved(inner), layers.Lambda(lambda x: np.asarray(inner(x)))):
+        model = Sequential([layers.Input((8, 7, 2)), own])
+        model.compile(loss="mse", run_eagerly=eagerly)
+        np.testing.assert_array_equal(model.predict(IMAGES, verbose=0), IMAGES)
+        np.testing.assert_array_equal(model(IMAGES, training=False), IMAGES)
+        assert (np.asarray(model(IMAGES, training=True)) != IMAGES).any()
+    assert (np.asarray(inner(IMAGES)) != IMAGES).any()
+
+
+class Compared(layers.Layer):
+    """Equal to others of its class, and so without a hash."""
+
+    def __eq__(self, other):
+        return type(other) is type(self)
+
+    def forward(self, x, training=False):
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
+def test_layers_without_a_hash():
+    model = Sequential([layers.Input((6,)), Compared(), layers.Dense(2)])
+    assert model.predict(VECTORS, verbose=0).shape == (8, 2)
 
 
 @pytest.mark.parametrize("literal", [True, None])
 def test_modes_that_a_call_gives(literal):
-    class Uncertain(minicnn.Model):
+    class OneMode(minicnn.Model):
         def __init__(self):
             super().__init__()
             self.drop, self.last = layers.Dropout(0.5), layers.Dense(3)
@@ -434,7 +526,7 @@ def test_modes_that_a_call_gives(literal):
         def call(self, x, training=None):
             return self.last(self.drop(x, training=training if literal is None else literal))
 
-    model = Uncertain()
+    model = OneMode()
     first, second = model.predict(VECTORS, verbose=0), model.predict(VECTORS, verbose=0)
     assert (first != second).any() == bool(literal)
     assert (model(VECTORS, training=True) != model(VECTORS, training=True)).any()
@@ -495,3 +587,9 @@ def test_clones_with_other_layers():
     assert (clone.predict(VECTORS, verbose=0) != clone.predict(VECTORS, verbose=0)).any()
     with pytest.raises(ValueError, match="clone_model takes no input_tensors"):
         minicnn.models.clone_model(model, layers.Input((8, 7, 2)))
+    built = Sequential([layers.Dense(3), layers.Dense(2)])
+    built.build((None, 6))
+    minicnn.models.clone_model(built, clone_function=linear).set_weights(built.get_weights())
+    several = minicnn.Model(functional.input, [functional.layers[1].output, functional.output])
+    with pytest.raises(ValueError, match="a model of several outputs, .* not cloned"):
+        minicnn.models.clone_model(several, clone_function=linear)

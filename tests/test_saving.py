@@ -747,3 +747,19 @@ def test_metrics_of_your_own_are_saved_by_name(tmp_path, name):
     assert minicnn.load_model(tmp_path / name, compile=False).optimizer is None
     with pytest.raises(ValueError, match="pass it in custom_objects"):
         minicnn.load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])
+def test_metrics_of_names_that_others_have(tmp_path, name):
+    def accuracy(y_true, y_pred):
+        return 7.0
+
+    x, y = RANDOM.standard_normal((20, 4)).astype("float32"), RANDOM.integers(0, 3, 20)
+    model = minicnn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[accuracy])
+    model.save(tmp_path / name)
+    loaded = minicnn.load_model(tmp_path / name, custom_objects={"accuracy": accuracy})
+    assert loaded.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] == 7.0
+    model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: 1.0, lambda y_true, y_pred: 2.0])
+    with pytest.raises(ValueError, match="two metrics are named '<lambda>', and cannot be saved"):
+        model.save(tmp_path / name)

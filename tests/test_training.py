@@ -346,8 +346,8 @@ def test_without_a_seed_every_model_differs():
         ({"epochs": "3"}, "epochs must be a whole number, not '3'"),
         ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
         ({"validation_freq": 0}, "validation_freq must be a whole number from 1 on, not 0"),
-        ({"validation_steps": 0}, "validation_steps must be a whole number from 1 on, not 0"),
-        ({"validation_batch_size": 1.5}, "validation_batch_size must be a whole number from 1 on, not 1.5"),
+        ({"validation_split": 0.5, "validation_steps": 0}, "validation_steps must be a whole number from 1 on, not 0"),
+        ({"validation_split": 0.5, "validation_batch_size": 1.5}, "validation_batch_size must be a whole number from 1 on, not 1.5"),
         ({"validation_freq": [1, "2"]}, "validation_freq must be a whole number from 1 on, not '2'"),
         ({"sample_weight": np.ones((20, 2))}, r"expected a weight per sample, 20 numbers, got shape \(20, 2\)"),
         ({"class_weight": [1.0, 2.0]}, r"class_weight must be a dictionary from labels to weights, not \[1.0, 2.0\]"),
@@ -374,6 +374,8 @@ def test_other_methods_refuse_too():
         linear().train_on_batch(X, Y[:3])
     with pytest.raises(ValueError, match="steps must be a whole number from 1 on, not 0"):
         linear().evaluate(X, Y, steps=0)
+    with pytest.raises(ValueError, match="steps must be a whole number from 1 on, not 1.5"):
+        linear().predict(X, steps=1.5)
     with pytest.raises(ValueError, match="expected at least one sample"):
         linear().predict(X[:0])
     with pytest.raises(ValueError, match="the number of threads must be a positive integer, not 0"):

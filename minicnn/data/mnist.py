@@ -74,14 +74,14 @@ def load_fashion_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
     """60,000 and 10,000 pictures of clothes in ten classes, in all as `load_mnist` gives digits.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-    Algorithms", 2017. By default the files are kept in `fashion-mnist` in the folder of those of MNIST.
+    Algorithms", 2017. The files are kept in the folder `fashion-mnist` in that of MNIST's.
     """
     return _load(FASHION_MNIST, cache)
 
 
 def _load(source: Source, cache: PathLike | None) -> tuple[Digits, Digits]:
     user = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    folder = Path(user, "minicnn", source.folder) if cache is None else Path(cache)
+    folder = (Path(user, "minicnn") if cache is None else Path(cache)) / source.folder
     train_images, train_labels, test_images, test_labels = (
         read_idx(_fetch(source, name, folder)) for name in source.sha256
     )

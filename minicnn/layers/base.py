@@ -5,6 +5,7 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 
 import inspect
 import operator
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -159,9 +160,14 @@ def _reflected(name: str) -> Callable[..., Any]:
     return lambda parameter, other: getattr(operator, name)(other, parameter.numpy())
 
 
+def _refuse_in_place(parameter: Parameter, other: Any) -> Any:
+    raise TypeError(f"{parameter.name}: a parameter is changed by assign, assign_add or assign_sub")
+
+
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
     setattr(Parameter, f"__{_name}__", _calculating(_name))
     setattr(Parameter, f"__r{_name}__", _reflected(_name))
+    setattr(Parameter, f"__i{_name}__", _refuse_in_place)
 for _name in ("neg", "abs"):
     setattr(Parameter, f"__{_name}__", _calculating(_name))
 
@@ -216,7 +222,6 @@ class Tensor(Symbol):
     def __init__(self, layer: "Layer", source: "Tensor | None" = None, mode: bool | None = None) -> None:
         self.layer, self.source, self.name, self.mode = layer, source, layer.name, mode
         self.model: Any = None  # that was called, if the layer is one of a model within the model
-        self.training: bool | None = None if source is None else source.training  # what a model's `call` was given
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -241,6 +246,23 @@ class Tensor(Symbol):
 
     def __repr__(self) -> str:
         return f"<Tensor {self.shape} of {self.layer.name}>"
+
+
+_calls = threading.local()  # whether the layer whose `forward` runs now, on this thread, works as in training
+
+
+def enclosing() -> bool | None:
+    """Whether the layer or model that is making a call works as in training; None where there is none."""
+    return getattr(_calls, "training", None)
+
+
+def apply(layer: "Layer", x: Array, training: bool) -> Array:
+    """`layer.forward`: layers that it calls itself do as it does, unless it tells them."""
+    before, _calls.training = enclosing(), training
+    try:
+        return layer.forward(x, training=training)
+    finally:
+        _calls.training = before
 
 
 class _Overridable:
@@ -332,7 +354,7 @@ class Layer:
         self.ops: Ops = get_ops("cpu")
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
-        self._source: Tensor | None = None  # its input, where it was first put behind another layer
+        self._tensor: Tensor | None = None  # what comes out, where it was first put behind another layer
 
     # ------------------------------------------------------------------ to define in a layer
 
@@ -367,7 +389,8 @@ class Layer:
     def __call__(self, x: Array, training: bool | None = None) -> Array:
         """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`.
 
-        Without `training` it works as `works_as_in_training` says. With `training` True or False for a tensor, the layer
+        Without `training` it works as the layer or model that calls it, if one does, else as `works_as_in_training` says. With
+        `training` True or False for a tensor, the layer
         works as in training, or does not, whatever its model does.
         (Keras 3 says the same, but lets `fit` and `predict` override it.)
         """
@@ -383,11 +406,13 @@ class Layer:
             layer = self._copy_for_chain() if self in x.chain else self
             if not layer.built:
                 layer.build(x.shape)
-            layer._source = layer._source or x
-            return Tensor(layer, x, None if training in (None, x.training) else bool(training))
+            tensor = Tensor(layer, x, None if training is None else bool(training))
+            layer._tensor = layer._tensor or tensor
+            return tensor
         if not self.built:
             self.build((None, *x.shape[1:]))
-        return self.forward(x, training=self.works_as_in_training if training is None else bool(training))
+        training = enclosing() if training is None else bool(training)
+        return apply(self, x, self.works_as_in_training if training is None else training)
 
     def _copy_for_chain(self) -> "Layer":
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""
@@ -405,12 +430,12 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no chain; a copied model links the copies of its layers again."""
-        return self.__dict__ | {"_source": None}
+        return self.__dict__ | {"_tensor": None}
 
     @_Overridable
     def input(self) -> Tensor:
         """What goes in, as a `Tensor`, where the layer was first put behind another: see `output`."""
-        return self._source or self.output
+        return self.output.source or self.output
 
     @_Overridable
     def output(self) -> Tensor:
@@ -420,7 +445,7 @@ class Layer:
         """
         if not self.built:
             raise AttributeError(f"layer {self.name} has no output yet: the shape of its input is not known")
-        return Tensor(self, self._source)
+        return self._tensor or Tensor(self)
 
     def refuse(self, **options: Any) -> None:
         """ValueError for an option of Keras that is not offered here and is not None."""

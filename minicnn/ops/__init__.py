@@ -54,7 +54,9 @@ def _gelu(x: Any, approximate: bool = True) -> Any:
 
 def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     most = np.max(x, axis=axis, keepdims=True)
-    found = most + np.log(np.exp(x - most).sum(axis=axis, keepdims=True))
+    most = np.where(np.isfinite(most), most, 0.0)
+    with np.errstate(divide="ignore"):  # -inf, where there is nothing else
+        found = most + np.log(np.exp(x - most).sum(axis=axis, keepdims=True))
     return found if keepdims else np.squeeze(found, axis=axis)
 
 
