@@ -177,11 +177,14 @@ class RecordingKernels(EmulatedKernels):
 
     @contextmanager
     def beside(self):
-        main, TAPE.calls = TAPE.calls, [] if recording() else None
+        if not recording():
+            yield
+            return
+        main, TAPE.calls = TAPE.calls, []
         try:
             yield
         finally:
-            TAPE.calls, self.waiting = main, TAPE.calls
+            TAPE.calls, self.waiting = main, [*self.waiting, *TAPE.calls]
 
     def join(self):
         if recording():
@@ -190,6 +193,7 @@ class RecordingKernels(EmulatedKernels):
 
     def capture(self, step):
         TAPE.calls = calls = []
+        self.waiting = ()
         try:
             step()
             if self.refused:

@@ -300,6 +300,61 @@ def test_who_follows_a_relu_computes_its_gradient_as_well(gpu, chain):
     assert gpu.numpy(relu.backward(x)).tolist() == [[0, 2]]
 
 
+def test_kernels_are_swapped_beside_the_forward_pass(gpu, monkeypatch):
+    """In a captured step, for all layers, and joined before the backward pass asks for them; elsewhere when it does."""
+    kernels, log = gpu.kernels, []
+    launch, beside, join = kernels.launch, kernels.beside, kernels.join
+
+    @contextmanager
+    def noted():
+        log.append("beside")
+        with beside():
+            yield
+        log.append("back")
+
+    monkeypatch.setattr(kernels, "launch", lambda *a, **k: (log.append(a[1]), launch(*a, **k))[1])
+    monkeypatch.setattr(kernels, "beside", noted)
+    monkeypatch.setattr(kernels, "join", lambda: (log.append("join"), join())[1])
+    model = network().to(gpu)
+    model.train_steps(IMAGES, LABELS[:32], None, np.arange(32), BATCH)
+    assert kernels.captured == 1
+    step = log[len(log) - log[::-1].index("gather") - 1 :]  # the captured one
+    forward, backward = (lambda end: (step[:end], step[end:]))(step.index("label_cross_entropy"))
+    assert [forward[i - 1 : i + 2] for i, what in enumerate(forward) if what == "swap_channels"] == [
+        ["beside", "swap_channels", "back"]
+    ] * 3
+    assert "join" not in forward and "swap_channels" not in backward
+    assert backward.index("join") < backward.index("beside")
+
+    del log[:]
+    x, kernel = gpu.array(random.standard_normal((2, 5, 5, 3))), gpu.array(random.standard_normal((2, 2, 3, 4)))
+    y, saved = gpu.conv2d(x, kernel, None, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    assert "swap_channels" not in log
+    gpu.conv2d_backward(y, kernel, saved)
+    assert log.count("swap_channels") == 1
+
+
+def test_a_step_whose_kernels_are_all_frozen(gpu):
+    """No gradient of theirs joins what was begun beside the forward pass: the end of the chain does."""
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        chain = [
+            convolve(trainable=False),
+            convolve(3, trainable=False),
+            layers.GlobalAveragePooling2D(),
+            layers.PReLU(),
+        ]
+        model = Sequential([layers.Input((8, 8, 1)), layers.Rescaling(1 / 255), *chain])
+        model.compile(SGD(0.1), "mse")
+        models.append(model.to(device))
+    y = random.standard_normal((len(IMAGES), 3))
+    histories = [model.fit(IMAGES, y, BATCH, 2, 0).history["loss"] for model in models]
+    assert histories[1] == pytest.approx(histories[0], rel=1e-4)
+    assert_same(*models)
+    assert gpu.kernels.captured == 2
+
+
 class Twice(layers.Layer):
     def forward(self, x, training=False):
         return 2 * x
@@ -671,10 +726,10 @@ class Fake:
             log.append("pool")
 
         def stream(name):
-            context = entered(name)
+            contexts = []
             found = MagicMock(begin_capture=lambda: log.append("begin"), end_capture=end)
-            found.__enter__.side_effect = context.__enter__
-            found.__exit__.side_effect = context.__exit__
+            found.__enter__.side_effect = lambda: [contexts.append(entered(name)), contexts[-1].__enter__()]
+            found.__exit__.side_effect = lambda *error: contexts.pop().__exit__(*error)
             found.record = lambda: f"what {name} has to do"
             found.wait_event = lambda event: log.append(f"{name} waits for {event}")
             return found
@@ -724,19 +779,23 @@ def test_two_streams_of_a_capture():
     kernels = Kernels(cupy)
 
     def step():
-        with kernels.beside():
-            cupy.log.append("beside")
+        kernels.join()  # of nothing
+        for name in ("beside", "again"):
+            with kernels.beside():
+                cupy.log.append(name)
         cupy.log.append("meanwhile")
+        kernels.join()
         kernels.join()
         cupy.log.append("joined")
 
     step()
-    assert cupy.log == ["beside", "meanwhile", "joined"]  # without a capture in turn
+    assert cupy.log == ["beside", "again", "meanwhile", "joined"]  # without a capture in turn
     del cupy.log[:]
     kernels.capture(step)
     first, last = cupy.log.index("begin"), cupy.log.index("end")
     assert cupy.log[first + 1 : last] == [
-        "side waits for what stream has to do", "side", "beside", "default", "meanwhile",
+        "side waits for what stream has to do", "side", "beside", "default",
+        "side waits for what stream has to do", "side", "again", "default", "meanwhile",
         "stream waits for what side has to do", "joined",
     ]  # fmt: skip
 

@@ -98,6 +98,7 @@ class Kernels:
         self.processors: int = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
         self.side: Any = None  # while a graph is captured, a second stream
+        self.parted = False  # whether it has been used since the last `join`
         self.left: list[Any] = []  # pools of graphs that are gone: of their memory, arrays may still be in use
 
     def launch(
@@ -149,7 +150,7 @@ class Kernels:
                     raise
                 graph = stream.end_capture()
         finally:
-            self.side = None
+            self.side, self.parted = None, False
             if collecting:
                 gc.enable()
 
@@ -165,10 +166,12 @@ class Kernels:
             yield
             return
         self.side.wait_event(self.cupy.cuda.get_current_stream().record())
+        self.parted = True
         with self.side:
             yield
 
     def join(self) -> None:
         """What is started from here on comes after all that was started before, `beside` too."""
-        if self.side is not None:
+        if self.parted:
             self.cupy.cuda.get_current_stream().wait_event(self.side.record())
+            self.parted = False

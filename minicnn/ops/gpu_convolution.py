@@ -161,19 +161,24 @@ class ConvolutionOps(KernelOps):
         return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
 
     def _forward(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> Saved:
+        ahead = None
+        if self.chained:  # so that the backward pass need not wait; whether it needs this at all is known only there
+            with self.kernels.beside():
+                ahead = kernel, self._swapped(geometry.turned(), kernel)  # both must be there until the join
         self._product(geometry, x, kernel, bias, y, relu)
         before = self.relu_of(x)
-        return x, y, before, relu, self.rectified(y) if relu else None, geometry
+        return x, y, before, relu, self.rectified(y) if relu else None, geometry, ahead
 
     def conv2d_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
-        x, y, before, relu, own, geometry = saved
+        x, y, before, relu, own, geometry, ahead = saved
         expect("convolution gradient" if x.ndim == 4 else "dense gradient", dy, y.shape)
         dy, kernel = (self.xp.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         if relu and (own is None or own.undo()):
             dy, given = self.empty(dy.shape, dy.dtype), dy
             self.for_each("convolution_parts", "where_positive", dy.dtype, dy.size, given, y, dy, np.int64(dy.size))
+        self.kernels.join()
         room = self.rooms.get(address(kernel))
         if not input_gradient:
             dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
@@ -182,7 +187,8 @@ class ConvolutionOps(KernelOps):
             dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
         dx, turned = self.empty(x.shape, x.dtype), geometry.turned()
         positive = x if before is not None and before.undo() else None
-        self._product(turned, dy, self._swapped(turned, kernel), None, dx, False, positive)
+        swapped = self._swapped(turned, kernel) if ahead is None else ahead[1]
+        self._product(turned, dy, swapped, None, dx, False, positive)
         self.kernels.join()
         return dx, dkernel.reshape(kernel.shape), dbias
 

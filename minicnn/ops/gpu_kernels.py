@@ -37,11 +37,13 @@ class KernelOps(Ops):
     def chain(self, rooms: Mapping[int, Array]) -> Iterator[None]:
         """For a captured step: promises that every result has one consumer only, from which its gradient comes.
 
-        So the consumer of what a ReLU made can apply the ReLU's mask while it writes that gradient.
+        So the consumer of what a ReLU made can apply the ReLU's mask while it writes that gradient. What was started beside
+        the rest has been joined when the chain ends.
         """
         self.rooms, self.chained = rooms, True
         try:
             yield
+            self.kernels.join()
         finally:
             self.rooms, self.chained, self._made = {}, False, None
 
