@@ -8,6 +8,7 @@ import pytest
 from conftest import assert_close
 
 from minicnn import get_ops
+from minicnn.ops.gpu_optimizers import BLOCKS, THREADS
 from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from minicnn.schedules import ExponentialDecay
 
@@ -102,6 +103,19 @@ def test_one_launch_or_three(gpu, monkeypatch):
         launched.clear()
         ops.optimizer_step(optimizer, w, g)([0.0] * 12)
         assert launched == names
+
+
+def test_more_numbers_than_threads(gpu):
+    """Each thread reads, computes and writes several, by all that is kept for them."""
+    count = (BLOCKS + 3) * THREADS + 5
+    arrays = [np.random.default_rng(k).standard_normal(count) for k in range(3)]
+    arrays += [np.random.default_rng(k).uniform(0.1, 2, count) for k in (3, 4)]
+    expected = [array.copy() for array in arrays]
+    for ops, (w, g, m, v, top) in ((gpu, arrays), (REFERENCE, expected)):
+        ops.adam(w, g, m, v, top, 0.1, 0.9, 0.99, 1e-7)
+    for one, other in zip(arrays, expected, strict=True):
+        assert_close(one, other, 1e-12)
+    assert np.any(arrays[4] != np.random.default_rng(4).uniform(0.1, 2, count))
 
 
 def test_norms_repeat_to_the_bit(gpu, monkeypatch):

@@ -22,65 +22,64 @@ enum {
     MOVING_AVERAGE
 };
 
-// A weight, its gradient, and where its moments are; those that are not kept are null.
+// A weight, its gradient, its moments, and its average: all are read before anything is computed, and what is not kept is 0.
 struct Number {
-    real w, g;
-    real *a, *b, *c;
+    real w, g, a, b, c, average;
 };
 
 __device__ inline real follow(real& mean, real value, double momentum) {
     return mean += (real)(1 - momentum) * (value - mean);
 }
 
-__device__ inline void sgd(Number& n, const double* s) {  // rate, momentum, Nesterov's look-ahead
+__device__ inline void sgd(Number& n, const double* s, bool has_speed) {  // rate, momentum, Nesterov's look-ahead
     const real step = (real)s[0] * n.g, momentum = s[1];
-    if (!n.a) {
+    if (!has_speed) {
         n.w -= step;
         return;
     }
-    const real speed = *n.a = momentum * *n.a - step;
-    n.w += s[2] ? momentum * speed - step : speed;
+    n.a = momentum * n.a - step;
+    n.w += s[2] ? momentum * n.a - step : n.a;
 }
 
-__device__ inline void rmsprop(Number& n, const double* s) {  // rate, ρ, momentum, ε
-    real variance = follow(*n.a, n.g * n.g, s[1]);
-    if (n.b) {
-        const real mean = follow(*n.b, n.g, s[1]);
+__device__ inline void rmsprop(Number& n, const double* s, bool centered, bool has_speed) {  // rate, ρ, momentum, ε
+    real variance = follow(n.a, n.g * n.g, s[1]);
+    if (centered) {
+        const real mean = follow(n.b, n.g, s[1]);
         variance -= mean * mean;
     }
     real step = (real)s[0] * n.g / sqrt(variance + (real)s[3]);
-    if (n.c) step = *n.c = (real)s[2] * *n.c + step;
+    if (has_speed) step = n.c = (real)s[2] * n.c + step;
     n.w -= step;
 }
 
 __device__ inline void adagrad(Number& n, const double* s) {  // rate, ε
-    *n.a += n.g * n.g;
-    n.w -= (real)s[0] * n.g / sqrt(*n.a + (real)s[1]);
+    n.a += n.g * n.g;
+    n.w -= (real)s[0] * n.g / sqrt(n.a + (real)s[1]);
 }
 
 __device__ inline void adadelta(Number& n, const double* s) {  // rate, ρ, ε
-    const real square = follow(*n.a, n.g * n.g, s[1]);
-    const real step = n.g * sqrt((*n.b + (real)s[2]) / (square + (real)s[2]));
-    follow(*n.b, step * step, s[1]);
+    const real square = follow(n.a, n.g * n.g, s[1]);
+    const real step = n.g * sqrt((n.b + (real)s[2]) / (square + (real)s[2]));
+    follow(n.b, step * step, s[1]);
     n.w -= (real)s[0] * step;
 }
 
-__device__ inline void adam(Number& n, const double* s) {  // rate with the correction of the bias, β₁, β₂, ε
-    const real mean = follow(*n.a, n.g, s[1]);
-    real square = follow(*n.b, n.g * n.g, s[2]);
-    if (n.c) square = *n.c = *n.c > square ? *n.c : square;
+__device__ inline void adam(Number& n, const double* s, bool amsgrad) {  // rate with the correction of the bias, β₁, β₂, ε
+    const real mean = follow(n.a, n.g, s[1]);
+    real square = follow(n.b, n.g * n.g, s[2]);
+    if (amsgrad) square = n.c = n.c > square ? n.c : square;
     n.w -= (real)s[0] * mean / (sqrt(square) + (real)s[3]);
 }
 
 __device__ inline void nadam(Number& n, const double* s) {  // rates along m and g, growth of v, β₁, β₂, ε
-    const real mean = follow(*n.a, n.g, s[3]), square = follow(*n.b, n.g * n.g, s[4]);
+    const real mean = follow(n.a, n.g, s[3]), square = follow(n.b, n.g * n.g, s[4]);
     n.w -= ((real)s[0] * mean + (real)s[1] * n.g) / (sqrt((real)s[2] * square) + (real)s[5]);
 }
 
 __device__ inline void adamax(Number& n, const double* s) {  // rate with the correction, β₁, β₂, ε
-    const real mean = follow(*n.a, n.g, s[1]), before = (real)s[2] * *n.b, size = fabs(n.g);
-    const real most = *n.b = before > size ? before : size;
-    n.w -= (real)s[0] * mean / (most + (real)s[3]);
+    const real mean = follow(n.a, n.g, s[1]), before = (real)s[2] * n.b, size = fabs(n.g);
+    n.b = before > size ? before : size;
+    n.w -= (real)s[0] * mean / (n.b + (real)s[3]);
 }
 
 // The digits of `program`, base 16, are codes of operations, the first one the lowest. The settings are s0, s1, …, or, if
@@ -101,7 +100,7 @@ KERNEL __launch_bounds__(THREADS) optimize(long long count, unsigned long long p
     }
     __syncthreads();
     EACH(k, count) {
-        Number n = {w ? w[k] : 0, g ? g[k] : 0, a ? a + k : nullptr, b ? b + k : nullptr, c ? c + k : nullptr};
+        Number n = {w ? w[k] : 0, g ? g[k] : 0, a ? a[k] : 0, b ? b[k] : 0, c ? c[k] : 0, average ? average[k] : 0};
         const int parameter = owner ? owner[k / UNIT] : 0;
         const double* s = settings;
         for (unsigned long long left = program; left; left /= 16) switch (left % 16) {
@@ -122,21 +121,25 @@ KERNEL __launch_bounds__(THREADS) optimize(long long count, unsigned long long p
                     if (!decayed || decayed[parameter]) n.w *= (real)(1 - s[0]);
                     s += 1;
                     break;
-                case SGD: sgd(n, s), s += 3; break;
-                case RMSPROP: rmsprop(n, s), s += 4; break;
+                case SGD: sgd(n, s, a), s += 3; break;
+                case RMSPROP: rmsprop(n, s, b, c), s += 4; break;
                 case ADAGRAD: adagrad(n, s), s += 2; break;
                 case ADADELTA: adadelta(n, s), s += 3; break;
-                case ADAM: adam(n, s), s += 4; break;
+                case ADAM: adam(n, s, c), s += 4; break;
                 case NADAM: nadam(n, s), s += 6; break;
                 case ADAMAX: adamax(n, s), s += 4; break;
                 case MOVING_AVERAGE: {
-                    const real mean = follow(average[k], n.w, s[0]);
+                    const real mean = follow(n.average, n.w, s[0]);
                     if (s[1]) n.w = mean;
                     s += 2;
                     break;
                 }
             }
         if (w) w[k] = n.w;
+        if (a) a[k] = n.a;
+        if (b) b[k] = n.b;
+        if (c) c[k] = n.c;
+        if (average) average[k] = n.average;
     }
 }
 
