@@ -1,9 +1,9 @@
 // A GPU for tests: runs the blocks of a kernel one after the other on the CPU, every thread of a block as a fiber.
 //
 // It is stricter than the hardware. Shared memory begins as NaN; an asynchronous copy arrives as late as it may, and until
-// then its target is NaN; threads can be run in either order; arrays end at a page nobody may touch, and those a kernel
-// takes as const cannot be written. Arguments are compared with the kernel's parameters. A thread that ends, or waits
-// elsewhere, while others of its warp or block wait for it is an error.
+// then its target is NaN; threads, and blocks, can be run in either order; arrays end at a page nobody may touch, and those
+// a kernel takes as const cannot be written. Arguments are compared with the kernel's parameters. A thread that ends, or
+// waits elsewhere, while others of its warp or block wait for it is an error.
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -287,13 +287,14 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
     sigaction(SIGSEGV, &action, &old_segv);
     sigaction(SIGBUS, &action, &old_bus);
     if (!sigsetjmp(fault, 1)) {
-        for (block_index.z = 0; block_index.z < grid_size.z; block_index.z++)
-            for (block_index.y = 0; block_index.y < grid_size.y; block_index.y++)
-                for (block_index.x = 0; block_index.x < grid_size.x; block_index.x++) {
-                    memset(dynamic_memory, 0xff, shape[6]);
-                    if (shared_begin) memset(shared_begin, 0xff, shared_end - shared_begin);
-                    run_block(threads, backwards);
-                }
+        const unsigned x = grid_size.x, y = grid_size.y, blocks = x * y * grid_size.z;
+        for (unsigned turn = 0; turn < blocks; turn++) {
+            const unsigned n = backwards ? blocks - 1 - turn : turn;
+            block_index = {n % x, n / x % y, n / (x * y)};
+            memset(dynamic_memory, 0xff, shape[6]);
+            if (shared_begin) memset(shared_begin, 0xff, shared_end - shared_begin);
+            run_block(threads, backwards);
+        }
     } else {  // the fibers are somewhere in the kernel, and are not used again
         fibers.clear();
     }
@@ -389,6 +390,11 @@ T atomicAdd(T* pointer, T value) {
     static_assert(std::is_integral<T>::value, "a sum of floats must not depend on the order of threads");
     const T before = *pointer;
     *pointer += value;
+    return before;
+}
+inline unsigned atomicInc(unsigned* pointer, unsigned most) {
+    const unsigned before = *pointer;
+    *pointer = before >= most ? 0 : before + 1;
     return before;
 }
 inline void __threadfence() {}

@@ -420,6 +420,30 @@ def test_the_emulator_knows_barriers(backwards):
     assert np.isnan(y).sum() == 32  # those that were read before they were written
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_last_block_sees_what_all_have_written(backwards):
+    """Whichever that is, for every column of blocks; and launch after launch, as the counters are 0 again."""
+    if COMPILER is None:
+        pytest.skip(NO_COMPILER)
+    kernels, counters = EmulatedKernels(), np.zeros(3, np.uint32)
+    kernels.backwards = backwards
+    text = (
+        '#include "rows.cuh"\n'
+        "KERNEL probe(real* parts, real* sums, int* seen, unsigned* counters) {"
+        "if (threadIdx.y == 0) parts[blockIdx.y * 6 + blockIdx.x * 2 + threadIdx.x] = blockIdx.x + 10 * blockIdx.y + 1;"
+        "seen[blockIdx.x] = blockIdx.y;"
+        "add_up<1>(parts, sums, counters, 6); }\n"
+    )
+    for blocks in (4, 1, 30):
+        parts, sums = np.full((blocks, 6), np.nan, np.float32), np.full(6, np.nan, np.float32)
+        seen = np.zeros(3, np.int32)
+        arguments = parts, sums, seen, counters
+        kernels.launch_source(cuda.included(text), "probe", "float32", (3, blocks), (2, 2), arguments)
+        np.testing.assert_array_equal(sums, parts.sum(axis=0))
+        np.testing.assert_array_equal(seen, 0 if backwards else blocks - 1)
+        assert not counters.any()
+
+
 def test_the_emulator_delivers_asynchronous_copies_late():
     text = """const real* x, real* y) {{
         __shared__ real line[64];

@@ -63,6 +63,31 @@ def test_bits_do_not_depend_on_the_order_of_threads(gpu, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+def test_two_launches_each_way_that_leave_their_counters_at_0(gpu, monkeypatch):
+    """So the next ones, of other numbers of rows, count from there."""
+    launched, launch = [], gpu.kernels.launch
+    monkeypatch.setattr(gpu.kernels, "launch", lambda *a, **k: (launched.append(a[1]), launch(*a, **k))[1])
+    for M in (65, 1000, 3, 1000):
+        x, dy = (drawn(k, M, 70) for k in range(2))
+        got = both_ways(gpu, x, dy, np.ones(70), np.zeros(70))
+        dx, dgamma, dbeta = naive.batch_norm_backward(x, dy, np.ones(70), 1e-3)
+        for one, other in zip(got[1:], (x.mean(axis=0), x.var(axis=0), dx, dgamma, dbeta), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * M)
+    assert launched == ["moments", "scale_rows", "gradient_sums", "input_gradient"] * 4
+    assert not gpu.back(gpu.ops._counters(3)).any()
+
+
+def test_rows_that_are_unlike(gpu):
+    """The first row, which is taken off all, or the first part, from whose mean the others are measured, or parts at all."""
+    x = drawn(0, 5000, 1).astype("float32")
+    part = np.arange(5000)[:, None] // 256 % 3  # as blocks of one column take the rows
+    for apart in (np.arange(5000)[:, None] == 0, part == 0, part - 1):
+        moved = x + 1000 * apart.astype("float32")
+        _, mean, variance, _ = gpu.batch_norm(moved, np.ones(1, "float32"), np.zeros(1, "float32"), 1e-3)
+        np.testing.assert_allclose(mean, moved.astype(float).mean(axis=0), rtol=0, atol=1e-6 * 1000)
+        assert_close(variance, moved.astype(float).var(axis=0), 1e-5)
+
+
 def test_a_gradient_of_another_shape(gpu):
     _, _, _, saved = gpu.batch_norm(np.ones((4, 3)), np.ones(3), np.ones(3), 1e-3)
     with pytest.raises(

@@ -51,8 +51,8 @@ KERNEL prelu(IN x, IN alpha, OUT y, long long M, int C) {
     }
 }
 
-// dx, and parts (P, C): Σ dy · x where x is not positive, over the rows that blocks (·, part) have read.
-KERNEL prelu_backward(IN dy, IN x, IN alpha, OUT dx, OUT parts, long long M, int C) {
+// dx, and sums (C,): Σ dy · x where x is not positive; parts (P, C): over the rows that blocks (·, part) have read.
+KERNEL prelu_backward(IN dy, IN x, IN alpha, OUT dx, real* parts, real* sums, unsigned* counters, long long M, int C) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     real sum = 0;
     if (c < C) {
@@ -66,6 +66,7 @@ KERNEL prelu_backward(IN dy, IN x, IN alpha, OUT dx, OUT parts, long long M, int
     }
     sum = column_sum(sum);
     if (threadIdx.y == 0 && c < C) parts[blockIdx.y * C + c] = sum;
+    add_up<1>(parts, sums, counters, C);
 }
 
 // ---------------------------------------------------------------------- functions without settings, by their number

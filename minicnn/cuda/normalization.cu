@@ -1,7 +1,7 @@
-// Batch normalisation of rows (pixels) of channels, x (M, C): statistics over the rows, in three launches each way.
+// Batch normalisation of rows (pixels) of channels, x (M, C): statistics over the rows, in two launches each way.
 //
-// First every block (channels, part) measures its part of the rows; then one block per 8 channels puts the parts together;
-// then y, or dx, is written. Which row is added where depends on M and C alone, so a run repeats to the bit.
+// First every block (channels, part) measures its part of the rows, and the last one of those channels to be ready puts the
+// parts together; then y, or dx, is written. Which row is added where depends on M and C alone, so a run repeats to the bit.
 #include "rows.cuh"
 
 #define LOADS 8  // rows that a thread reads at once
@@ -29,9 +29,12 @@ __device__ Moments merge_column(Moments found) {
     return found;
 }
 
-// parts (P, 3, C): the moments of the rows that blocks (·, part) have read, less the first row, x[0]: so no digits are
+// The statistics of all rows; inverse = 1 / √(variance + ε). Moving averages, unless they are null, follow them.
+//
+// parts (P, 2, C): mean and square of the rows that blocks (·, part) have read, less the first row, x[0]: so no digits are
 // lost far from zero.
-KERNEL moments(IN x, OUT parts, long long M, int C) {
+KERNEL moments(IN x, real* parts, unsigned* counters, OUT mean, OUT variance, OUT inverse, OUT moving_mean,
+               OUT moving_variance, long long M, int C, real epsilon, double momentum) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     const long long stride = (long long)gridDim.y * blockDim.y;
     const real first = c < C ? x[c] : 0;
@@ -48,24 +51,24 @@ KERNEL moments(IN x, OUT parts, long long M, int C) {
         found = merge(found, {mean, square, rows});
     }
     found = merge_column(found);
-    if (threadIdx.y || c >= C) return;
-    real* part = parts + blockIdx.y * 3 * C + c;
-    part[0] = found.mean, part[C] = found.square, part[2 * C] = found.rows;
-}
-
-// The statistics of all rows; inverse = 1 / √(variance + ε). Moving averages, unless they are null, follow them.
-KERNEL combine_moments(IN parts, IN x, OUT mean, OUT variance, OUT inverse, OUT moving_mean, OUT moving_variance, int P,
-                       int C, real epsilon, double momentum) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    Moments found = {0, 0, 0};
-    for (int p = threadIdx.y; p < P && c < C; p += blockDim.y) {
-        const real* part = parts + p * 3 * C + c;
-        found = merge(found, {part[0], part[C], part[2 * C]});
+    if (threadIdx.y == 0 && c < C) {
+        real* part = parts + blockIdx.y * 2 * C + c;
+        part[0] = found.mean, part[C] = found.square;
     }
-    found = merge_column(found);
+    if (!last_of_blocks(counters)) return;
+
+    const int rounds = M / stride, left = M % stride, high = blockDim.y;  // the last round is not full
+    const real start = c < C ? parts[c] : 0;  // near the mean, as all parts are
+    real sum = 0, square = 0;
+    each_part<2>(parts, c, C, [&](int part, const real* numbers) {
+        const real rows = (long long)rounds * high + max(0, min(left - part * high, high)), apart = numbers[0] - start;
+        sum += rows * apart;
+        square += numbers[1] + rows * apart * apart;
+    });
+    sum = column_sum(sum), square = column_sum(square);
     if (threadIdx.y || c >= C) return;
-    mean[c] = x[c] + found.mean;
-    variance[c] = found.square / found.rows;
+    mean[c] = first + (start + sum / M);
+    variance[c] = (square - sum * (sum / M)) / M;
     inverse[c] = 1 / sqrt(variance[c] + epsilon);
     if (!moving_mean) return;
     moving_mean[c] += (real)(1 - momentum) * (mean[c] - moving_mean[c]);
@@ -81,8 +84,8 @@ KERNEL scale_rows(IN x, IN mean, IN inverse, IN gamma, IN beta, OUT y, long long
     }
 }
 
-// parts (P, 2, C): Σ dy and Σ dy · (x - mean) · inverse over the rows that blocks (·, part) have read.
-KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, OUT parts, long long M, int C) {
+// sums (2, C): Σ dy and Σ dy · (x - mean) · inverse; parts (P, 2, C): over the rows that blocks (·, part) have read.
+KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, real* parts, real* sums, unsigned* counters, long long M, int C) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     const long long stride = (long long)gridDim.y * blockDim.y;
     real one = 0, along = 0;
@@ -95,9 +98,11 @@ KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, OUT parts, long long M, i
         }
     }
     one = column_sum(one), along = column_sum(along);
-    if (threadIdx.y || c >= C) return;
-    parts[(blockIdx.y * 2 + 0) * C + c] = one;
-    parts[(blockIdx.y * 2 + 1) * C + c] = along;
+    if (threadIdx.y == 0 && c < C) {
+        parts[(blockIdx.y * 2 + 0) * C + c] = one;
+        parts[(blockIdx.y * 2 + 1) * C + c] = along;
+    }
+    add_up<2>(parts, sums, counters, C);
 }
 
 // dx = γ · inverse · (dy - dβ / M - z · dγ / M), z = (x - mean) · inverse; sums (2, C): dβ and dγ. With `positive`, 0 where

@@ -63,3 +63,55 @@ __device__ real column_sum(real value) {
     }
     return value;
 }
+
+// Whether this block is the last of the blocks (columns, ·) to come here; then it sees what the others wrote before.
+// counters: one for each `columns`, 0 before the launch and after it.
+__device__ bool last_of_blocks(unsigned* counters) {
+    __shared__ bool last;
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        __threadfence();  // orders all that the barriers order for this thread: what the block has written, and will read
+        last = atomicInc(counters + blockIdx.x, gridDim.y - 1) == gridDim.y - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+// For the last block: deals the parts (P, KINDS, columns) that the blocks (columns, part) have written out to the threads of
+// column c, and calls add(part, numbers) for each. Many are read at once: a thread would else wait for one after the other.
+template <int KINDS, class Add>
+__device__ inline void each_part(const real* parts, int c, int columns, Add add) {
+    constexpr int AT_ONCE = 8;
+    const int P = gridDim.y, high = blockDim.y;
+    for (int first = threadIdx.y; first < P && c < columns; first += AT_ONCE * high) {
+        real numbers[AT_ONCE][KINDS];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+#pragma unroll
+            for (int kind = 0; kind < KINDS; kind++) {
+                const int p = first + k * high;
+                numbers[k][kind] = p < P ? parts[(p * KINDS + kind) * columns + c] : 0;
+            }
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+            if (first + k * high < P) add(first + k * high, numbers[k]);
+    }
+}
+
+// sums (KINDS, columns) of all parts: the last block adds them, always in the same order.
+template <int KINDS>
+__device__ inline void add_up(const real* parts, real* sums, unsigned* counters, int columns) {
+    if (!last_of_blocks(counters)) return;
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    real sum[KINDS] = {};
+    each_part<KINDS>(parts, c, columns, [&](int, const real* numbers) {
+#pragma unroll
+        for (int kind = 0; kind < KINDS; kind++) sum[kind] += numbers[kind];
+    });
+#pragma unroll
+    for (int kind = 0; kind < KINDS; kind++) {
+        sum[kind] = column_sum(sum[kind]);
+        if (threadIdx.y == 0 && c < columns) sums[kind * columns + c] = sum[kind];
+    }
+}

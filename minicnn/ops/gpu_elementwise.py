@@ -472,12 +472,13 @@ class ElementwiseOps(OptimizerOps):
             if average is not None:
                 expect_type("batch_norm moving average", average, x.dtype)
         C = x.shape[-1]
+        shape = x.size // C, C
         mean, variance, inverse = (self.empty((C,), x.dtype) for _ in range(3))
-        grid, block = self._parts((x.size // C, C))
-        parts = self.empty((grid[1], 3, C), x.dtype)
-        self.kernels.launch("normalization", "moments", x.dtype, grid, block, (x, parts, np.int64(x.size // C), C))
-        arguments = parts, x, mean, variance, inverse, *moving, grid[1], C, float(epsilon), np.float64(momentum)
-        self.kernels.launch("normalization", "combine_moments", x.dtype, (-(-C // 8),), (8, 32), arguments)
+        grid, block = self._parts(shape)
+        parts, settings = self.empty((grid[1], 2, C), x.dtype), (float(epsilon), np.float64(momentum))
+        found = mean, variance, inverse, *moving
+        arguments = x, parts, self._counters(grid[0]), *found, *self._sizes(shape), *settings
+        self.kernels.launch("normalization", "moments", x.dtype, grid, block, arguments)
         return self._scale(x, mean, inverse, gamma, beta), mean, variance, (x, mean, inverse, gamma, self.relu_of(x))
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:

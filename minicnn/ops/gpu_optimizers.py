@@ -59,11 +59,19 @@ class OptimizerOps(KernelOps):
         return (-(-columns // along), max(1, min(-(-rows // (8 * high)), PARTS))), (along, high)
 
     def _sum_rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], kinds: int, *arguments: Any) -> Array:
-        """Sums over rows of columns, (kinds, columns), of a kernel that takes their parts and the two sizes last."""
+        """Sums over rows of columns, (kinds, columns), of a kernel that takes what they need and the two sizes last."""
         grid, block = self._parts(shape)
-        parts = self.empty((grid[1], kinds, shape[1]), dtype)
-        self.kernels.launch(file, name, dtype, grid, block, (*arguments, parts, *self._sizes(shape)))
-        return self._add_parts(parts)
+        parts, sums = self.empty((grid[1], kinds, shape[1]), dtype), self.empty((kinds, shape[1]), dtype)
+        needed = parts, sums, self._counters(grid[0]), *self._sizes(shape)
+        self.kernels.launch(file, name, dtype, grid, block, (*arguments, *needed))
+        return sums
+
+    def _counters(self, count: int) -> Array:
+        """Counters for `last_of_blocks`, 0 between launches: those that take them come one after the other, on one stream."""
+        found = self.__dict__.setdefault("_blocks", {})
+        if count not in found:
+            found[count] = self.array(np.zeros(count, np.uint32))
+        return found[count]
 
     def _add_parts(self, parts: Array) -> Array:
         """The sum over the first axis."""
