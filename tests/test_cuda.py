@@ -239,6 +239,20 @@ def test_every_tile_and_its_edges(device, monkeypatch, tile, strides, C, more):
     check_exact(device, "conv2d_relu", "float32", case)
 
 
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+@pytest.mark.parametrize("tile", LARGE + TILES, ids=lambda tile: f"{tile.BM}x{tile.BN}")
+def test_the_gradient_of_a_bias_is_not_rounded_to_tf32(device, monkeypatch, tile, precision):
+    """The sum of numbers of 20 bits, exact in float32; of more pixels than go into a tile, in several shares."""
+    only(monkeypatch, TILES[0] if tile in LARGE else tile, large=tile if tile in LARGE else None)
+    device.precision, device.kernels.processors = precision, 9
+    random, C, F = np.random.default_rng(0), 264, tile.BN + 4
+    x, kernel = on_device(device, "float32", random.standard_normal((75, C)), random.standard_normal((C, F)))
+    dy = random.integers(-(2**16), 2**16, (75, F)) / 2**4
+    _, saved = device.dense(x, kernel, None)
+    dbias = device.dense_backward(*on_device(device, "float32", dy), kernel, saved, False)[2]
+    np.testing.assert_array_equal(device.numpy(dbias), dy.sum(axis=0))
+
+
 def check_exact(device, fused, dtype, case):
     *arrays, strides, pads, dilation, processors = case
     device.precision, device.kernels.processors = "exact", processors

@@ -62,18 +62,32 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
     };
 
     Sums sums = {};
-    real bias = 0;
-    const bool adds_bias = first_row == 0 && threadIdx.x < BN;
+    // The bias is added up by all threads alike, each of which takes every BIAS_ROWS-th row of one column.
+    constexpr int BIAS_ROWS = THREADS / BN;
+    static_assert(THREADS % BN == 0 && BK % (2 * BIAS_ROWS) == 0, "the threads share the rows of B evenly");
+    const int bias_row = threadIdx.x / BN, bias_column = threadIdx.x % BN;
+    const bool adds_bias = first_row == 0;
+    real sum = 0;
     reduce<COLUMNS>(first, last, shared, sums, load, [&](const real* b_tile) {
         if (!adds_bias) return;
-        real sum = 0;
-        for (int row = 0; row < BK; row++) sum += b_tile[row * B_STRIDE + threadIdx.x];
-        bias += sum;
+        b_tile += bias_row * B_STRIDE + bias_column;
+        real even = 0, odd = 0;  // neither waits for the other
+#pragma unroll
+        for (int row = 0; row < BK; row += 2 * BIAS_ROWS)
+            even += b_tile[row * B_STRIDE], odd += b_tile[(row + BIAS_ROWS) * B_STRIDE];
+        sum += even + odd;
     });
     out += blockIdx.z * (static_cast<long long>(K) * F + F);
     auto line_of = [](int row) { return row; };
     auto finish = [](real value, int) { return value; };
     store<COLUMNS>(sums, out, nullptr, first_row, first_column, K, F, line_of, finish);
+    if (!adds_bias) return;
+    __syncthreads();  // the tiles have been used
+    shared[threadIdx.x] = sum;
+    __syncthreads();
     const int column = first_column + threadIdx.x;
-    if (adds_bias && column < F) out[static_cast<long long>(K) * F + column] = bias;
+    if (threadIdx.x >= BN || column >= F) return;
+    real bias = 0;
+    for (int row = 0; row < BIAS_ROWS; row++) bias += shared[row * BN + threadIdx.x];
+    out[static_cast<long long>(K) * F + column] = bias;
 }
