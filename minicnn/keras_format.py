@@ -81,9 +81,8 @@ def config_of(model: "Sequential") -> dict[str, Any]:
         if "/" in name:
             raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
     shape, chain, modes = list(model.input_shape), model._layers, model._modes
-    functional = model._made_of_tensors or any(
-        mode is not None for mode in modes
-    )  # only there a call can say `training`
+    # Keras writes calls, which may say `training`, of models made of tensors alone.
+    functional = model._made_of_tensors or any(mode is not None for mode in modes)
     if functional and not isinstance(chain[0], Input):
         start = Input(batch_shape=model.input_shape, name=f"{chain[0].name}_input")
         start.build()

@@ -389,10 +389,9 @@ class Layer:
     def __call__(self, x: Array, training: bool | None = None) -> Array:
         """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`.
 
-        Without `training` it works as the layer or model that calls it, if one does, else as `works_as_in_training` says. With
-        `training` True or False for a tensor, the layer
-        works as in training, or does not, whatever its model does.
-        (Keras 3 says the same, but lets `fit` and `predict` override it.)
+        Without `training`, an array is treated as the layer or model that makes the call treats its own, if one does, else
+        as `works_as_in_training` says. With `training` True or False for a tensor, the layer works as in training there, or
+        does not, whatever the model does. (Keras 3 says so too, but lets `fit` and `predict` override it.)
         """
         if isinstance(x, list | tuple) and any(isinstance(one, Tensor | Layer) for one in x):
             raise ValueError(
