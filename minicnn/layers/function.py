@@ -73,7 +73,7 @@ class Lambda(Layer):
             )
         return input_shape[0], *shape[1:]
 
-    def _again(self) -> Layer:
+    def _copy_for_chain(self) -> Layer:
         return Lambda(self.function, self.given_output_shape, arguments=self.arguments, dtype=self.dtype.name)
 
     def get_config(self) -> dict[str, Any]:
