@@ -6,6 +6,7 @@ The kernel on images of several channels is held to the same loop in test_augmen
 import gc
 import multiprocessing
 import threading
+import time
 import warnings
 import weakref
 
@@ -453,9 +454,12 @@ def test_an_abandoned_iterator_leaves_nothing(threads):
     del flow, flows
     from minicnn.threads import hand_over
 
-    hand_over(done.set)  # the helper does this after all that it was given
+    hand_over(done.set)  # a helper does this after all that was given before, but another one may still be at work
     assert done.wait(30)
-    gc.collect()
+    end = time.monotonic() + 30
+    while any(ref() for ref in gone) and time.monotonic() < end:
+        time.sleep(0.01)
+        gc.collect()
     assert not any(ref() for ref in gone)
     assert set(threading.enumerate()) <= before
 
