@@ -44,7 +44,6 @@ AT_REST: dict[type[Layer], dict[str, Any]] = {  # settings with which images are
     **dict.fromkeys((RandomErasing, RandomGaussianBlur, RandomGaussianNoise), {"factor": (0.0, 0.0)}),
 }
 Network = Callable[[], list[Layer]]
-Data = tuple[np.ndarray, np.ndarray]  # images and their labels
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Recipe:
     """Networks with their training; `peak` is the highest learning rate of the one-cycle schedule.
 
     With `shifts` predictions are means over each image and the same moved by one pixel up, down, left and right. `calm` is
-    the share of the epochs, at the end, in which images are not changed: as they will be in predictions.
+    the share of the epochs, at the end, in which images are not changed: as they will be in predictions. `held_out` is the
+    share of the images that the example keeps out of training, to measure accuracy on, if nobody says how many.
     `distorted` is the recipe for images that are distorted before they are learnt from, where that is another one.
     """
 
@@ -63,6 +63,7 @@ class Recipe:
     label_smoothing: float = 0.0
     shifts: bool = False
     calm: float = 0.0
+    held_out: float = 0.05
     distorted: "Recipe | None" = None
 
     def suited_to(self, images: np.ndarray) -> "Recipe":
@@ -201,7 +202,9 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
     ]
 
 
-BEST = Recipe((_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True, calm=0.25)
+BEST = Recipe(
+    (_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True, calm=0.25, held_out=0.02
+)
 KINDS = _large(5), _large(3), _large(5, "same")
 ROBUST = Recipe((_robust,), epochs=16, batch_size=128, peak=4e-3, shifts=True)
 
@@ -226,15 +229,30 @@ def get(name: str) -> Recipe:
 
 @dataclass
 class Trained:
-    """What `train` returns: the networks, and of each the history of its epochs."""
+    """What `train` returns: the networks, of each the history of its epochs, and which images it did not learn from."""
 
     recipe: Recipe
     models: list[Sequential]
     histories: list[History]
+    held_out: list[np.ndarray]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (N, 10) of the digits in images (N, 28, 28, 1) of 0 to 255."""
         return self.recipe.predict(self.models, images)
+
+    def out_of_bag(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(which, (n,), probabilities (n, 10)) of the training images that were held out, in their order.
+
+        Each is asked of the networks only that did not learn from it: "out-of-bag estimation", Breiman (1996). Of several
+        networks this is the accuracy of each of them; their vote over new images errs less.
+        """
+        votes, voters = np.zeros((len(images), 10)), np.zeros((len(images), 1))
+        for model, held_out in zip(self.models, self.held_out, strict=True):
+            if len(held_out):
+                votes[held_out] += self.recipe.predict([model], images[held_out])
+                voters[held_out] += 1
+        which = np.flatnonzero(voters)
+        return which, votes[which] / voters[which]
 
 
 def train(
@@ -245,43 +263,50 @@ def train(
     seed: int = 0,
     epochs: int | None = None,
     batch_size: int | None = None,
-    validation: Data | None = None,
+    held_out: float = 0.0,
     device: str = "cpu",
     folder: str | Path | None = None,
     verbose: int | str = "auto",
 ) -> Trained:
     """Trains the networks of a recipe on images (N, 28, 28, 1) of 0 to 255 and labels (N,), one after the other.
 
-    Network k, from 0 on, is a function of seed · 100 + k. In `folder` every network is kept when it is trained, and one
+    Network k, from 0 on, is a function of seed · 100 + k, and does not learn from the share `held_out` of the images: the
+    last ones are kept from network 0, those before them from network 1, and so on. It is measured on them after every
+    epoch, and `Trained.out_of_bag` measures all. In `folder` every network is kept when it is trained, and one
     in training after each epoch: the same call goes on there after it was interrupted, with the same result to the bit.
     DataError (a ValueError) where the folder holds networks of another training.
     """
-    epochs, batch_size = epochs or recipe.epochs, batch_size or min(recipe.batch_size, len(images))
+    size = int(len(images) * held_out)
+    epochs, batch_size = epochs or recipe.epochs, batch_size or min(recipe.batch_size, len(images) - size)
     calm = Calm(round(epochs * (1 - recipe.calm)))
     set_random_seed(seed)  # refuses one that is none, by its own value
-    trained = Trained(recipe, [], [])
+    trained = Trained(recipe, [], [], [])
     for member in range(len(recipe.networks)):
         set_random_seed(seed * 100 + member)
-        model = recipe.model(len(images), epochs, batch_size, member).to(device)
+        held = np.arange(len(images) - (member + 1) * size, len(images) - member * size) % len(images)
+        x, y = np.delete(images, held, axis=0), np.delete(labels, held)
+        model = recipe.model(len(x), epochs, batch_size, member).to(device)
         kept = None
         if folder is not None:
             settings = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "calm": calm.first}
-            kept = Kept(Path(folder), member, model, images, labels, **settings)
+            kept = Kept(Path(folder), member, model, x, y, **settings)
         if kept is not None and kept.trained:
             model, history = load_model(kept.network).to(device), History()
             history.set_model(model)
-            history.set_params({"epochs": epochs, "steps": -(-len(images) // batch_size)})
+            history.set_params({"epochs": epochs, "steps": -(-len(x) // batch_size)})
         else:
             if verbose and len(recipe.networks) > 1:
                 print(f"network {member + 1} of {len(recipe.networks)}", flush=True)
             callbacks = [calm, kept] if kept is not None else [calm]
-            history = model.fit(images, labels, batch_size, epochs, verbose, callbacks, validation_data=validation)
+            validation = (images[held], labels[held]) if size else None
+            history = model.fit(x, y, batch_size, epochs, verbose, callbacks, validation_data=validation)
         if kept is not None:  # some epochs may have been trained by an earlier call
             history.epoch, history.history = [], Recorded()
             for epoch, logs in enumerate(kept.epochs):
                 history.on_epoch_end(epoch, logs)
         trained.models.append(model)
         trained.histories.append(history)
+        trained.held_out.append(held)
     return trained
 
 

@@ -62,7 +62,7 @@ def write(
     if images is not None and len(images):
         images, labels, probabilities = _checked(images, labels, probabilities)
         parts += [
-            _result(models, labels, probabilities, settings or {}),
+            _result(labels, probabilities, settings or {}),
             _learning(histories),
             _confusions(labels, probabilities),
             _misread(images, labels, probabilities),
@@ -359,16 +359,13 @@ def _training(settings: Mapping[str, Any]) -> str:
     return (", ".join(said).capitalize() + ".") if said else ""
 
 
-def _result(
-    models: list[Sequential], labels: np.ndarray, probabilities: np.ndarray, settings: Mapping[str, Any]
-) -> str:
+def _result(labels: np.ndarray, probabilities: np.ndarray, settings: Mapping[str, Any]) -> str:
     total = len(labels)
     right = int((probabilities.argmax(axis=1) == labels).sum())
     low, high = metrics.confidence_interval(right, total)
     error = metrics.expected_calibration_error(labels, probabilities)
-    who = f"{len(models)} networks together" if len(models) > 1 else "the network"
     return (
-        f'<p class="lead">Of {total:,} images that it was not trained on, {who} read {right:,} rightly: a validation '
+        f'<p class="lead">Of {total:,} images kept out of training, {right:,} were read rightly: a validation '
         f"accuracy of <strong>{_percent(right / total)}</strong>, with a 95\u202f% confidence interval of {_percent(low)} to "
         f"{_percent(high)}. Misread digits: {total - right:,}. Expected calibration error: {_percent(error)}. "
         f"{_training(settings)}</p>"

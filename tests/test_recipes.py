@@ -91,6 +91,32 @@ def test_members_differ_and_a_seed_repeats():
     assert not np.array_equal(weights(a)[0], weights(c)[0])
 
 
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.0])
+def test_networks_are_measured_on_images_they_have_not_learned_from(share):
+    """With 0.4 the third network's part begins anew at the end: images 48 to 59 are asked of two networks."""
+    recipe = Recipe((smaller, moving, small), epochs=1, batch_size=16, peak=1e-2)
+    trained = recipes.train(recipe, IMAGES, LABELS, held_out=share, verbose=0)
+    votes = [[] for _ in IMAGES]
+    for member, model in enumerate(trained.models):
+        held = [n % 60 for n in range(60 - int(60 * share) * (member + 1), 60 - int(60 * share) * member)]
+        rest = [n for n in range(60) if n not in held]
+        minicnn.set_random_seed(member)
+        alone = recipe.model(len(rest), member=member)
+        history = alone.fit(IMAGES[rest], LABELS[rest], 16, verbose=0).history
+        assert all(map(np.array_equal, model.get_weights(), alone.get_weights()))
+        assert history["loss"] == trained.histories[member].history["loss"]
+        if held:
+            accuracy = (model.predict(IMAGES[held]).argmax(axis=1) == LABELS[held]).mean()
+            assert trained.histories[member].history["val_accuracy"] == [pytest.approx(accuracy)]
+        for n in held:
+            votes[n].append(model.predict(IMAGES[n : n + 1])[0])
+    which, probabilities = trained.out_of_bag(IMAGES)
+    assert list(which) == [n for n, voters in enumerate(votes) if voters]
+    assert {len(voters) for voters in votes} == {0.3: {0, 1}, 0.4: {1, 2}, 0.0: {0}}[share]
+    expected = [np.mean(votes[n], axis=0) for n in which]
+    np.testing.assert_allclose(probabilities, np.reshape(expected, (-1, 10)), atol=1e-6)
+
+
 def disturbed():
     return [
         RandomGaussianBlur((0.5, 0.5), 3, (0.3, 1.0), value_range=(0, 1)),

@@ -176,7 +176,7 @@ def test_the_first_paragraph(trained, page):
     lead = page.all("p", "lead")[0][2].replace("\u202f", " ")
     for part in (
         "Of 52 images",
-        f"read {right} rightly",
+        f"{right} were read rightly",
         f"accuracy of {100 * right / 52:.2f} %",
         f"interval of {100 * low:.2f} % to {100 * high:.2f} %",
         f"Misread digits: {52 - right}.",
@@ -356,7 +356,7 @@ def test_several_networks_together(trained, tmp_path):
     probabilities = predictions(labels, 3)
     settings = {"device": "two of them"}
     page = Page(report.write(tmp_path, [model, network()], [history, history], images, labels, probabilities, settings))
-    assert "2 networks together read 49 rightly" in page.text and "One line for each of the 2 networks" in page.text
+    assert "49 were read rightly" in page.text and "One line for each of the 2 networks" in page.text
     assert len(lines(page, "training")) == 4 and len(lines(page, "validation")) == 4 and len(lines(page, "rate")) == 2
     assert "the first convolution of the first of 2 networks" in page.text
     facts = dict(page.table("facts"))
