@@ -304,6 +304,7 @@ def train(
             history.epoch, history.history = [], Recorded()
             for epoch, logs in enumerate(kept.epochs):
                 history.on_epoch_end(epoch, logs)
+        model._engine.runs.clear()  # with the memory of training, which the next network needs
         trained.models.append(model)
         trained.histories.append(history)
         trained.held_out.append(held)

@@ -1,5 +1,7 @@
 """Recipes: what they build, how their networks vote, and that a training that was cut goes on to the same result."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from minicnn import (
     RandomTranslation,
     recipes,
 )
+from minicnn.memory import POOL
 from minicnn.recipes import RECIPES, Recipe
 
 IMAGES, LABELS = minicnn.data.synthetic_digits(60)
@@ -115,6 +118,15 @@ def test_networks_are_measured_on_images_they_have_not_learned_from(share):
     assert {len(voters) for voters in votes} == {0.3: {0, 1}, 0.4: {1, 2}, 0.0: {0}}[share]
     expected = [np.mean(votes[n], axis=0) for n in which]
     np.testing.assert_allclose(probabilities, np.reshape(expected, (-1, 10)), atol=1e-6)
+
+
+def test_networks_that_are_trained_leave_their_memory_to_the_next():
+    gc.collect()
+    before = POOL.used_bytes
+    trained = recipes.train(TWO, IMAGES, LABELS, verbose=0)
+    gc.collect()
+    numbers = sum(model.count_params() for model in trained.models)
+    assert POOL.used_bytes - before < 5 * 4 * numbers  # parameters, gradients, two moments, and what rounding adds
 
 
 def disturbed():
