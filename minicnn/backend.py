@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from . import ops
 from .absent import without
 from .config import (
     backend,
@@ -30,7 +31,7 @@ def clear_session(free_memory: bool = True) -> None:
     base._instances.clear()
 
 
-__getattr__, _ = without(__name__, "backend.", {
+_without, _ = without(__name__, "backend.", {
     "Keras 3 has dropped it, use image_data_format": "image_dim_ordering",
     "Keras 3 has dropped it, use set_image_data_format": "set_image_dim_ordering",
     "Keras 3 has dropped it, use Model(model.inputs, layer.output).predict": "function",
@@ -45,6 +46,18 @@ __getattr__, _ = without(__name__, "backend.", {
     "a layer has its gradient in backward": "gradients stop_gradient",
     "set_random_seed seeds all": "set_random_seed get_uid reset_uids",
 })  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """A function of `minicnn.ops`, as metrics of tf.keras call it (`backend.round`), or what there is in its place."""
+    try:
+        return _without(name)
+    except AttributeError:
+        function = {"flatten": "ravel", "pow": "power"}.get(name, name)
+        if name.startswith("_") or not hasattr(ops, function):
+            raise
+        return getattr(ops, function)
+
 
 __all__ = [
     "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format", "set_epsilon", "set_floatx",

@@ -43,6 +43,10 @@ def set_image_data_format(data_format: str) -> None:
         )
 
 
+def enable_unsafe_deserialization() -> None:
+    """Does nothing: no file holds code here, what a `Lambda` calls is found by its name."""
+
+
 def backend() -> str:
     """What computes."""
     return "minicnn"
@@ -54,7 +58,7 @@ __getattr__, _absent = without(__name__, "", {
         disable_interactive_logging enable_interactive_logging is_interactive_logging_enabled""",
     "errors show where they come from": """
         disable_traceback_filtering enable_traceback_filtering is_traceback_filtering_enabled""",
-    "no file holds code": "enable_unsafe_deserialization disable_unsafe_deserialization",
+    "no file holds code": "disable_unsafe_deserialization",
     "the layers here are those for the classification of images": """
         enable_flash_attention disable_flash_attention is_flash_attention_enabled""",
     "fit has the arguments epochs and steps_per_epoch": """
@@ -63,5 +67,6 @@ __getattr__, _absent = without(__name__, "", {
 })  # fmt: skip
 
 __all__ = [
-    "backend", "epsilon", "floatx", "image_data_format", "set_epsilon", "set_floatx", "set_image_data_format", *_absent,
+    "backend", "enable_unsafe_deserialization", "epsilon", "floatx", "image_data_format", "set_epsilon", "set_floatx",
+    "set_image_data_format", *_absent,
 ]  # fmt: skip

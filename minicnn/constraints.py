@@ -89,12 +89,17 @@ BY_NAME: dict[str, type[Constraint]] = {
 
 
 def get(identifier: Any) -> Constraint | None:
-    """A constraint from its name, from what `serialize` returned, or itself; None for None."""
-    if identifier is None or isinstance(identifier, Constraint):
-        return identifier
+    """A constraint from its name or class, from what `serialize` returned, or itself; None for None.
+
+    A function of the weights is one too; after it was saved it is looked for by its name, among `custom_objects`.
+    """
     if isinstance(identifier, dict):
         return described("constraint", CLASSES, identifier)
-    found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else None
+    if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
+        return identifier
+    found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else identifier
+    if not (isinstance(found, type) and issubclass(found, Constraint)):
+        found = None
     if found is None:
         raise ValueError(
             f"unknown constraint {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Constraint"
@@ -106,6 +111,8 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
     """What `get` makes the same constraint of, in types that JSON has."""
     if constraint is None:
         return None
+    if not isinstance(constraint, Constraint):
+        return {"class_name": constraint.__name__, "config": {}}
     config = {
         name: list(value) if isinstance(value, tuple | np.ndarray) else value
         for name, value in constraint.get_config().items()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
-from .registered import class_of, description, snake_case
+from .registered import described, description, snake_case
 from .seeding import new_seed
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -233,19 +233,11 @@ def __getattr__(name: str) -> Any:
 def get(identifier: Any) -> Callable[..., Any]:
     """An initializer from its name ("he_normal" or "HeNormal"), from what `serialize` returned, or itself.
 
-    A function f(shape, dtype=None) of your own is one too. A saved model finds it, or a class of your own, by its name: the
-    class must have been defined, or the function passed to `get`, before `load_model`.
+    A function f(shape, dtype=None) of your own is one too. A saved model finds it, or a class of your own, by its name,
+    among `custom_objects` or when the class has been defined, or the function passed to `get`, before `load_model`.
     """
     if isinstance(identifier, dict):
-        name = class_of(identifier)
-        if name in functions:
-            return functions[name]
-        if name not in CLASSES:
-            raise ValueError(
-                f"unknown initializer {name!r}: a class of your own must be defined, and a function be passed to"
-                " minicnn.initializers.get, before it is loaded"
-            )
-        return CLASSES[name](**identifier["config"])
+        return described("initializer", CLASSES | functions, identifier)  # type: ignore[arg-type]
     if isinstance(identifier, str) and (identifier in BY_NAME or identifier in CLASSES):
         return (BY_NAME.get(identifier) or CLASSES[identifier])()
     if isinstance(identifier, type) and issubclass(identifier, Initializer):

@@ -25,11 +25,12 @@ class Loss:
     """
 
     def __init_subclass__(cls) -> None:
-        if "call" in vars(cls):
-            raise TypeError(
-                f"loss class {cls.__name__}: expected terms(targets, y_pred, xp), which gives losses and their gradient, got "
-                "call: gradients are written by hand here"
-            )
+        for name in ("call", "__call__"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"loss class {cls.__name__}: expected terms(targets, y_pred, xp), which gives losses and their gradient, "
+                    f"got {name}: gradients are written by hand here"
+                )
 
     name = "loss"
     from_logits = False  # whether predictions are scores, which the loss brings between 0 and 1 itself

@@ -34,6 +34,7 @@ from .training import as_batch
 ALIGNMENT = 16  # every parameter begins at a multiple of so many numbers: 64 bytes in float32
 
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
+TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
 )
@@ -49,7 +50,15 @@ class Sequential:
 
     _made_of_tensors = False  # whether it is Keras' Functional
 
-    def __init__(self, layers: "Iterable[Layer | Sequential] | None" = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        layers: "Iterable[Layer | Sequential] | None" = None,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        if dtype not in (None, "float32"):
+            raise ValueError(f"a model begins in float32, not {dtype!r}: model.astype('float64') changes its type")
         self.name = new_name(type(self).__name__) if name is None else name
         self._layers: list[Layer] = []
         self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
@@ -72,6 +81,8 @@ class Sequential:
         self._keys: list[str] = []  # of the outputs, if they are asked for by name
         for layer in layers or []:
             self.add(layer)
+        if not trainable:
+            self.trainable = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -81,6 +92,15 @@ class Sequential:
                     f"model class {cls.__name__}: a {name} of your own is not called here; train_on_batch makes one step, "
                     "a Loss or a Callback of your own does the rest"
                 )
+        if cls.__module__ == __name__:
+            return
+        for name in TAKEN:
+            if name in vars(cls):
+                raise TypeError(f"model class {cls.__name__}: a model has {name} already, give yours another name")
+        if "build" in vars(cls):
+            raise TypeError(f"model class {cls.__name__}: layers are made in the constructor, and not in a build")
+        if "call" in vars(cls) and not hasattr(super(cls, cls), "call"):
+            raise TypeError(f"model class {cls.__name__}: a call of your own belongs to a Model, not to a Sequential")
 
     @property
     def layers(self) -> "list[Any]":
@@ -258,6 +278,8 @@ class Sequential:
         self._needs_layers()
         for layer in self._layers:
             layer.trainable = trainable
+        for part, _ in self._added:
+            part.trainable = trainable
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -311,8 +333,7 @@ class Sequential:
     @property
     def losses(self) -> list[float]:
         """What the regularizer of each trained parameter that has one adds to the loss."""
-        regularized = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
-        return [float(p.regularizer.penalize(self.ops, p.data, None)) for p in regularized]  # type: ignore[union-attr]
+        return [loss for layer in self._layers for loss in layer.losses]
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """What shape comes out for inputs of this shape, batch first; of several outputs a list."""
@@ -450,7 +471,10 @@ class Sequential:
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
-            return as_numbers(self.forward(as_batch(self, x), enclosing() if training is None else bool(training)))
+            x = as_batch(self, x)
+            if self._layers and getattr(x, "dtype", None) == np.float64:
+                x = self.as_input(x)  # of images that were divided by a number
+            return as_numbers(self.forward(x, enclosing() if training is None else bool(training)))
         if not self._layers:
             self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
         for layer, mode in zip(self._layers, self._modes, strict=True):
@@ -823,13 +847,14 @@ class Sequential:
         overwrite: bool = True,
         include_optimizer: bool = True,
         save_format: str | None = None,
+        zipped: bool | None = None,
     ) -> None:
         """Writes weights, architecture, optimizer and its state into one file, for `load_model`.
 
         Named `….keras` it is in Keras 3's own format, which `keras.models.load_model` reads (this needs h5py), else in
-        that of safetensors. Without `include_optimizer` it is as if the model had not been compiled; `save_format` Keras
-        has dropped, as the name says it. DataError where the file cannot be written, or is there and is not to be written
-        over, and ValueError for what Keras does not have.
+        that of safetensors. Without `include_optimizer` it is as if the model had not been compiled; `save_format` and
+        `zipped` are there for Keras' sake, as the name says it. DataError where the file cannot be written, or is there and
+        is not to be written over, and ValueError for what Keras does not have.
         """
         self._needs_one_output("saved")
         self.build()
@@ -848,7 +873,7 @@ class Sequential:
         """Writes the weights alone; named `….weights.h5` in Keras 3's own format, with the state of the optimizer."""
         self.build()
         _check_overwrite(filepath, overwrite)
-        saving.save_weights(self, filepath)
+        saving.write_weights(self, filepath)
 
     def load_weights(self, filepath: str | Path, skip_mismatch: bool = False, **dropped: Any) -> None:
         """Takes over the weights of a file that `save_weights` or `save` wrote, or Keras 3, layer by layer.
@@ -859,17 +884,27 @@ class Sequential:
         """
         refuse_arguments("load_weights", dropped)
         self.build()
-        saving.load_weights(self, filepath, skip_mismatch)
+        saving.read_weights(self, filepath, skip_mismatch)
 
     def get_config(self) -> dict[str, Any]:
-        """Name, layers and input shape as Keras writes them, for `from_config`."""
+        """Name, layers and input shape as Keras writes them, for `from_config`.
+
+        Of a class whose own `get_config` asks for it, what a constructor passes on: the name.
+        """
+        if type(self).get_config is not Sequential.get_config:
+            return {"name": self.name}
         self._needs_one_output("described")
         config: dict[str, Any] = keras_format.config_of(self)["config"]
         return config
 
-    @staticmethod
-    def from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
-        """A new model, not compiled, of the layers that `get_config` described."""
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
+        """A new model, not compiled, of the layers that `get_config` described.
+
+        A class with a `get_config` of its own is called with what that has returned.
+        """
+        if cls.get_config is not Sequential.get_config:
+            return cls(**config)
         kind = "Functional" if "input_layers" in config else "Sequential"
         return keras_format.model_of({"class_name": kind, "config": config}, custom_objects)
 
@@ -923,10 +958,17 @@ class Model(Sequential, metaclass=_ModelKind):
 
     call: Callable[..., Any] | None = None
 
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+    ) -> None:
         name = new_name("functional") if name is None and type(self) is Model else name
         if self.call is not None and inputs is None and outputs is None:
-            super().__init__(name=name)
+            super().__init__(name=name, trainable=trainable, dtype=dtype)
             return
         if inputs is None or outputs is None:
             raise ValueError("expected Model(inputs, outputs), or a class of your own with call(x)")
@@ -945,7 +987,7 @@ class Model(Sequential, metaclass=_ModelKind):
             raise ValueError(
                 "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
             )
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=dtype)
         path = last.path if isinstance(last, Tensor) else [Tensor(start)]
         for tensor in path:
             self._append(tensor.layer, tensor.mode)
@@ -956,6 +998,8 @@ class Model(Sequential, metaclass=_ModelKind):
                 part = self._parts[end] = Sequential(name=f"{self.name}_{end}")
                 for tensor in path[first + 1 if first else 0 : end + 1]:
                     part._append(tensor.layer, tensor.mode)
+        if not trainable:
+            self.trainable = False
 
     @property
     def layers(self) -> list[Any]:
@@ -1129,7 +1173,8 @@ def clone_model(
             clone.build(model.input_shape)
         return Model(clone.input, clone.output, name=model.name) if model._made_of_tensors else clone
     own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
-    return Sequential.from_config(model.get_config(), own | dict(custom_objects or {}))
+    own |= custom_objects or {}
+    return type(model).from_config(model.get_config(), *([own] if own else []))
 
 
 __getattr__, _absent = without(__name__, "", {

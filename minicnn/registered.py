@@ -31,11 +31,14 @@ def class_of(description: Mapping[str, Any]) -> str:
 
 
 def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping[str, Any]) -> Made:
-    """The object of one of these classes that was described; ValueError for a class that is not among them."""
+    """The object of one of these classes that was described, or of your own, or a function; ValueError for an unknown name."""
     name = class_of(description)
-    if name not in classes:
-        raise ValueError(f"unknown {kind} {name!r}: one of your own must be defined before it is loaded")
-    return classes[name](**description["config"])
+    found: Any = _known.get(name) or classes.get(name)
+    if found is None:
+        raise ValueError(
+            f"unknown {kind} {name!r}: one of your own must be defined, or be among custom_objects, when it is loaded"
+        )
+    return found(**description["config"]) if isinstance(found, type) else found
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Kind], Kind]:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 
-def save_model(model: "Sequential", filepath: str | Path, overwrite: bool = True) -> None:
-    """`model.save(filepath, overwrite)`."""
-    model.save(filepath, overwrite)
+def save_model(model: "Sequential", filepath: str | Path, overwrite: bool = True, zipped: bool | None = None) -> None:
+    """`model.save(filepath, overwrite)`; of `zipped` the end of the name decides."""
+    model.save(filepath, overwrite, zipped=zipped)
 
 
 def write_model(model: "Sequential", path: str | Path) -> None:
@@ -45,10 +45,17 @@ def write_model(model: "Sequential", path: str | Path) -> None:
     _write(path, tensors, describe(model) | {"weights": list(_weights(model))})
 
 
-def save_weights(model: "Sequential", path: str | Path) -> None:
+def save_weights(model: "Sequential", filepath: str | Path, overwrite: bool = True) -> None:
+    """`model.save_weights(filepath, overwrite)`."""
+    model.save_weights(filepath, overwrite)
+
+
+def write_weights(model: "Sequential", path: str | Path) -> None:
     """See `Sequential.save_weights`. Raises DataError (a ValueError) where the file cannot be written."""
     if str(path).endswith(".weights.h5"):
         return keras_format.save_weights(model, path)
+    if str(path).endswith(".keras"):
+        raise ValueError(f"{path}: a .keras file holds a model; weights alone are named ….weights.h5, or otherwise")
     _write(path, _weights(model), {"weights": list(_weights(model))})
 
 
@@ -108,7 +115,11 @@ def load_model(
     path = filepath
     if str(path).endswith(".keras"):
         return keras_format.load_model(path, custom_objects, compile)
+    if str(path).endswith(".weights.h5"):
+        raise ValueError(f"{path}: it holds weights alone, for load_weights")
     header, tensors = _read(path)
+    if "layers" not in header:
+        raise ValueError(f"{path}: it holds weights alone, for load_weights")
     if not compile:
         header |= {"optimizer": None, "loss": None, "metrics": []}
     try:
@@ -119,7 +130,12 @@ def load_model(
         raise ValueError(f"{path}: the model cannot be restored: {error}") from error
 
 
-def load_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = False) -> None:
+def load_weights(model: "Sequential", filepath: str | Path, skip_mismatch: bool = False) -> None:
+    """`model.load_weights(filepath, skip_mismatch)`."""
+    model.load_weights(filepath, skip_mismatch)
+
+
+def read_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = False) -> None:
     """See `Sequential.load_weights`. Raises ValueError, naming the file, for weights that do not fit."""
     if str(path).endswith((".keras", ".weights.h5")):
         left_out = keras_format.load_weights(model, path, skip_mismatch)
@@ -161,13 +177,24 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except OSError as error:
         raise ValueError(f"{path}: the file cannot be read ({error})") from None
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
+        raise ValueError(f"{path}: {_instead(path)} ({error})") from None
     if "minicnn" not in metadata:
         raise ValueError(f"{path}: a safetensors file, but not one of a minicnn model")
     try:
         return json.loads(metadata["minicnn"]), tensors
     except ValueError as error:
         raise ValueError(f"{path}: the file is damaged: {error}") from error
+
+
+def _instead(path: str | Path) -> str:
+    """What a file is that is not one of safetensors."""
+    with open(path, "rb") as file:
+        hdf5 = file.read(4) == b"\x89HDF"
+    return (
+        "HDF5, Keras' older format, which is not read: save it in Keras as ….keras"
+        if hdf5
+        else "not a safetensors file"
+    )
 
 
 def _restore(

@@ -18,6 +18,7 @@ from guards import PLACES, between_pages, protecting
 
 import minicnn
 from minicnn import get_ops
+from minicnn.preprocessing import pictures
 from minicnn.preprocessing.image import ImageDataGenerator
 
 RANDOM = np.random.default_rng(0)
@@ -218,7 +219,7 @@ def test_featurewise_statistics():
     x = correlated(100)
     generator = ImageDataGenerator(featurewise_std_normalization=True, rescale=0.25)
     generator.fit(x)
-    z = generator.standardize(x)
+    z = generator.standardize(x.copy())
     np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(z.std(axis=(0, 1, 2)), 1, atol=1e-5)
     np.testing.assert_allclose(generator.mean.ravel(), 0.25 * x.mean(axis=(0, 1, 2), dtype=float), rtol=1e-6)
@@ -260,10 +261,12 @@ def test_the_order_of_normalisation_and_what_is_left_alone():
     generator = ImageDataGenerator(preprocessing_function=lambda image: image + 1, rescale=2, samplewise_center=True)
     x = np.arange(8, dtype="float32").reshape(2, 2, 2, 1)
     before = x.copy()
-    np.testing.assert_array_equal(generator.standardize(x)[0].ravel(), [-3, -1, 1, 3])
-    np.testing.assert_array_equal(x, before)
     generator.flow(x)[0]
     np.testing.assert_array_equal(x, before)
+    for given in (before.astype("uint8"), before.astype("float64"), x):  # floats are changed themselves, as in Keras
+        z = generator.standardize(given)
+        np.testing.assert_array_equal(z[0].ravel(), [-3, -1, 1, 3])
+        np.testing.assert_array_equal(given, before if given.dtype == np.uint8 else z)
 
 
 def test_warnings_of_what_one_setting_does_to_another():
@@ -576,3 +579,43 @@ def test_defaults_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         next(ImageDataGenerator().flow(IMAGES))
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def test_pictures_are_read_resized_and_written(tmp_path):
+    Image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
+    x = np.arange(24, dtype="uint8").reshape(4, 6) * 10
+    path = tmp_path / "digit.png"
+    Image.fromarray(x).save(path)
+    assert pictures.load_img(path).size == (6, 4) and pictures.load_img(path).mode == "RGB"
+    np.testing.assert_array_equal(pictures.img_to_array(pictures.load_img(path, color_mode="grayscale"))[..., 0], x)
+    small = pictures.img_to_array(pictures.load_img(path, color_mode="grayscale", target_size=(2, 3)))
+    np.testing.assert_array_equal(small[..., 0], x[1::2, 1::2])  # the nearest of each 2×2 pixels
+    middle = pictures.load_img(path, "grayscale", (4, 4), keep_aspect_ratio=True)
+    np.testing.assert_array_equal(np.asarray(middle), x[:, 1:5])
+    pictures.save_img(tmp_path / "again.png", x[..., None], scale=False)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "again.png")), x)
+    spread = np.asarray(pictures.array_to_img([[[2.0], [3.0]], [[4.0], [2.0]]]))
+    np.testing.assert_array_equal(spread, [[0, 127], [255, 0]])
+
+
+def test_what_is_no_picture(tmp_path):
+    pytest.importorskip("PIL.Image", reason="pictures need Pillow")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    for path in (tmp_path / "a.png", tmp_path / "nowhere.png"):
+        with pytest.raises(minicnn.data.DataError, match=f"{path.name}: expected a picture that Pillow reads"):
+            pictures.load_img(path)
+    for settings, sentence in (
+        ({"color_mode": "gray"}, "load_img: color_mode must be one of grayscale, rgb, rgba, not 'gray'"),
+        ({"interpolation": "cubic"}, "load_img: interpolation must be one of nearest, .*, not 'cubic'"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            pictures.load_img(tmp_path / "a.png", **settings)
+    with pytest.raises(TypeError, match="Keras 3 has dropped it, use color_mode='grayscale'"):
+        pictures.load_img(tmp_path / "a.png", grayscale=True)
+    with pytest.raises(ValueError, match=r"expected an array \(H, W, C\) of 1, 3 or 4 channels, got shape \(4, 6\)"):
+        pictures.array_to_img(np.zeros((4, 6)))
+    with pytest.raises(minicnn.data.DataError, match="no/such"):
+        pictures.save_img(tmp_path / "no/such/a.png", np.zeros((4, 6, 1)))

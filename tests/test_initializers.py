@@ -195,7 +195,7 @@ def test_bad_shapes_and_settings():
         initializers.Identity()((3, 3, 1))
     with pytest.raises(ValueError, match="VarianceScaling: scale must be above 0, not 0"):
         initializers.VarianceScaling(0)
-    with pytest.raises(ValueError, match="unknown initializer 'Lost': a class of your own must be defined"):
+    with pytest.raises(ValueError, match="unknown initializer 'Lost': one of your own must be defined"):
         initializers.get({"class": "Lost", "config": {}})
     with pytest.raises(ValueError, match="unknown initializer 3; expected one of constant, "):
         initializers.get(3)

@@ -975,8 +975,6 @@ def test_pictures_as_arrays():
     assert minicnn.utils.img_to_array(np.zeros((5, 4), "uint8")).shape == (5, 4, 1)
     with pytest.raises(ValueError, match=r"expected an array \(H, W\) or \(H, W, C\), got shape \(3,\)"):
         minicnn.preprocessing.image.img_to_array([1, 2, 3])
-    with pytest.raises(ValueError, match="minicnn has no load_img: Pillow"):
-        minicnn.preprocessing.image.load_img("a.png")
 
 
 @pytest.mark.parametrize("name, today", [("nb_epoch", "epochs"), ("workers", "the arguments of a utils.PyDataset")])
@@ -1328,7 +1326,6 @@ def test_names_of_any_keras_say_what_is_used_today(place, sentence):
 @pytest.mark.parametrize(
     "statement, sentence",
     [
-        ("from minicnn.backend import sum", "metrics get NumPy arrays.*; use numpy.sum$"),
         ("import minicnn; minicnn.backend.l2_normalize(3)", "use NumPy's functions or those of minicnn.activations"),
         (
             "from minicnn.ops import scatter",
@@ -1824,3 +1821,138 @@ def test_a_quickstart():
     model.evaluate(images, labels, verbose=2)
     probability_model = keras.Sequential([model, keras.layers.Softmax()])
     np.testing.assert_allclose(probability_model(images[:5]).numpy().sum(axis=1), 1, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------- classes of one's own that Keras would call
+
+
+class Named(minicnn.Model):
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units, self.last = units, Dense(units)
+
+    def call(self, x):
+        return self.last(x)
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units}
+
+
+def test_a_model_class_with_a_config_of_its_own_is_made_from_it():
+    model = Named(5, name="mine", trainable=True, dtype="float32")
+    model(np.ones((2, 3), "float32"))
+    for made in (Named.from_config(model.get_config()), minicnn.models.clone_model(model)):
+        assert type(made) is Named and (made.units, made.name) == (5, "mine")
+        assert made(np.ones((2, 3), "float32")).shape == (2, 5)
+    assert minicnn.Sequential([Dense(3)], False, "still").trainable is False
+    assert minicnn.Sequential([Dense(3)], False, "still").name == "still"
+    with pytest.raises(ValueError, match="a model begins in float32, not 'float64'"):
+        Named(5, dtype="float64")
+
+
+@pytest.mark.parametrize(
+    "base, name, sentence",
+    [
+        (minicnn.Sequential, "call", "class Own: a call of your own belongs to a Model, not to a Sequential"),
+        (minicnn.Model, "forward", "class Own: a model has forward already"),
+        (minicnn.Model, "build", "class Own: layers are made in the constructor, and not in a build"),
+        (minicnn.optimizers.SGD, "update_step", r"class Own: expected apply\(w, g, learning_rate\), got update_step"),
+        (minicnn.Conv2D, "convolution_op", "class Own: expected forward and backward, got convolution_op"),
+        (minicnn.RandomFlip, "transform_images", "class Own: expected forward and backward, got transform_images"),
+        (minicnn.losses.MeanSquaredError, "__call__", r"class Own: expected terms\(targets, .*, got __call__"),
+        (minicnn.regularizers.L2, "__call__", r"Own: expected gradient\(x\) beside its own __call__"),
+        (minicnn.preprocessing.image.ImageDataGenerator, "standardize", "Own: batches are not made by standardize"),
+    ],
+)
+def test_methods_that_nobody_would_call_are_refused(base, name, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        type(base)("Own", (base,), {name: lambda self, *arguments: None})
+
+
+def test_a_penalty_of_ones_own_in_the_place_of_that_of_l2():
+    class Cubic(minicnn.regularizers.L2):
+        def __call__(self, x):
+            return (abs(x) ** 3).sum()
+
+        def gradient(self, x):
+            return 3 * x * abs(x)
+
+    layer = Dense(2, use_bias=False, kernel_regularizer=Cubic(7.0))
+    model = minicnn.Sequential([minicnn.Input((3,)), layer])
+    w = layer.kernel.numpy().copy()
+    assert layer.losses == model.losses == [pytest.approx((abs(w) ** 3).sum(), rel=1e-5)]
+    model.compile(minicnn.optimizers.SGD(0.1), "mse")
+    model.fit(np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32"), verbose=0)
+    np.testing.assert_allclose(layer.kernel.numpy(), w - 0.3 * w * abs(w), atol=1e-6)
+
+
+def test_freezing_a_model_freezes_the_models_within_it_with_their_inputs():
+    inner = minicnn.Sequential([minicnn.Input((3,)), Dense(3)])
+    model = minicnn.Sequential([minicnn.Input((3,)), inner, Dense(3)])
+    model.trainable = False
+    assert not inner.trainable and not model.trainable_weights
+    inner.trainable = True
+    assert len(model.trainable_weights) == 2
+
+
+def test_a_constraint_may_be_a_function(tmp_path):
+    def halve(w):
+        return w / 2
+
+    model = minicnn.Sequential([minicnn.Input((3,)), Dense(2, kernel_constraint=halve, use_bias=False)])
+    model.compile(minicnn.optimizers.SGD(0.0), "mse")
+    w = model.layers[0].kernel.numpy().copy()
+    model.fit(np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32"), verbose=0)
+    np.testing.assert_array_equal(model.layers[0].kernel.numpy(), w / 2)
+    model.save(tmp_path / "m.safetensors")
+    with pytest.raises(
+        ValueError, match="unknown constraint 'halve': one of your own must be defined, or be among cust"
+    ):
+        minicnn.load_model(tmp_path / "m.safetensors")
+    with minicnn.utils.custom_object_scope({"halve": halve}):
+        assert minicnn.load_model(tmp_path / "m.safetensors").layers[0].kernel_constraint is halve
+    assert isinstance(minicnn.constraints.get(minicnn.constraints.NonNeg), minicnn.constraints.NonNeg)
+
+
+def test_pixels_of_whole_numbers_go_in_as_floats():
+    x = np.arange(12, dtype="uint8").reshape(3, 4)
+    model = minicnn.Sequential([minicnn.Input((4,), dtype="uint8"), minicnn.Rescaling(0.5)])
+    np.testing.assert_array_equal(model.predict(x), x / 2)
+    assert model(x / 255.0).dtype == np.float32
+    np.testing.assert_array_equal(minicnn.Rescaling(2.0)([[1.0, 2.0]]), [[2.0, 4.0]])
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, not 'float16'"):
+        minicnn.Input((4,), dtype="float16")
+
+
+def test_metrics_written_with_the_backend_of_tf_keras():
+    from minicnn import backend as K
+
+    def recall(y_true, y_pred):
+        found = K.sum(K.round(K.clip(y_true * y_pred, 0, 1)))
+        return found / (K.sum(K.round(K.clip(y_true, 0, 1))) + K.epsilon())
+
+    y, p = np.eye(2)[[0, 1, 1]], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    assert recall(y, p) == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(K.flatten(y), y.ravel())
+    with pytest.raises(AttributeError, match=r"minicnn\.backend has no nothing"):
+        K.nothing  # noqa: B018
+
+
+def test_weights_and_models_are_not_taken_for_each_other(tmp_path):
+    model = minicnn.Sequential([minicnn.Input((3,)), Dense(2)])
+    with pytest.raises(ValueError, match=r"w\.keras: a \.keras file holds a model; weights alone are named"):
+        model.save_weights(tmp_path / "w.keras")
+    assert not (tmp_path / "w.keras").exists()
+    minicnn.saving.save_weights(model, filepath=tmp_path / "w.safetensors", overwrite=True)
+    minicnn.saving.load_weights(model, filepath=tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"w\.safetensors: it holds weights alone, for load_weights"):
+        minicnn.load_model(tmp_path / "w.safetensors")
+    (tmp_path / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ValueError, match=r"old\.h5: HDF5, Keras' older format, which is not read: save it in Keras as"):
+        minicnn.load_model(tmp_path / "old.h5")
+
+
+def test_optimizers_show_their_numbers_as_variables_do():
+    optimizer = minicnn.optimizers.SGD(0.25)
+    assert optimizer.learning_rate.value == np.float32(0.25) and optimizer.iterations.value == 0
+    minicnn.config.enable_unsafe_deserialization()

@@ -191,6 +191,7 @@ def channels_last(layer: "Layer", data_format: str | None) -> None:
             f"layer {layer.name}: there is one layout, channels_last (batch, height, width, channels), not {data_format!r};"
             " images with the channels first are turned by x.transpose(0, 2, 3, 1)"
         )
+    layer.data_format = "channels_last"
 
 
 class Symbol:
@@ -302,6 +303,7 @@ class Layer:
 
     input_rank: int | None = None
     works_as_in_training = False
+    data_format: str  # of layers that take images: "channels_last"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -310,6 +312,11 @@ class Layer:
                 f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are written "
                 "by hand here, only a Model may put layers together in its call"
             )
+        for name in ("convolution_op", "transform_images", "get_random_transformation"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"layer class {cls.__name__}: expected forward and backward, got {name}, which nobody calls"
+                )
 
     def __new__(cls, *arguments: Any, **options: Any) -> "Layer":
         known = inspect.signature(cls.__init__).parameters
@@ -408,6 +415,8 @@ class Layer:
             tensor = Tensor(layer, x, None if training is None else bool(training))
             layer._tensor = layer._tensor or tensor
             return tensor
+        if isinstance(x, list | tuple):
+            x = np.asarray(x, self.dtype)
         if not self.built:
             self.build((None, *x.shape[1:]))
         training = enclosing() if training is None else bool(training)
@@ -558,6 +567,12 @@ class Layer:
     def count_params(self) -> int:
         """The numbers in all parameters, trained or not."""
         return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
+
+    @property
+    def losses(self) -> list[float]:
+        """What the regularizer of each trained parameter that has one adds to the loss."""
+        regularized = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
+        return [float(p.regularizer.penalize(self.ops, p.data, None)) for p in regularized]  # type: ignore[union-attr]
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameters, in Keras' order."""

@@ -14,7 +14,8 @@ from .base import Layer, Shape, Symbol, channels_last
 class InputLayer(Symbol, Layer):
     """The shape of one sample, as the first entry of a model: Input((28, 28, 1)). y = x
 
-    `Input` is the usual name of it. `shape` may also be given as `input_shape`, or with the batch axis as `batch_shape`.
+    `Input` is the usual name of it. `shape` may also be given as `input_shape`, or with the batch axis as `batch_shape`. A
+    `dtype` of whole numbers, which are those of pixels, is taken for float32: in that layers calculate.
     """
 
     def __init__(
@@ -26,6 +27,8 @@ class InputLayer(Symbol, Layer):
     ) -> None:
         if shape is not None:
             options["input_shape"] = shape
+        if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int")):
+            dtype = None  # of whole numbers, which become floats
         super().__init__(dtype=dtype, batch_size=batch_size, **options)
         if self.given_shape is None:
             raise ValueError(f"layer {self.name}: an Input needs the shape of one sample, such as Input((28, 28, 1))")

@@ -34,6 +34,10 @@ class CurrentRate(float):
     def numpy(self) -> np.float32:
         return np.float32(self)
 
+    @property
+    def value(self) -> np.float32:
+        return self.numpy()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return float, (float(self),)  # a copy is a number
 
@@ -43,6 +47,10 @@ class Count(int):
 
     def numpy(self) -> np.int64:
         return np.int64(self)
+
+    @property
+    def value(self) -> np.int64:
+        return self.numpy()
 
 
 class Options(TypedDict, total=False):
@@ -141,7 +149,10 @@ class Optimizer:
         self.excluded: tuple[tuple[Any, ...], tuple[str, ...]] = (), ()
 
     def __init_subclass__(cls) -> None:
-        """Shows the arguments of this class in the place of `**options`."""
+        """Shows the arguments of this class in the place of `**options`; TypeError for what Keras would call and nobody does."""
+        for name in ("update_step", "apply_gradients", "get_gradients"):
+            if name in vars(cls):
+                raise TypeError(f"optimizer class {cls.__name__}: expected apply(w, g, learning_rate), got {name}")
         if "__init__" in vars(cls):
             own = list(inspect.signature(cls.__init__).parameters.values())[1:]
             if own and own[-1].name == "options":

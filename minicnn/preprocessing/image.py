@@ -21,6 +21,7 @@ from ..ops import get_ops, instructions
 from ..seeding import generator, new_seed
 from ..tape import Each, Tape, Times
 from ..threads import forks, get_threads, hand_over
+from .pictures import array_to_img, img_to_array, load_img, save_img
 
 DRAWN = 12  # random numbers per image
 PARAMETERS, FITTED = 0, 1  # which of a seed's streams of random numbers
@@ -297,14 +298,25 @@ class ImageDataGenerator:
             s = np.sqrt(squares.clip(0))
             self.zca_whitening_matrix = ((u * (np.sqrt(len(x)) / (s + self.zca_epsilon))) @ u.T).astype(np.float32)
 
+    def __init_subclass__(cls) -> None:
+        for name in ("random_transform", "get_random_transform", "apply_transform", "standardize"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}: batches are not made by {name}; what is to be done to every image is the "
+                    "preprocessing_function"
+                )
+
     def standardize(self, x: Any) -> np.ndarray:
-        """The image (H, W, C) or images (N, H, W, C), normalised: float32, a new array.
+        """The image (H, W, C) or images (N, H, W, C), normalised: float32; an array of floats itself is changed, as in Keras.
 
         Warns where `fit` is missing; that step is then left out.
         """
-        x = _rank("standardize", x, 3 if np.ndim(x) == 3 else 4).astype(np.float32)
+        images = _rank("standardize", x, 3 if np.ndim(x) == 3 else 4).astype(np.float32)
         self._warn_if_unfitted()
-        return self._standardized(x[None])[0] if x.ndim == 3 else self._standardized(x)
+        images = self._standardized(images[None])[0] if images.ndim == 3 else self._standardized(images)
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.flags.writeable:
+            x[:] = images
+        return images
 
     def _warn_if_unfitted(self) -> None:
         for name, found in self._fitted():
@@ -591,23 +603,14 @@ def _rank(where: str, x: Any, rank: int) -> np.ndarray:
     return x
 
 
-def img_to_array(img: Any, data_format: str | None = None, dtype: str | None = None) -> np.ndarray:
-    """A picture of Pillow, or an array (H, W) or (H, W, C), as an array (H, W, C) of float32 unless told."""
-    if data_format not in (None, "channels_last"):
-        raise ValueError(f"images are channels_last here, (H, W, C), not {data_format!r}")
-    x = np.asarray(img, dtype or "float32")
-    if x.ndim not in (2, 3):
-        raise ValueError(f"img_to_array: expected an array (H, W) or (H, W, C), got shape {x.shape}")
-    return x if x.ndim == 3 else x[..., None]
-
-
 __getattr__, _absent = without(__name__, "", {
-    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": """
-        array_to_img load_img save_img smart_resize""",
+    "load_img resizes pictures": "smart_resize",
     "read the files into arrays, and flow(x, y) gives batches of them": "DirectoryIterator DataFrameIterator Iterator",
     "it is an argument of ImageDataGenerator, or a layer": """
         random_rotation random_shift random_shear random_zoom random_brightness random_channel_shift apply_affine_transform
         apply_brightness_shift apply_channel_shift""",
 })  # fmt: skip
 
-__all__ = ["ImageDataGenerator", "NumpyArrayIterator", "img_to_array", *_absent]
+__all__ = [
+    "ImageDataGenerator", "NumpyArrayIterator", "array_to_img", "img_to_array", "load_img", "save_img", *_absent,
+]  # fmt: skip

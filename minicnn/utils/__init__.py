@@ -6,7 +6,7 @@ import numpy as np
 
 from ..absent import refuse_arguments, without
 from ..backend import clear_session
-from ..preprocessing.image import img_to_array
+from ..preprocessing.pictures import array_to_img, img_to_array, load_img, save_img
 from ..registered import CustomObjectScope, custom_object_scope, get_custom_objects, register_keras_serializable
 from ..seeding import set_random_seed
 
@@ -70,7 +70,6 @@ def to_categorical(x: Any, num_classes: int | None = None, **dropped: Any) -> np
 
 
 __getattr__, _absent = without(__name__, "", {
-    "Pillow reads and writes pictures, and numpy.asarray makes an array of one": "array_to_img load_img save_img",
     "read the files into arrays": """
         image_dataset_from_directory audio_dataset_from_directory text_dataset_from_directory timeseries_dataset_from_array
         FeatureSpace HDF5Matrix""",
@@ -93,6 +92,7 @@ __getattr__, _absent = without(__name__, "", {
 })  # fmt: skip
 
 __all__ = [
-    "CustomObjectScope", "PyDataset", "Sequence", "clear_session", "custom_object_scope", "get_custom_objects", "img_to_array",
-    "normalize", "register_keras_serializable", "set_random_seed", "to_categorical", *_absent,
+    "CustomObjectScope", "PyDataset", "Sequence", "array_to_img", "clear_session", "custom_object_scope", "get_custom_objects",
+    "img_to_array", "load_img", "normalize", "register_keras_serializable", "save_img", "set_random_seed", "to_categorical",
+    *_absent,
 ]  # fmt: skip

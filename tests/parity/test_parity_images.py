@@ -1,5 +1,5 @@
 """ImageDataGenerator against the one that Keras keeps for old programs, on SciPy's interpolation: given motions,
-normalisation, and how subsets are cut.
+normalisation, and how subsets are cut; and pictures as arrays.
 
 What is drawn cannot be the same. Images are square, as Keras turns others about a wrong centre.
 """
@@ -7,6 +7,7 @@ What is drawn cannot be the same. Images are square, as Keras turns others about
 import numpy as np
 import pytest
 
+from minicnn import utils
 from minicnn.preprocessing.image import ImageDataGenerator
 
 pytestmark = pytest.mark.parity
@@ -105,3 +106,26 @@ def test_subsets(theirs, random, subset):
     for k in range(len(ours)):
         for a, b in zip(ours[k], expected[k], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("mode", ["grayscale", "rgb", "rgba"])
+@pytest.mark.parametrize("size", [None, (28, 28), (9, 30)])
+@pytest.mark.parametrize("kind", ["L", "RGB", "RGBA", "P", "1", "I;16"])
+def test_pictures(tmp_path, keras, mode, size, kind):
+    Image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
+    values = np.random.default_rng(7).integers(0, 256, (20, 33, 3), "uint8")
+    picture = Image.fromarray(values[..., 0].astype("uint16") * 200) if kind == "I;16" else Image.fromarray(values)
+    path = tmp_path / "digit.png"
+    (picture if kind == "I;16" else picture.convert(kind)).save(path)
+    for options in ({}, {"interpolation": "bilinear"}, {"keep_aspect_ratio": True, "interpolation": "lanczos"}):
+        settings = {"color_mode": mode, "target_size": size} | options
+        ours, theirs = (place.img_to_array(place.load_img(path, **settings)) for place in (utils, keras.utils))
+        np.testing.assert_array_equal(ours, theirs)
+    for scale in (True, False):
+        back = [np.asarray(place.array_to_img(ours[..., :1], scale=scale)) for place in (utils, keras.utils)]
+        np.testing.assert_array_equal(*back)
+    for name in ("a.png", "a.jpg"):
+        for place in (utils, keras.utils):
+            place.save_img(tmp_path / f"{place.__name__}-{name}", ours)
+        written = [(tmp_path / f"{place.__name__}-{name}").read_bytes() for place in (utils, keras.utils)]
+        assert written[0] == written[1]
