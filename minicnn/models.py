@@ -791,7 +791,7 @@ class Sequential:
     ) -> Any:
         """[loss, metrics …] over all samples (the loss alone if there are no metrics), or a dictionary of them.
 
-        x is an array, or gives batches as for `fit`. They are printed as well, in one line, unless `verbose` is 0.
+        x is an array, or gives batches as for `fit`. The numbers are also printed, in one line, unless `verbose` is 0.
         """
         refuse_arguments("evaluate", dropped)
         logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))

@@ -628,3 +628,18 @@ def test_a_layer_of_ones_own_trains_in_a_model(device):
     model.fit(x, y, epochs=8, verbose=0)
     assert model.evaluate(x, y)[1] > 0.95
     assert (scale.get_weights()[0] != 1).all()
+
+
+@pytest.mark.parametrize(
+    "make, setting",
+    [
+        (lambda: minicnn.Conv2D(3, 0, name="c"), "kernel_size"),
+        (lambda: minicnn.Conv2D(3, 3, padding="full", name="c"), "padding"),
+        (lambda: minicnn.Conv2D(3, 3, strides=2, dilation_rate=2, name="c"), "strides"),
+        (lambda: minicnn.MaxPooling2D(0, name="c"), "pool_size"),
+        (lambda: minicnn.RandomGaussianBlur(kernel_size="a", name="c"), "kernel_size"),
+    ],
+)
+def test_errors_name_the_layer(make, setting):
+    with pytest.raises(ValueError, match=f"^layer c: {setting}"):
+        make()

@@ -241,7 +241,6 @@ def test_all_ends_train_alike():
         model.compile("adam", "sparse_categorical_crossentropy")
         model.fit(IMAGES[:, 0, :2, :].reshape(6, 4), LABELS, epochs=3, verbose=0)
         weights.append(model.get_weights())
-    scores = Sequential([layers.Input((4,)), layers.Dense(3)])
     minicnn.set_random_seed(1)
     scores = Sequential([layers.Input((4,)), layers.Dense(3)])
     scores.compile("adam", SparseCategoricalCrossentropy(from_logits=True))

@@ -97,7 +97,9 @@ class _Augmentation(RandomLayer):
 class _RandomAffine(_Augmentation):
     """Subclasses give the map from each pixel of y to a point of x, as matrices (N, 2, 3)."""
 
-    factors: tuple[str, ...] = ()  # the settings of which one number per image is drawn
+    factors: tuple[
+        str, ...
+    ] = ()  # the settings that `get_config` writes; by default one number per image is drawn for each
     turned: tuple[int, ...] = ()  # places in `limits()` of turn, shifts (down, right), zooms and shears; -1: none
     elastic: Any = None  # not None where displacements are added
 
@@ -575,7 +577,7 @@ class RandomGaussianBlur(_Augmentation):
         self.factor, self.kernel_size, self.sigma, self.value_range = factor, kernel_size, sigma, value_range
         self.limits()
         values(value_range, f"layer {self.name}: value_range")
-        if any(size < 1 or size % 2 == 0 for size in pair(kernel_size, "kernel_size")):
+        if any(size < 1 or size % 2 == 0 for size in pair(self, kernel_size, "kernel_size")):
             raise ValueError(
                 f"layer {self.name}: kernel_size must be an odd number or two of them, not {kernel_size!r}"
             )
@@ -587,7 +589,7 @@ class RandomGaussianBlur(_Augmentation):
     def blurs(self, samples: int) -> tuple[Array, Array, Array]:
         """The weights of rows and of columns, and whether each image is blurred, (samples,)."""
         probability, chance, *sigmas = self.uniform(self.next_key(), samples, self.limits())
-        sizes = pair(self.kernel_size, "kernel_size")[::-1]
+        sizes = pair(self, self.kernel_size, "kernel_size")[::-1]
         rows, columns = self.smoothing([float(s[0]) + 1e-6 if samples else 1.0 for s in sigmas[::-1]], sizes)
         return rows, columns, chance < probability
 

@@ -10,17 +10,17 @@ from ..ops.reference import Array, Pads, Pair, positions
 from .base import ActivatedLayer, Layer, Shape, channels_last
 
 
-def pair(value: int | Sequence[int], name: str) -> Pair:
-    """(height, width) from one number for both or a pair of them, each 1 or more."""
+def pair(layer: Layer, value: int | Sequence[int], name: str) -> Pair:
+    """(height, width) from one number for both or a pair of them, each 1 or more; else ValueError."""
     both = tuple(value) if np.iterable(value) else (value, value)
     if len(both) != 2 or not all(isinstance(v, Integral) and v >= 1 for v in both):
-        raise ValueError(f"{name} must be a positive integer or a pair of them, not {value!r}")
+        raise ValueError(f"layer {layer.name}: {name} must be a positive integer or a pair of them, not {value!r}")
     return int(both[0]), int(both[1])
 
 
-def padding_name(padding: str) -> str:
+def padding_name(layer: Layer, padding: str) -> str:
     if str(padding).lower() not in ("valid", "same"):
-        raise ValueError(f"padding must be 'valid' or 'same', not {padding!r}")
+        raise ValueError(f"layer {layer.name}: padding must be 'valid' or 'same', not {padding!r}")
     return padding.lower()
 
 
@@ -91,12 +91,14 @@ class Conv2D(ActivatedLayer):
         if groups != 1:
             raise ValueError(f"layer {self.name}: all channels are convolved together: groups must be 1, not {groups}")
         self.filters = int(filters)
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.strides = pair(strides, "strides")
-        self.dilation_rate = pair(dilation_rate, "dilation_rate")
-        self.padding = padding_name(padding)
+        self.kernel_size = pair(self, kernel_size, "kernel_size")
+        self.strides = pair(self, strides, "strides")
+        self.dilation_rate = pair(self, dilation_rate, "dilation_rate")
+        self.padding = padding_name(self, padding)
         if self.strides != (1, 1) and self.dilation_rate != (1, 1):
-            raise ValueError(f"strides {self.strides} and dilation_rate {self.dilation_rate} cannot both differ from 1")
+            raise ValueError(
+                f"layer {self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both differ from 1"
+            )
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)

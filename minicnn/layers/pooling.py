@@ -23,9 +23,9 @@ class _Pooling2D(Layer):
     ) -> None:
         super().__init__(**options)
         channels_last(self, data_format)
-        self.pool_size = pair(pool_size, "pool_size")
-        self.strides = self.pool_size if strides is None else pair(strides, "strides")
-        self.padding = padding_name(padding)
+        self.pool_size = pair(self, pool_size, "pool_size")
+        self.strides = self.pool_size if strides is None else pair(self, strides, "strides")
+        self.padding = padding_name(self, padding)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
