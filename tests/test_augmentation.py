@@ -580,3 +580,42 @@ def test_images_change_where_nobody_says_whether_a_network_trains(make):
     np.testing.assert_array_equal(one, make()(x[:1])[0])
     drop = layers.Dropout(0.5)
     np.testing.assert_array_equal(drop(x), x)  # which is not for images
+
+
+# ---------------------------------------------------------------------- brightness and contrast
+
+
+@pytest.mark.parametrize("value_range", [(0, 1), (0.2, 0.9)])
+def test_brightness_adds_a_number_to_every_image(value_range):
+    x = np.random.default_rng(5).uniform(0.3, 0.6, (200, 3, 4, 2)).astype("float32")
+    layer = minicnn.RandomBrightness((-0.1, 0.3), value_range, seed=4)
+    layer.build((None, 3, 4, 2))
+    y = layer.forward(x, training=True)
+    lowest, highest = value_range
+    added = []
+    for one, other in zip(x, y, strict=True):
+        free = (other > lowest) & (other < highest)
+        found = (other - one)[free]
+        np.testing.assert_allclose(found, found[0], atol=1e-6)
+        np.testing.assert_allclose(other, np.clip(one + found[0], lowest, highest), atol=1e-6)
+        added.append(found[0] / (highest - lowest))
+    assert -0.1 <= min(added) < -0.09 and 0.29 < max(added) <= 0.3 + 1e-6
+    assert np.mean(added) == pytest.approx(0.1, abs=0.03)
+    np.testing.assert_array_equal(layer.forward(x), x)
+
+
+def test_contrast_moves_every_channel_away_from_its_mean():
+    x = np.random.default_rng(6).uniform(80, 120, (200, 3, 4, 2)).astype("float32")
+    layer = minicnn.RandomContrast((0.5, 0.2), (90, 115), seed=4)
+    layer.build((None, 3, 4, 2))
+    y = layer.forward(x, training=True)
+    factors = []
+    for one, other in zip(x.astype(float), y, strict=True):
+        mean = one.mean(axis=(0, 1))
+        free = (other > 90) & (other < 115) & (abs(one - mean) > 1)
+        found = ((other - mean) / (one - mean))[free]
+        np.testing.assert_allclose(found, found[0], atol=1e-4)
+        np.testing.assert_allclose(other, np.clip((one - mean) * found[0] + mean, 90, 115), atol=2e-3)
+        factors.append(found[0])
+    assert 0.5 <= min(factors) < 0.52 and 1.18 < max(factors) <= 1.2 + 1e-4
+    assert minicnn.RandomContrast(0.3).limits() == (0.7, 1.3)

@@ -225,6 +225,11 @@ LAYERS = [
     lambda: layers.Softmax(),
     lambda: layers.Activation("log_softmax"),
     lambda: layers.ZeroPadding2D(),
+    lambda: layers.Cropping2D(1),
+    lambda: layers.Permute((2, 1, 3)),
+    lambda: layers.LayerNormalization(),
+    lambda: layers.RandomBrightness(0.2, (-1, 1), seed=1),
+    lambda: layers.RandomContrast(0.2, (-1, 1), seed=1),
     lambda: layers.AveragePooling2D(2, 1, "same"),
     lambda: layers.Reshape((4, 4, 12)),
 ]

@@ -4,6 +4,8 @@ from ..absent import without
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .augmentation import (
     RandomAffine,
+    RandomBrightness,
+    RandomContrast,
     RandomElasticTransform,
     RandomErasing,
     RandomFlip,
@@ -19,9 +21,9 @@ from .convolution import Conv2D
 from .dense import Dense
 from .dropout import Dropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
-from .normalization import BatchNormalization, Normalization, Rescaling
+from .normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from .reshaping import Flatten, Input, InputLayer, Reshape, ZeroPadding2D
+from .reshaping import Cropping2D, Flatten, Identity, Input, InputLayer, Permute, Reshape, ZeroPadding2D
 
 # Keras' other names for the same
 Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
@@ -43,9 +45,8 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        LayerNormalization GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D Permute
-        Cropping2D RandomContrast RandomCrop Resizing GaussianDropout AlphaDropout
-        CenterCrop RandomBrightness Identity ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D RandomCrop Resizing GaussianDropout
+        AlphaDropout CenterCrop ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
         Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
@@ -62,22 +63,28 @@ __all__ = [
     "AveragePooling2D",
     "BatchNormalization",
     "Conv2D",
+    "Cropping2D",
     "Dense",
     "Dropout",
     "Flatten",
     "GaussianNoise",
     "GlobalAveragePooling2D",
     "GlobalMaxPooling2D",
+    "Identity",
     "Input",
     "InputLayer",
     "Lambda",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPooling2D",
     "Normalization",
     "PReLU",
     "Parameter",
+    "Permute",
     "RandomAffine",
+    "RandomBrightness",
+    "RandomContrast",
     "RandomElasticTransform",
     "RandomErasing",
     "RandomFlip",

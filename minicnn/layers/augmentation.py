@@ -656,3 +656,93 @@ class RandomGaussianNoise(_Augmentation):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {name: getattr(self, name) for name in ("factor", "stddev")}
+
+
+class _Recolouring(_Augmentation):
+    """y = a · x + b clipped to `value_range`, with numbers a and b per image, or per image and channel, from `colours`."""
+
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        self.factor, self.value_range = factor, value_range
+        self.limits()
+        values(value_range, f"layer {self.name}: value_range")
+
+    def limits(self) -> Limits:
+        raise NotImplementedError
+
+    def changed(self, x: Array, drawn: Array) -> Array:
+        """y before it is clipped; `drawn` (N, 1, 1, 1) is within `limits()`."""
+        raise NotImplementedError
+
+    def changed_backward(self, dy: Array) -> Array:
+        return dy
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.inside = None
+        if not training:
+            return x
+        x = self.check_input(x)
+        (drawn,) = self.uniform(self.next_key(), len(x), [self.limits()])
+        y = self.changed(x, drawn.astype(x.dtype).reshape(-1, 1, 1, 1))
+        lowest, highest = (x.dtype.type(bound) for bound in values(self.value_range, "value_range"))
+        self.inside = (y >= lowest) & (y <= highest)
+        return y.clip(lowest, highest)
+
+    def backward(self, dy: Array) -> Array:
+        return dy if self.inside is None else self.changed_backward(dy * self.inside)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {name: getattr(self, name) for name in ("factor", "value_range")}
+
+
+class RandomBrightness(_Recolouring):
+    """y = x + δ · (highest - lowest), clipped to `value_range`, (lowest, highest)
+
+    δ is drawn for every image between the numbers of `factor`, within [-1, 1], or between -factor and factor.
+
+    x, y (N, H, W, C). ValueError for a factor beyond 1.
+    """
+
+    def limits(self) -> Limits:
+        limits = bounds(self.factor, f"layer {self.name}: factor")
+        if max(map(abs, limits)) > 1:
+            raise ValueError(f"layer {self.name}: factor must lie between -1 and 1, not {self.factor!r}")
+        return limits
+
+    def changed(self, x: Array, drawn: Array) -> Array:
+        lowest, highest = values(self.value_range, "value_range")
+        return x + drawn * x.dtype.type(highest - lowest)
+
+
+class RandomContrast(_Recolouring):
+    """y = (x - mean) · f + mean, clipped to `value_range`, of every channel of an image and its mean
+
+    f is drawn for every image between 1 - lower and 1 + upper, where `factor` is (lower, upper) or one number for both, as
+    Keras' documentation says. (Keras 3.15 itself draws from 1 on where it is one number.)
+
+    x, y (N, H, W, C). ValueError for a factor that is not within [0, 1].
+    """
+
+    def limits(self) -> Limits:
+        both: Any = [self.factor, self.factor] if is_number(self.factor) else list(np.atleast_1d(self.factor))
+        if len(both) != 2 or not all(is_number(one) and 0 <= one <= 1 for one in both):
+            raise ValueError(
+                f"layer {self.name}: factor must be a number from 0 to 1 or a pair (lower, upper) of such, not {self.factor!r}"
+            )
+        return 1 - float(both[0]), 1 + float(both[1])
+
+    def changed(self, x: Array, drawn: Array) -> Array:
+        self.scale = drawn
+        mean = x.mean(axis=(1, 2), keepdims=True)
+        return (x - mean) * drawn + mean
+
+    def changed_backward(self, dy: Array) -> Array:
+        mean = dy.mean(axis=(1, 2), keepdims=True)
+        return (dy - mean) * self.scale + mean

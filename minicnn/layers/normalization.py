@@ -1,7 +1,8 @@
-"""Layers that set the range of numbers: batch normalisation, and the fixed shifts and scales of raw pixels."""
+"""Layers that set the range of numbers: normalisation of batches and of samples, and fixed shifts and scales of raw pixels."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,90 @@ class BatchNormalization(Layer):
         }
         held = {f"{name}_constraint": constraints.serialize(value) for name, value in self.constraints.items()}
         return super().get_config() | own | started | regularized | held
+
+
+class LayerNormalization(Layer):
+    """y = γ (x - mean) / √(variance + ε) + β, of the numbers of each sample along `axis` (Ba, Kiros and Hinton, 2016)
+
+    x, y (N, …)   gamma, beta: a number for each place along `axis`, which is one axis or several
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        check_numbers(self, epsilon=epsilon)
+        self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
+        self.beta_initializer, self.gamma_initializer = map(initializers.get, (beta_initializer, gamma_initializer))
+        self.beta_regularizer, self.gamma_regularizer = map(regularizers.get, (beta_regularizer, gamma_regularizer))
+        self.beta_constraint, self.gamma_constraint = map(constraints.get, (beta_constraint, gamma_constraint))
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        axes = range(len(self.input_shape))
+        given = list(self.axis) if np.iterable(self.axis) else [self.axis]
+        if not all(
+            isinstance(axis, Integral) and -len(axes) <= axis < len(axes) and axis % len(axes) for axis in given
+        ):
+            raise ValueError(
+                f"layer {self.name}: axis must be from 1 to {len(axes) - 1} for an input of shape {self.input_shape}, not {self.axis}"
+            )
+        self.axes = tuple(sorted({axis % len(axes) for axis in given}))
+        self.rest = tuple(axis for axis in axes if axis not in self.axes)
+        self.gamma = self._weight("gamma") if self.scale else None
+        self.beta = self._weight("beta") if self.center else None
+
+    def _weight(self, name: str) -> Parameter:
+        kinds = (getattr(self, f"{name}_{kind}") for kind in ("initializer", "regularizer", "constraint"))
+        initializer, *settings = kinds
+        return self.add_weight([self.input_shape[axis] for axis in self.axes], initializer, True, name, *settings)
+
+    def _spread(self, parameter: Parameter) -> Array:
+        """The numbers along `axes`, to go with all of x."""
+        return parameter.data.reshape([1 if axis in self.rest else n for axis, n in enumerate(self.input_shape)])
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        x = self.check_input(x)
+        centred = x - x.mean(axis=self.axes, keepdims=True)
+        self.deviation = self.ops.xp.sqrt(
+            (centred * centred).mean(axis=self.axes, keepdims=True) + x.dtype.type(self.epsilon)
+        )
+        self.normed = y = centred / self.deviation
+        y = y if self.gamma is None else y * self._spread(self.gamma)
+        return y if self.beta is None else y + self._spread(self.beta)
+
+    def backward(self, dy: Array) -> Array:
+        normed = self.normed
+        if self.beta is not None:
+            self.beta.gradient = dy.sum(axis=self.rest)
+        if self.gamma is not None:
+            self.gamma.gradient = (dy * normed).sum(axis=self.rest)
+            dy = dy * self._spread(self.gamma)
+        along = (dy * normed).mean(axis=self.axes, keepdims=True)  # what the variance takes back, and the mean
+        return (dy - dy.mean(axis=self.axes, keepdims=True) - normed * along) / self.deviation
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"axis": list(self.axis) if np.iterable(self.axis) else self.axis}
+        own |= {name: getattr(self, name) for name in ("epsilon", "center", "scale")}
+        for name in ("beta", "gamma"):
+            for kind, module in (
+                ("initializer", initializers),
+                ("regularizer", regularizers),
+                ("constraint", constraints),
+            ):
+                own[f"{name}_{kind}"] = module.serialize(getattr(self, f"{name}_{kind}"))
+        return super().get_config() | own
 
 
 class Rescaling(Layer):

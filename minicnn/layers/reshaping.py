@@ -1,4 +1,4 @@
-"""Layers that only rearrange: Input, Flatten, Reshape, ZeroPadding2D."""
+"""Layers that only rearrange: Input, Identity, Flatten, Reshape, Permute, ZeroPadding2D, Cropping2D."""
 
 from collections.abc import Sequence
 from math import prod
@@ -48,6 +48,16 @@ class InputLayer(Symbol, Layer):
 
 
 Input = InputLayer  # of which Keras makes two
+
+
+class Identity(Layer):
+    """y = x"""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self.check_input(x)
+
+    def backward(self, dy: Array) -> Array:
+        return dy
 
 
 class Flatten(Layer):
@@ -103,6 +113,46 @@ class Reshape(Layer):
         return super().get_config() | {"target_shape": self.target_shape}
 
 
+class Permute(Layer):
+    """(N, …) with its other axes in the order `dims`, in which the first of them is 1: Permute((2, 1)) transposes samples"""
+
+    def __init__(self, dims: Sequence[int], **options: Any) -> None:
+        super().__init__(**options)
+        if not np.iterable(dims) or sorted(dims) != list(range(1, len(dims) + 1)):
+            raise ValueError(f"layer {self.name}: dims must be the numbers from 1 on in some order, not {dims!r}")
+        self.dims = tuple(map(int, dims))
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self.ops.xp.ascontiguousarray(self.check_input(x).transpose(0, *self.dims))
+
+    def backward(self, dy: Array) -> Array:
+        back = [1 + self.dims.index(axis) for axis in range(1, dy.ndim)]
+        return self.ops.xp.ascontiguousarray(dy.transpose(0, *back))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != len(self.dims) + 1:
+            raise ValueError(
+                f"layer {self.name}: dims {self.dims} are for {len(self.dims)} axes beside the batch, the input has shape {input_shape}"
+            )
+        return input_shape[0], *(input_shape[axis] for axis in self.dims)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"dims": self.dims}
+
+
+def four_sides(layer: Layer, given: Any, name: str) -> Pads:
+    """((top, bottom), (left, right)) from these, from (rows, columns), or from one number; else ValueError."""
+    both = given if np.iterable(given) else (given, given)
+    sides: Any = tuple(tuple(side) if np.iterable(side) else (side, side) for side in both)
+    if len(sides) != 2 or not all(
+        len(side) == 2 and all(isinstance(n, int | np.integer) and n >= 0 for n in side) for side in sides
+    ):
+        raise ValueError(
+            f"layer {layer.name}: {name} must be a number, (rows, columns) or ((top, bottom), (left, right)), not {given!r}"
+        )
+    return sides
+
+
 class ZeroPadding2D(Layer):
     """Zeros around an image: padding is one number, (rows, columns), or ((top, bottom), (left, right))"""
 
@@ -111,15 +161,7 @@ class ZeroPadding2D(Layer):
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         channels_last(self, data_format)
-        both = padding if np.iterable(padding) else (padding, padding)
-        sides: Any = tuple(tuple(side) if np.iterable(side) else (side, side) for side in both)
-        if len(sides) != 2 or not all(
-            len(side) == 2 and all(isinstance(n, int | np.integer) and n >= 0 for n in side) for side in sides
-        ):
-            raise ValueError(
-                f"layer {self.name}: padding must be a number, (rows, columns) or ((top, bottom), (left, right)), not {padding!r}"
-            )
-        self.padding: Pads = sides
+        self.padding = four_sides(self, padding, "padding")
 
     def forward(self, x: Array, training: bool = False) -> Array:
         return self.ops.pad2d(self.check_input(x), self.padding)
@@ -134,3 +176,34 @@ class ZeroPadding2D(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"padding": self.padding}
+
+
+class Cropping2D(Layer):
+    """An image without its border: cropping is one number, (rows, columns), or ((top, bottom), (left, right))"""
+
+    input_rank = 4
+
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        channels_last(self, data_format)
+        self.cropping = four_sides(self, cropping, "cropping")
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        (top, bottom), (left, right) = self.cropping
+        _, H, W, _ = x.shape
+        return self.ops.xp.ascontiguousarray(self.check_input(x)[:, top : H - bottom, left : W - right])
+
+    def backward(self, dy: Array) -> Array:
+        return self.ops.pad2d(dy, self.cropping)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, H, W, C = input_shape
+        height, width = (length - sum(cut) for length, cut in zip((H, W), self.cropping, strict=True))
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"layer {self.name}: cropping {self.cropping} leaves nothing of an input of shape {input_shape}"
+            )
+        return N, height, width, C
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"cropping": self.cropping}

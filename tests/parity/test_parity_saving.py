@@ -31,8 +31,14 @@ def everything(layers):
         layers.RandomRotation((0.0, 0.0), fill_mode="constant", fill_value=0.5),
         layers.RandomZoom((0.0, 0.0)),
         layers.Rescaling(0.5, offset=0.1),
+        layers.RandomBrightness((0.0, 0.0), (-9.0, 9.0)),
+        layers.RandomContrast((0.0, 0.0), (-9.0, 9.0)),
+        layers.Cropping2D(0),
+        layers.Identity(),
+        layers.Permute((2, 1, 3)),
         layers.ZeroPadding2D(((1, 0), (0, 1))),
         layers.GaussianNoise(0.0),
+        layers.LayerNormalization([1, 3], epsilon=0.1),
         layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", kernel_initializer="he_normal"),
         layers.BatchNormalization(momentum=0.9),
         layers.Conv2D(6, (3, 2), dilation_rate=2, padding="same", use_bias=False, kernel_regularizer="l2", name="a b"),
@@ -325,7 +331,7 @@ def test_every_initializer(keras, name):
 
 def test_frozen_layers(keras, tmp_path):
     ours = minicnn.Sequential(everything(layers))
-    for layer in ours.layers[:9]:
+    for layer in ours.layers[:15]:
         layer.trainable = False
     ours.compile("adam", "sparse_categorical_crossentropy")
     ours.fit(X, Y, **OPTIONS)
