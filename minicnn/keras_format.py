@@ -11,10 +11,10 @@ import time
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 Arrays = Sequence[Any]  # NumPy arrays or h5py's data sets, which are read when they are indexed
+Listing: TypeAlias = "Callable[[Sequential], list[Any]]"  # the layers of a model, and models within it
 FORMAT = "3.15.1"  # of which Keras the files are
 
 # Keras' modules, ours, and the base of their classes
@@ -77,31 +78,7 @@ MOMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
 def config_of(model: "Sequential") -> dict[str, Any]:
     """What Keras' `model.to_json()` says: the layers, how the model was built and how it was compiled."""
     model.build()
-    for name in (model.name, *(layer.name for layer in model._layers)):
-        if "/" in name:
-            raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
-    shape, chain, modes = list(model.input_shape), model._layers, model._modes
-    # Keras writes calls, which may say `training`, of models made of tensors alone.
-    functional = model._made_of_tensors or any(mode is not None for mode in modes)
-    if functional and not isinstance(chain[0], Input):
-        start = Input(batch_shape=model.input_shape, name=f"{chain[0].name}_input")
-        start.build()
-        chain, modes = [start, *chain], [None, *modes]
-    layers = [_layer_config(layer) for layer in chain]
-    inner = {"name": model.name, "trainable": True, "layers": layers, "build_input_shape": shape}
-    if functional:
-        for entry, layer, mode, source in zip(layers, chain, modes, [None, *chain], strict=False):
-            entry |= {"name": layer.name, "inbound_nodes": [] if source is None else [_call(source, mode)]}
-        ends = chain[0], chain[-1]
-        del inner["build_input_shape"]
-        inner |= {f"{role}_layers": [end.name, 0, 0] for role, end in zip(("input", "output"), ends, strict=True)}
-    config: dict[str, Any] = {
-        "module": "keras.src.models.functional" if functional else "keras",
-        "class_name": "Functional" if functional else "Sequential",
-        "config": inner,
-        "registered_name": "Functional" if functional else None,
-        "build_config": {"input_shape": shape},
-    }
+    config = _model_config(model)
     if model.optimizer is not None:
         config["compile_config"] = {
             "optimizer": _encode(model.optimizer),
@@ -115,25 +92,47 @@ def config_of(model: "Sequential") -> dict[str, Any]:
     return config
 
 
+def _kind(model: "Sequential") -> str:
+    """Keras' class for a model: calls, which may say `training`, it writes of models made of tensors alone."""
+    called = model._made_of_tensors or any(mode is not None for _, mode in model._members)
+    return "Functional" if called else "Sequential"
+
+
+def _model_config(model: "Sequential") -> dict[str, Any]:
+    """`config_of` without what was compiled, for a model that is built; models within it are described like layers."""
+    kind, shape, members = _kind(model), list(model._layers[0].input_shape), model._members
+    if kind == "Functional" and not isinstance(members[0][0], Input):
+        start = Input(batch_shape=model._layers[0].input_shape, name=f"{members[0][0].name}_input")
+        start.build()
+        members = [(start, None), *members]
+    names = [member.name for member, _ in members]
+    for name in (model.name, *names):
+        if "/" in name:
+            raise ValueError(f"Keras allows no / in the name of a model or layer, but one is named {name!r}")
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        raise ValueError(f"Keras allows no two layers or models side by side of one name, but two are named {twice!r}")
+    layers = [_layer_config(member) for member, _ in members]
+    inner = {"name": model.name, "trainable": True, "layers": layers, "build_input_shape": shape}
+    if kind == "Functional":
+        sources = [None, *(member for member, _ in members)]
+        for entry, name, (_, mode), source in zip(layers, names, members, sources, strict=False):
+            entry |= {"name": name, "inbound_nodes": [] if source is None else [_call(source, mode)]}
+        del inner["build_input_shape"]
+        inner |= {"input_layers": [names[0], 0, 0], "output_layers": [names[-1], 0, 0]}
+    return {
+        "module": "keras.src.models.functional" if kind == "Functional" else "keras",
+        "class_name": kind,
+        "config": inner,
+        "registered_name": "Functional" if kind == "Functional" else None,
+        "build_config": {"input_shape": shape},
+    }
+
+
 def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
     """The model, built and compiled, that `config_of` or Keras described; ValueError for what minicnn does not have."""
-    from .models import Model, Sequential
-
     custom = get_custom_objects() | dict(custom_objects or {})
-    kind, inner = config["class_name"], config["config"]
-    if kind not in ("Sequential", "Functional"):
-        raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
-    entries = inner["layers"] if kind == "Sequential" else _chain(inner)
-    model = Sequential(name=inner.get("name"))
-    for entry in entries:
-        calls = entry.get("inbound_nodes") or [{}]
-        training = calls[0].get("kwargs", {}).get("training") if kind == "Functional" else None
-        model._append(_layer(entry, custom), None if training is None else bool(training))
-    shape = inner.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
-    if shape or isinstance(model._layers[0], Input):
-        model.build(shape)
-    if kind == "Functional":
-        model = Model(model.input, model.output, name=model.name)
+    model = _model(config, custom)
     compiled = config.get("compile_config") or {}
     if compiled.get("optimizer") is not None:
         options = {name: _decode(compiled.get(name), custom) for name in ("optimizer", "loss", "metrics")}
@@ -146,14 +145,39 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
     return model
 
 
-def _call(source: Layer, mode: bool | None) -> dict[str, Any]:
+def _model(config: Any, custom: Mapping[str, Any]) -> "Sequential":
+    """The model that was described, not compiled."""
+    from .models import assembled
+
+    kind, inner = config["class_name"], config["config"]
+    if kind not in ("Sequential", "Functional"):
+        raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
+    functional = kind == "Functional"
+    members = ((_layer(entry, custom), _mode(entry)) for entry in (_chain(inner) if functional else inner["layers"]))
+    shape = inner.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
+    return assembled(inner.get("name"), members, shape, functional)
+
+
+def _mode(entry: Any) -> bool | None:
+    """What `training` the call of a layer says, in a model made of tensors; None where it says nothing."""
+    calls = entry.get("inbound_nodes") or [{}]
+    training = calls[0].get("kwargs", {}).get("training")
+    return None if training is None else bool(training)
+
+
+def _call(source: "Layer | Sequential", mode: bool | None) -> dict[str, Any]:
     """How Keras writes that a layer was called with what comes out of another, perhaps with training=mode."""
-    tensor = {"shape": list(source.output_shape), "dtype": source.dtype.name, "keras_history": [source.name, 0, 0]}
+    last = source if isinstance(source, Layer) else source._layers[-1]
+    tensor = {"shape": list(last.output_shape), "dtype": last.dtype.name, "keras_history": [source.name, 0, 0]}
     settings = {} if mode is None else {"training": mode}
     return {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": settings}
 
 
-def _layer_config(layer: Layer) -> dict[str, Any]:
+def _layer_config(layer: "Layer | Sequential") -> dict[str, Any]:
+    if not isinstance(layer, Layer):
+        config = _model_config(layer)
+        config["config"]["trainable"] = layer.trainable
+        return config
     shape = list(layer.input_shape)
     if isinstance(layer, Input):
         own = {"batch_shape": shape, "dtype": layer.dtype.name, "name": layer.name}
@@ -255,7 +279,7 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
     )
 
 
-def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:
+def _layer(entry: Any, custom: Mapping[str, Any]) -> "Layer | Sequential":
     name, config = entry["class_name"], entry["config"]
     label = f"layer {config.get('name', name)}"
     try:
@@ -263,9 +287,12 @@ def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:
             dtype = str(_decode(config.get("dtype"), custom) or "float32")
             dtype = dtype if "float" in dtype else "float32"  # whole numbers become floats in the first layer
             return Input(tuple(config["batch_shape"][1:]), name=config["name"], dtype=dtype)
-        cls = custom.get(name) or find("keras.layers", name)
         if name in ("Sequential", "Functional"):
-            raise ValueError("is a model within the model; minicnn reads files whose layers are one chain")
+            model = _model(entry, custom)
+            if config.get("trainable") is False and not model.trainable_parameters:
+                model.trainable = False  # nothing is written of frozen layers that have no parameters
+            return model
+        cls = custom.get(name) or find("keras.layers", name)
         if cls is None:
             raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
         layer: Layer = cls.from_config(_accepted(cls, name, config, custom))
@@ -345,21 +372,36 @@ def stored_parameters(layer: Layer) -> list[Parameter]:
     return sorted(layer.parameters, key=lambda parameter: not parameter.trainable)
 
 
-def _groups(model: "Sequential", nested: bool, place: str = "layers") -> Iterator[tuple[str, Layer]]:
+def _as_added(model: "Sequential") -> list[Any]:
+    return model.layers
+
+
+def _as_described(model: "Sequential") -> list[Any]:
+    """As in the model's description: those within it that come back as models."""
+    return [member for member, _ in model._members if not isinstance(member, Input)]
+
+
+def _side_by_side(model: "Sequential") -> list[Any]:
+    """As in `.keras` files that were written before descriptions had models."""
+    return model.chain
+
+
+def _groups(model: "Sequential", listing: Listing, place: str = "layers") -> Iterator[tuple[str, Layer]]:
     """Keras' group in a file for every layer: its class in snake case, numbered from the second on.
 
-    `nested`: the layers of a model that was added stand below its own group; else all stand side by side.
+    The layers of a model within the model stand below its own group.
     """
     counts: Counter[str] = Counter()
-    for layer in model.layers if nested else model.chain:
-        name = type(layer).__name__ if type(layer).__name__ != "Model" else "Functional"
+    for layer in listing(model):
+        name = type(layer).__name__
+        name = _kind(layer) if name in ("Sequential", "Model") else name
         kind = snake_case(name)
         group = f"{place}/{kind}_{counts[kind]}" if counts[kind] else f"{place}/{kind}"
         counts[kind] += 1
         if isinstance(layer, Layer):
             yield group, layer
         else:
-            yield from _groups(layer, nested, f"{group}/layers")
+            yield from _groups(layer, listing, f"{group}/layers")
 
 
 def _moments(optimizer: optimizers.Optimizer) -> list[tuple[str, slice, tuple[int, ...]]]:
@@ -386,12 +428,12 @@ def _products(optimizer: optimizers.Optimizer) -> list[Any]:
     return [np.float32(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96**steps)))]
 
 
-def weights_file(model: "Sequential", nested: bool) -> bytes:
-    """The contents of a `.weights.h5` file: all parameters, and the state of the optimizer. `nested`: see `_groups`."""
+def weights_file(model: "Sequential", listing: Listing) -> bytes:
+    """The contents of a `.weights.h5` file: all parameters, and the state of the optimizer."""
     buffer = io.BytesIO()
     with _h5py().File(buffer, "w") as file:
         file.create_group("vars").attrs["name"] = model.name
-        for group, layer in _groups(model, nested):
+        for group, layer in _groups(model, listing):
             arrays = [model.ops.numpy(parameter.data) for parameter in stored_parameters(layer)]
             _write(file, group, layer.name, arrays)
         if model.optimizer is not None:
@@ -480,10 +522,11 @@ def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = Fals
     """
     try:
         with _h5py().File(io.BytesIO(content), "r") as file:
-            flat, below = (
-                [(layer, _read(file, group)) for group, layer in _groups(model, way)] for way in (False, True)
-            )
-            pairs = below if sum(len(arrays) for _, arrays in below) > sum(len(arrays) for _, arrays in flat) else flat
+            found = [
+                [(layer, _read(file, group)) for group, layer in _groups(model, listing)]
+                for listing in (_side_by_side, _as_added, _as_described)
+            ]
+            pairs = max(found, key=lambda pairs: sum(len(arrays) for _, arrays in pairs))
             wrong = set_layers(pairs, skip_mismatch)
             stored = _read(file, "optimizer") if model.optimizer is not None else []
             if model.optimizer is not None and stored and (whole or model.optimizer.iterations):
@@ -518,7 +561,7 @@ def save_model(model: "Sequential", path: str | Path) -> None:
     parts: dict[str, str | bytes] = {
         "metadata.json": json.dumps(metadata),
         "config.json": json.dumps(config_of(model), default=in_json),
-        "model.weights.h5": weights_file(model, nested=False),
+        "model.weights.h5": weights_file(model, _as_described),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -555,7 +598,7 @@ def load_model(
 
 def save_weights(model: "Sequential", path: str | Path) -> None:
     """Writes a `.weights.h5` file. Raises DataError where it cannot be written."""
-    write_bytes(path, weights_file(model, nested=True))
+    write_bytes(path, weights_file(model, _as_added))
 
 
 def load_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = False) -> list[str]:

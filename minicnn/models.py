@@ -112,25 +112,51 @@ class Sequential:
         """The same with the layers of added models in their places."""
         return [layer for layer in self._layers if not isinstance(layer, Input)]
 
+    @property
+    def _members(self) -> "list[tuple[Layer | Sequential, bool | None]]":
+        """The layers, `Input` included, and models of which a description consists, each with the mode of its call.
+
+        In the place of a model that has changed since it was added, stands here for the second time or is of a class of your
+        own are its layers.
+        """
+        pairs, place = list(zip(self._layers, self._modes, strict=True)), 0
+        found: list[tuple[Layer | Sequential, bool | None]] = []
+        for added, count in self._added:
+            brought = pairs[place : place + count]
+            modes: list[bool | None] = []
+            if count and isinstance(added, Sequential) and type(added) in (Sequential, Model):
+                modes = [mode for mode in (None, True, False) if added._brings(mode, first=not place) == brought]
+            found += [(added, modes[0])] if modes else brought
+            place += count
+        return found
+
+    def _brings(self, mode: bool | None, first: bool) -> list[tuple[Layer, bool | None]]:
+        """The layers that another model gets of this one, and their modes in a call with this mode; its `Input` if it comes first."""
+        return [
+            (layer, mode if own is None else own)
+            for layer, own in zip(self._layers, self._modes, strict=True)
+            if first or not isinstance(layer, Input)
+        ]
+
     # ------------------------------------------------------------------ building
 
     def add(self, layer: "Layer | Sequential") -> None:
         """Puts a layer behind the others, or all layers of a model; TypeError for anything else, ValueError if it does not fit."""
+        self._add(layer)
+
+    def _add(self, layer: "Layer | Sequential", mode: bool | None = None) -> None:
+        """`add`; with a `mode` the layer or model works as in training, or does not, whatever this model does."""
         if not isinstance(layer, Sequential):
-            self._append(layer)
+            self._append(layer, mode)
             return
         layer._needs_one_output("added")
         if not layer._layers and getattr(layer, "call", None):
             layer.build(self._layers[-1].output_shape if self._layers and self._layers[-1].built else None)
-        inner = [
-            (one, mode)
-            for one, mode in zip(layer._layers, layer._modes, strict=True)
-            if not (isinstance(one, Input) and self._layers)
-        ]
+        inner = layer._brings(mode, first=not self._layers)
         before, modes, added = self._layers[:], self._modes[:], self._added[:]
         try:
-            for one, mode in inner:
-                self._append(one, mode)
+            for one, its_mode in inner:
+                self._append(one, its_mode)
         except (TypeError, ValueError):
             self._layers, self._modes, self._added = before, modes, added
             del self._tensors[len(before) :]
@@ -138,7 +164,7 @@ class Sequential:
         self._added = [*added, (layer, len(inner))]
 
     def _append(self, layer: Layer, mode: bool | None = None) -> None:
-        """`add` for one layer; with a `mode` it works as in training, or does not, whatever the model does."""
+        """`_add` for one layer."""
         if not isinstance(layer, Layer):
             raise TypeError(f"a model is made of layers, not of {layer!r}")
         if layer.built and any(layer is other for other in self._layers):
@@ -851,6 +877,7 @@ class Sequential:
     ) -> None:
         """Writes weights, architecture, optimizer and its state into one file, for `load_model`.
 
+        Models within this one come back as models; those of a class of your own, or changed since they were added, as layers.
         Named `….keras` it is in Keras 3's own format, which `keras.models.load_model` reads (this needs h5py), else in
         that of safetensors. Without `include_optimizer` it is as if the model had not been compiled; `save_format` and
         `zipped` are there for Keras' sake, as the name says it. DataError where the file cannot be written, or is there and
@@ -1165,16 +1192,42 @@ def clone_model(
         raise ValueError("clone_model takes no input_tensors: the clone has an Input of its own")
     if clone_function is not None:
         model._needs_one_output("cloned")
-        clone = Sequential(name=model.name)
-        for layer, mode in zip(model._layers, model._modes, strict=True):
-            start = isinstance(layer, Input)
-            clone._append(type(layer).from_config(layer.get_config()) if start else clone_function(layer), mode)
-        if model._layers and model._layers[0].built:
-            clone.build(model.input_shape)
-        return Model(clone.input, clone.output, name=model.name) if model._made_of_tensors else clone
+        return _cloned(model, clone_function)
     own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
     own |= custom_objects or {}
     return type(model).from_config(model.get_config(), *([own] if own else []))
+
+
+def _cloned(model: Sequential, make: Callable[[Layer], Layer]) -> Sequential:
+    """A model with what `make` makes in the place of each layer, also of those of models within it."""
+
+    def clone(member: Layer | Sequential) -> Layer | Sequential:
+        if isinstance(member, Sequential):
+            return _cloned(member, make)
+        return Input.from_config(member.get_config()) if isinstance(member, Input) else make(member)
+
+    members = ((clone(member), mode) for member, mode in model._members)
+    shape = model._layers[0].input_shape if model._layers else None
+    return assembled(model.name, members, shape, model._made_of_tensors)
+
+
+def assembled(
+    name: str | None,
+    members: Iterable[tuple[Layer | Sequential, bool | None]],
+    input_shape: Sequence[int | None] | None,
+    functional: bool,
+) -> Sequential:
+    """The model that has these `_members`; a `Model` if it is `functional`. It is built if the shape of its input is known."""
+    model = Sequential(name=name)
+    for member, mode in members:
+        model._add(member, mode)
+    if input_shape or (model._layers and model._layers[0].built):
+        model.build(input_shape or None)
+    if not functional:
+        return model
+    whole = Model(model.input, model.output, name=model.name)
+    whole._added = model._added
+    return whole
 
 
 __getattr__, _absent = without(__name__, "", {

@@ -16,6 +16,7 @@ import numpy as np
 from . import keras_format, losses, metrics, optimizers
 from .absent import without
 from .data.files import write_bytes
+from .layers.base import Layer
 from .registered import (
     CustomObjectScope,
     class_of,
@@ -26,7 +27,6 @@ from .registered import (
 )
 
 if TYPE_CHECKING:
-    from .layers.base import Layer
     from .models import Sequential
 
 
@@ -79,18 +79,12 @@ def _write(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, A
 
 def describe(model: "Sequential") -> dict[str, Any]:
     """All but the numbers: layers, loss, metrics and optimizer, in types that JSON has."""
-    header: dict[str, Any] = {
-        "name": model.name,
-        "functional": model._made_of_tensors,
-        "seed": model.seed,
-        "layers": [description(layer) for layer in model._layers],
-        "input_shape": model.input_shape,
+    model.build()
+    header = _chain_description(model) | {
         "metrics": [metrics.serialize(metric) for metric in metrics.told_apart(model.metrics)],
         "loss": None if model.loss is None else losses.serialize(model.loss),
         "optimizer": None,
     }
-    if any(mode is not None for mode in model._modes):
-        header["modes"] = model._modes
     if model.optimizer is not None:
         header["optimizer"] = optimizers.serialize(model.optimizer) | {
             "iterations": model.optimizer.iterations,
@@ -99,6 +93,24 @@ def describe(model: "Sequential") -> dict[str, Any]:
         }
     described: dict[str, Any] = json.loads(json.dumps(header, default=keras_format.in_json))
     return described
+
+
+def _chain_description(model: "Sequential") -> dict[str, Any]:
+    """The layers of a built model; one within it is described like a layer, with this as its settings."""
+    members = model._members
+    layers = [
+        description(one) if isinstance(one, Layer) else {"class_name": "Sequential", "config": _chain_description(one)}
+        for one, _ in members
+    ]
+    chain = {
+        "name": model.name,
+        "functional": model._made_of_tensors,
+        "seed": model.seed,
+        "layers": layers,
+        "input_shape": model._layers[0].input_shape,
+    }
+    modes = [mode for _, mode in members]
+    return chain | {"modes": modes} if any(mode is not None for mode in modes) else chain
 
 
 def load_model(
@@ -126,7 +138,7 @@ def load_model(
         return _restore(header, tensors, custom_objects)
     except KeyError as error:
         raise ValueError(f"{path}: the file is damaged: {error} is missing or unknown") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: the model cannot be restored: {error}") from error
 
 
@@ -182,7 +194,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError(f"{path}: a safetensors file, but not one of a minicnn model")
     try:
         return json.loads(metadata["minicnn"]), tensors
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: the file is damaged: {error}") from error
 
 
@@ -212,24 +224,9 @@ def _restore(
 
 def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
     """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
-    from .models import Model, Sequential
-
     custom_objects = get_custom_objects() | dict(custom_objects or {})
-    model = Sequential(name=header["name"])
-    modes = header.get("modes") or [None] * len(header["layers"])
-    for entry, mode in zip(header["layers"], modes, strict=True):
-        name = class_of(entry)
-        cls = custom_objects.get(name) or keras_format.find("keras.layers", name)
-        if cls is None:
-            raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
-        config = dict(entry["config"])
-        if isinstance(config.get("function"), str):  # the name of one
-            config["function"] = custom_objects.get(config["function"], config["function"])
-        model._append(cls.from_config(config), mode)
-    if header.get("functional"):
-        model = Model(model.input, model.output, name=model.name)
-    model.seed = header["seed"]
-    model.build(header["input_shape"])
+    model = _chain(header, custom_objects)
+    model.build()
     if header["optimizer"] is not None:
         loss = header["loss"] and losses.get(header["loss"], custom_objects)
         named = [one if isinstance(one, str) else metrics.get(one, custom_objects) for one in header["metrics"]]
@@ -240,6 +237,31 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
         model.optimizer.exclude_from_weight_decay([p for p in model.parameters if p.name in excluded])
         model.optimizer.ops = model.ops
     return model
+
+
+def _chain(told: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> "Sequential":
+    """The model, not compiled, that `_chain_description` told."""
+    from .models import assembled
+
+    modes = told.get("modes") or [None] * len(told["layers"])
+    members = ((_member(entry, custom_objects), mode) for entry, mode in zip(told["layers"], modes, strict=True))
+    model = assembled(told["name"], members, told["input_shape"], bool(told.get("functional")))
+    model.seed = told["seed"]
+    return model
+
+
+def _member(entry: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> "Layer | Sequential":
+    """The layer, or the model within the model, that was described; ValueError for an unknown class."""
+    name, config = class_of(entry), dict(entry["config"])
+    cls = custom_objects.get(name) or keras_format.find("keras.layers", name)
+    if cls is None and name == "Sequential":
+        return _chain(config, custom_objects)
+    if cls is None:
+        raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
+    if isinstance(config.get("function"), str):  # the name of one
+        config["function"] = custom_objects.get(config["function"], config["function"])
+    layer: Layer = cls.from_config(config)
+    return layer
 
 
 __getattr__, _absent = without(__name__, "", {

@@ -512,6 +512,183 @@ def test_a_model_from_its_configuration():
     assert minicnn.models.model_from_json(model.to_json()).metrics == ["accuracy"]
 
 
+# ---------------------------------------------------------------------- models within models
+
+
+class Doubled(Layer):
+    def forward(self, x, training=False):
+        return 2 * x
+
+    def backward(self, dy):
+        return 2 * dy
+
+
+def blocks():
+    """A block that moves images, and one with another in it and an `Input` of its own; frozen."""
+    moved = Sequential([layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(0.1)], name="moved")
+    deepest = Sequential([layers.BatchNormalization(), Doubled(), layers.ReLU()], name="deepest")
+    base = Sequential([layers.Input((6, 6, 1)), layers.Conv2D(4, 3), deepest], name="base")
+    base.trainable = False
+    return moved, base
+
+
+def in_a_sequence():
+    start = layers.Input((4, 4, 4))
+    head = minicnn.Model(start, layers.Dropout(0.5)(layers.Flatten()(start), training=True), name="head")
+    return Sequential([layers.Input((6, 6, 1)), *blocks(), head, layers.Dense(3, activation="softmax")], name="net")
+
+
+def first_in_a_sequence():
+    return Sequential([blocks()[1], layers.Flatten(), layers.Dense(3, activation="softmax")], name="net")
+
+
+def of_tensors():
+    x, (moved, base) = layers.Input((6, 6, 1)), blocks()
+    features = layers.Flatten()(base(moved(x, training=True), training=False))
+    return minicnn.Model(x, layers.Dense(3, activation="softmax")(features), name="net")
+
+
+def structure(model):
+    """Class, name and whether it is trained, of all layers and models."""
+    return [
+        (type(one), one.name, one.trainable or not one.get_weights(), structure(one) if hasattr(one, "layers") else [])
+        for one in model.layers
+    ]
+
+
+def file_named(name):
+    def back(model, folder):
+        model.save(folder / name)
+        return load_model(folder / name, custom_objects={"Doubled": Doubled})
+
+    return back
+
+
+def like(layer):
+    return type(layer).from_config(layer.get_config())
+
+
+WAYS = {
+    "safetensors": file_named("m.safetensors"),
+    "keras": file_named("m.keras"),
+    "json": lambda model, _: minicnn.models.model_from_json(model.to_json(), {"Doubled": Doubled}),
+    "config": lambda model, _: type(model).from_config(model.get_config(), {"Doubled": Doubled}),
+    "clone": lambda model, _: minicnn.models.clone_model(model, custom_objects={"Doubled": Doubled}),
+    "clone layer by layer": lambda model, _: minicnn.models.clone_model(model, clone_function=like),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("make", [in_a_sequence, first_in_a_sequence, of_tensors])
+def test_models_within_a_model_come_back(tmp_path, make, way):
+    if way == "keras":
+        pytest.importorskip("h5py")
+    model = make()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.train_on_batch(X, Y)
+    again = WAYS[way](model, tmp_path)
+    assert type(again) is type(model) and again.name == "net" and structure(again) == structure(model)
+    assert again._modes == model._modes and again.get_layer("base").trainable is False
+    assert [one.name for one in again.get_layer("base").get_layer("deepest").layers] == [
+        one.name for one in model.get_layer("base").get_layer("deepest").layers
+    ]
+    assert again.get_layer("base").output_shape == (None, 4, 4, 4)
+    if way in ("safetensors", "keras"):
+        assert again.train_on_batch(X, Y) == model.train_on_batch(X, Y)
+        assert_same(again, model)
+    again.set_weights(model.get_weights())
+    for one, other in zip(again.get_layer("base").get_weights(), model.get_layer("base").get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    again.get_layer("base").trainable = True
+    assert len(again.trainable_weights) == len(model.trainable_weights) + 4
+
+
+def test_frozen_layers_in_a_block_that_is_trained(tmp_path, path):
+    model = first_in_a_sequence()
+    model.get_layer("base").get_layer("deepest").trainable = True
+    model.save(path)
+    again = load_model(path, {"Doubled": Doubled})
+    assert [one.trainable for one in again.get_layer("base").layers] == [False, True]
+    assert len(again.trainable_weights) == len(model.trainable_weights) == 4
+
+
+def test_the_weights_of_a_file_of_single_layers_fit_models_within_a_model(path):
+    """As all files were before; what is made of single layers is described as it was then."""
+    model = first_in_a_sequence()
+    flat = Sequential([layers.Input((6, 6, 1)), *(like(layer) for layer in model.chain)], name="net")
+    flat.save(path)
+    model.load_weights(path)
+    assert_same(model, flat)
+    again = load_model(path, {"Doubled": Doubled})
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.chain]
+
+
+class Parted(minicnn.Model):
+    def __init__(self):
+        super().__init__(name="parted")
+        self.features, self.last = Sequential([layers.Flatten(), layers.Dense(4)], name="features"), layers.Dense(3)
+
+    def call(self, x):
+        return self.last(self.features(x))
+
+
+def changed():
+    model = Sequential([layers.Input((6, 6, 1)), Sequential([layers.Flatten(), layers.Dense(3)])])
+    model.layers[0].add(layers.Dense(2))
+    return model
+
+
+def twice():
+    pool = Sequential([layers.Input((6, 6, 1)), layers.MaxPooling2D(2, strides=1, padding="same")])
+    return Sequential([layers.Input((6, 6, 1)), pool, pool, layers.Flatten(), layers.Dense(3)])
+
+
+def of_a_class():
+    return Sequential([layers.Input((6, 6, 1)), Parted(), layers.Softmax()])
+
+
+@pytest.mark.parametrize("make", [changed, twice, of_a_class, Parted])
+def test_what_is_no_longer_one_model_comes_back_as_layers(path, make):
+    """Changed after it was added, in a second place, of a class of one's own; one that such a class calls stays."""
+    model = make()
+    expected = model.predict(X, verbose=0)
+    model.save(path)
+    again = load_model(path)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+    assert len(again.chain) == len(model.chain)
+    kept = {twice: model.layers[:1], Parted: [m for m in model.layers if m.name == "features"]}.get(make, [])
+    assert [one.name for one in again.layers if isinstance(one, Sequential)] == [one.name for one in kept]
+
+
+def test_keras_tells_models_apart_by_name(tmp_path, plain):
+    named = [Sequential([layers.Flatten()], name="block"), Sequential([layers.Dense(3)], name="block")]
+    model = Sequential([layers.Input((6, 6, 1)), *named])
+    with pytest.raises(ValueError, match="Keras allows no two layers or models .* but two are named 'block'"):
+        model.save(tmp_path / "m.keras")
+    model.save(plain)
+    assert [one.name for one in load_model(plain).layers] == ["block", "block"]
+
+
+def test_an_unknown_class_within_a_block(tmp_path, plain):
+    pytest.importorskip("h5py")
+    for name, message in (("m.keras", "layer base: layer deepest: layer doubled"), ("m.safetensors", "unknown layer")):
+        first_in_a_sequence().save(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name}: the model cannot be restored: {message}.* Doubled") as error:
+            load_model(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("depth", [300, 3000])
+def test_models_within_models_without_end(plain, depth):
+    """Deeper than Python calls functions, and than it reads JSON."""
+    layer, model = '{"class_name": "Flatten", "config": {}}', '{"name": "m", "input_shape": [null, 2], "layers": [%s]}'
+    for _ in range(depth):
+        layer = '{"class_name": "Sequential", "config": %s}' % (model % layer)
+    save_file({}, plain, {"minicnn": model % layer})
+    with pytest.raises(ValueError, match=f"{plain}: the .*recursion"):
+        load_model(plain)
+
+
 # ---------------------------------------------------------------------- files for Keras that are damaged or foreign
 
 

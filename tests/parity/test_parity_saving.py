@@ -385,11 +385,109 @@ def test_weights_of_models_within_a_model_both_ways(keras, tmp_path):
     ours.set_weights([2 * array for array in weights])
     ours.save_weights(tmp_path / "ours.weights.h5")
     theirs.load_weights(tmp_path / "ours.weights.h5")
-    ours.save(tmp_path / "ours.keras")  # where all layers stand side by side
-    again, flat = nested(minicnn), keras.models.load_model(tmp_path / "ours.keras")
+    ours.save(tmp_path / "ours.keras")
+    again, read = nested(minicnn), keras.models.load_model(tmp_path / "ours.keras")
     again.load_weights(tmp_path / "ours.keras")
-    for model in (theirs, flat, again):
+    for model in (theirs, read, again):
         assert all(np.array_equal(found, 2 * array) for found, array in zip(model.get_weights(), weights, strict=True))
+
+
+def blocks(k, with_input):
+    """A block that does not move images, and one with another in it, of which the convolution is frozen."""
+    made = k.layers
+    moved = k.Sequential(
+        [made.RandomTranslation((0.0, 0.0), (0.0, 0.0)), made.RandomRotation((0.0, 0.0))], name="moved"
+    )
+    deepest = k.Sequential([made.BatchNormalization(name="norm"), made.ReLU()], name="deepest")
+    start = [made.Input((8, 8, 2))] if with_input else []
+    base = k.Sequential([*start, made.Conv2D(4, 3, name="conv"), made.MaxPooling2D(2), deepest], name="base")
+    base.layers[0].trainable = False
+    inner = made.Input((3, 3, 4))
+    head = k.Model(inner, made.Dropout(0.0)(made.Flatten(name="flat")(inner), training=False), name="head")
+    return moved, base, head
+
+
+def in_a_sequence(k):
+    last = k.layers.Dense(3, activation="softmax", name="last")
+    return k.Sequential([k.layers.Input((8, 8, 2)), *blocks(k, False), last], name="net")
+
+
+def first_in_a_sequence(k):
+    return k.Sequential([blocks(k, True)[1], k.layers.Flatten(), k.layers.Dense(3, activation="softmax")], name="net")
+
+
+def of_tensors(k):
+    x, (moved, base, head) = k.layers.Input((8, 8, 2)), blocks(k, True)
+    y = head(base(moved(x), training=False))
+    return k.Model(x, k.layers.Dense(3, activation="softmax", name="last")(y), name="net")
+
+
+def structure(model):
+    """Names of layers and models, and which weights are trained."""
+    found = []
+    for one in model.layers:
+        inner = structure(one) if hasattr(one, "layers") else []
+        found.append((one.name, [tuple(weight.shape) for weight in one.trainable_weights], inner))
+    return found
+
+
+@pytest.mark.parametrize("make", [in_a_sequence, first_in_a_sequence, of_tensors])
+@pytest.mark.parametrize("whole", [False, True])
+def test_models_within_a_model_both_ways(keras, tmp_path, make, whole):
+    for first, second in ((minicnn, keras), (keras, minicnn)):
+        model = make(first)
+        if whole:
+            model.get_layer("base").trainable = False
+        model.compile("adam", "sparse_categorical_crossentropy")
+        if make is not of_tensors:  # where Keras' `fit` does not mind training=False
+            model.fit(X, Y, **OPTIONS)
+        model.save(tmp_path / "m.keras")
+        again = second.models.load_model(tmp_path / "m.keras")
+        assert structure(again) == structure(model)
+        assert (type(again).__name__ == "Sequential") is (make is not of_tensors)
+        conv, norm = again.get_layer("base").get_layer("conv"), again.get_layer("base").get_layer("deepest").layers[0]
+        assert not conv.trainable and norm.trainable is not whole
+        assert np.array_equal(conv.get_weights()[0], model.get_layer("base").get_layer("conv").get_weights()[0])
+        same(again.predict(X, verbose=0), model.predict(X, verbose=0))
+        if make is of_tensors:  # elsewhere Keras' normalisation trains behind random layers if nobody says `training`
+            same(np.asarray(again(X)), np.asarray(model(X)))
+        again.save(tmp_path / "again.keras")
+        assert structure(first.models.load_model(tmp_path / "again.keras")) == structure(model)
+        if make is not of_tensors:
+            assert_same_training(*((model, again) if first is minicnn else (again, model)))
+
+
+def test_training_in_calls_of_models_is_saved_both_ways(keras, tmp_path):
+    """A model that is called with training=True: half of its output is dropped whenever the outer model is called."""
+
+    def network(k):
+        x = k.layers.Input((8, 8, 2))
+        return k.Model(x, k.Sequential([k.layers.Flatten(), k.layers.Dropout(0.5)], name="on")(x, training=True))
+
+    for first, second in ((minicnn, keras), (keras, minicnn)):
+        network(first).save(tmp_path / "m.keras")
+        second.models.load_model(tmp_path / "m.keras").save(tmp_path / "again.keras")
+        for name in ("m.keras", "again.keras"):
+            with zipfile.ZipFile(tmp_path / name) as archive:
+                entry = json.loads(archive.read("config.json"))["config"]["layers"][1]
+            assert entry["name"] == "on" and entry["inbound_nodes"][0]["kwargs"]["training"] is True
+            y = np.asarray(minicnn.load_model(tmp_path / name)(np.ones((9, 8, 8, 2), "float32")))
+            assert 0.4 < (y == 0).mean() < 0.6
+
+
+@pytest.mark.parametrize("make", [in_a_sequence, of_tensors])
+def test_models_within_a_model_are_laid_out_as_keras_lays_them_out(keras, tmp_path, make):
+    make(minicnn).save(tmp_path / "m.keras")
+    make(keras).save(tmp_path / "k.keras")
+    arrays = []
+    for name in ("m.keras", "k.keras"):
+        found = {}
+        with zipfile.ZipFile(tmp_path / name) as archive, h5py.File(archive.open("model.weights.h5")) as file:
+            file.visititems(
+                lambda path, item, found=found: found.update({path: item.shape} if hasattr(item, "shape") else {})
+            )
+        arrays.append(found)
+    assert arrays[0] == arrays[1] and "layers/sequential_1/layers/sequential/layers/batch_normalization/vars/0" in found
 
 
 def test_the_files_are_laid_out_as_keras_lays_them_out(keras, tmp_path):
@@ -480,6 +578,11 @@ def two_outputs(keras):
     return keras.Model(x, [keras.layers.Dense(3)(x), keras.layers.Dense(2)(x)])
 
 
+def shared_model(keras):
+    x, inner = keras.Input((4,)), keras.Sequential([keras.layers.Dense(4)], name="inner")
+    return keras.Model(x, inner(inner(x)))
+
+
 def shared(keras):
     x, layer = keras.Input((4,)), keras.layers.Dense(4, name="twice")
     return keras.Model(x, layer(layer(x)))
@@ -498,9 +601,12 @@ FOREIGN = {
         chain(lambda k: k.Lambda(lambda x: x, name="mine")),
         "layer mine: its function is a lambda, which is code",
     ),
-    "a model inside": (
-        lambda keras: keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(2)], name="inner")]),
-        "layer inner: is a model within the model",
+    "a shared model": (shared_model, "layer inner has 2 inputs"),
+    "an unknown layer inside": (
+        lambda keras: keras.Sequential(
+            [keras.Input((4, 4, 2)), keras.Sequential([keras.layers.UpSampling2D(name="up")], name="inner")]
+        ),
+        "layer inner: layer up: unknown layer class UpSampling2D",
     ),
     "groups": (chain(lambda k: k.Conv2D(2, 1, groups=2, name="c")), "layer c: .*groups"),
     "channels first": (chain(lambda k: k.Flatten("channels_first", name="f")), "layer f: .*channels_last"),
