@@ -23,7 +23,7 @@ from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .optimizers import schedules
-from .registered import class_of, get_custom_objects, snake_case
+from .registered import class_of, get_custom_objects, made, snake_case
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -251,7 +251,7 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
     if not isinstance(cls, type):
         return cls
     accepted = _accepted(cls, name, config, custom)
-    return cls.from_config(accepted) if hasattr(cls, "from_config") else cls(**accepted)
+    return made(cls, accepted)
 
 
 def _layer(entry: Any, custom: Mapping[str, Any]) -> Layer:

@@ -15,7 +15,7 @@ from .absent import refuse, without
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
-from .registered import Configured, class_of, description
+from .registered import Configured, class_of, description, made
 
 
 class Loss(Configured):
@@ -335,7 +335,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         cls = (custom_objects or {}).get(name) or NAMES.get(name)
         if cls is None:
             raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
-        return getattr(cls, "from_config", lambda config: cls(**config))(identifier["config"])
+        return made(cls, identifier["config"])
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and identifier not in FUNCTIONS:

@@ -25,7 +25,7 @@ from .losses import (  # which are metrics too
     sparse_categorical_crossentropy,
 )
 from .numbers import Numbers, as_numbers
-from .registered import Configured, class_of, description, snake_case
+from .registered import Configured, class_of, description, made, snake_case
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -649,7 +649,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         found = own.get(name) or CLASSES.get(name)
         if found is None:
             raise ValueError(f"unknown metric {name}: pass it in custom_objects, or load with compile=False")
-        return get(found) if kind == "function" else found.from_config(config)
+        return get(found) if kind == "function" else made(found, config)
     if isinstance(identifier, type) and issubclass(identifier, Metric):
         return identifier()
     if hasattr(identifier, "update_state"):
