@@ -1871,14 +1871,14 @@ def test_methods_that_nobody_would_call_are_refused(base, name, sentence):
 
 
 def test_a_penalty_of_ones_own_in_the_place_of_that_of_l2():
-    class Cubic(minicnn.regularizers.L2):
+    class Cubed(minicnn.regularizers.L2):
         def __call__(self, x):
             return (abs(x) ** 3).sum()
 
         def gradient(self, x):
             return 3 * x * abs(x)
 
-    layer = Dense(2, use_bias=False, kernel_regularizer=Cubic(7.0))
+    layer = Dense(2, use_bias=False, kernel_regularizer=Cubed(7.0))
     model = minicnn.Sequential([minicnn.Input((3,)), layer])
     w = layer.kernel.numpy().copy()
     assert layer.losses == model.losses == [pytest.approx((abs(w) ** 3).sum(), rel=1e-5)]
