@@ -11,14 +11,14 @@ import numpy as np
 
 from .absent import without
 from .ops.reference import Array
-from .registered import described, description
+from .registered import Configured, described, description
 
 Axes = int | Sequence[int]
 CLASSES: dict[str, type["Constraint"]] = {}  # by name; those of your own too, from when they are defined on
 TINY = 1e-7  # keeps a norm of 0 from dividing
 
 
-class Constraint:
+class Constraint(Configured):
     """Base class. One of your own defines `__call__(w)`, which returns what the weights become, in array code.
 
     The arguments of its constructor, if any, are what `get_config` returns.
@@ -29,10 +29,6 @@ class Constraint:
 
     def __call__(self, w: Array) -> Array:
         raise TypeError(f"constraint {type(self).__name__} does not define __call__(w), what the weights w become")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, in types that JSON has."""
-        return dict(vars(self))
 
 
 class MinMaxNorm(Constraint):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
-from .registered import described, description, snake_case
+from .registered import Configured, described, description, snake_case
 from .seeding import new_seed
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -19,7 +19,7 @@ CLASSES: dict[str, type["Initializer"]] = {}  # by name; those of your own too, 
 functions: dict[str, Callable[..., Any]] = {}  # of your own, by name
 
 
-class Initializer:
+class Initializer(Configured):
     """Base class. One of your own defines `initializer(shape, dtype=None)`, which returns an array of that shape.
 
     Ours draw in float64. With a `seed`, every call returns the same numbers.
@@ -40,8 +40,11 @@ class Initializer:
         return np.asarray(self.draw(tuple(shape)), dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, in types that JSON has."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+    def clone(self) -> "Initializer":
+        """Another one with the same arguments."""
+        return self.from_config(self.get_config())
 
 
 class Zeros(Initializer):

@@ -23,7 +23,7 @@ from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .optimizers import schedules
-from .registered import class_of, get_custom_objects, snake_case
+from .registered import class_of, get_custom_objects, made, snake_case
 
 if TYPE_CHECKING:
     from .models import Sequential
@@ -84,8 +84,8 @@ def config_of(model: "Sequential") -> dict[str, Any]:
             "optimizer": _encode(model.optimizer),
             "loss": None if model.loss is None else _encode(model.loss),
             "loss_weights": None,
-            "metrics": [_metric(metric) for metric in metrics.told_apart(model.metrics)],
-            "weighted_metrics": None,
+            "metrics": [_metric(metric) for metric in metrics.told_apart(model._means.asked)],
+            "weighted_metrics": [_metric(metric) for metric in metrics.told_apart(model._means.asked_weighted)] or None,
             "run_eagerly": model.run_eagerly,
             "steps_per_execution": 1,
         }
@@ -135,10 +135,11 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
     model = _model(config, custom)
     compiled = config.get("compile_config") or {}
     if compiled.get("optimizer") is not None:
-        options = {name: _decode(compiled.get(name), custom) for name in ("optimizer", "loss", "metrics")}
-        for name in ("loss_weights", "weighted_metrics"):
-            if compiled.get(name):
-                raise ValueError(f"the model is compiled with {name}, which minicnn does not have")
+        options = {
+            name: _decode(compiled.get(name), custom) for name in ("optimizer", "loss", "metrics", "weighted_metrics")
+        }
+        if compiled.get("loss_weights"):
+            raise ValueError("the model is compiled with loss_weights, which minicnn does not have")
         if isinstance(options["loss"], list | dict):
             raise ValueError("the model has several losses; minicnn's models have one output and one loss")
         model.compile(**options, run_eagerly=bool(compiled.get("run_eagerly")))
@@ -274,9 +275,7 @@ def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
     if not isinstance(cls, type):
         return cls
     accepted = _accepted(cls, name, config, custom)
-    return (
-        cls.from_config(accepted) if issubclass(cls, losses.Loss) and hasattr(cls, "from_config") else cls(**accepted)
-    )
+    return made(cls, accepted)
 
 
 def _layer(entry: Any, custom: Mapping[str, Any]) -> "Layer | Sequential":

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from .absent import refuse, without
-from .numbers import Number
+from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
-from .registered import class_of, description
+from .registered import Configured, class_of, description, made
 
 
-class Loss:
+class Loss(Configured):
     """Base of all losses. One of your own defines `value_and_gradient`; or `terms`, for a loss that is a mean of terms.
 
-    `reduction` is "sum_over_batch_size", the mean over the batch, or "sum".
+    `reduction` is "sum_over_batch_size", the mean over the batch, or "sum"; or None, with which a call gives every term, and
+    nothing can be trained.
     """
 
     def __init_subclass__(cls) -> None:
@@ -39,8 +40,8 @@ class Loss:
     def __init__(
         self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
     ) -> None:
-        if reduction not in ("sum_over_batch_size", "sum"):
-            raise ValueError(f"reduction must be 'sum_over_batch_size' or 'sum', not {reduction!r}")
+        if reduction not in ("sum_over_batch_size", "sum", "none", None):
+            raise ValueError(f"reduction must be 'sum_over_batch_size', 'sum' or None, not {reduction!r}")
         self.reduction, self.name = reduction, name or type(self).name
 
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
@@ -57,11 +58,16 @@ class Loss:
         ops: Ops | None = None,
     ) -> tuple[float, Array]:
         """The loss, a number, and its gradient for `y_pred` (N, …): Σ_n w_n · loss_n / N, where w_n is 1 unless given."""
-        ops = ops or get_ops("cpu")
+        losses, gradient = self._terms(y_true, y_pred, sample_weight, from_logits, ops or get_ops("cpu"))
+        return float(losses.sum()), gradient
+
+    def _terms(
+        self, y_true: Any, y_pred: Array, sample_weight: Any, from_logits: bool | None, ops: Ops
+    ) -> tuple[Array, Array]:
+        """What the loss is the sum of (N, …), and the gradient of that sum."""
         targets = ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype)
         weights = ops.array(self.weights(sample_weight, tuple(y_pred.shape[:-1])), y_pred.dtype)
-        losses, gradient = self.weighted(targets, weights, y_pred, from_logits, ops)
-        return float(losses.sum()), gradient
+        return self.weighted(targets, weights, y_pred, from_logits, ops)
 
     def weighted(
         self, targets: Array, weights: Array, y_pred: Array, from_logits: bool | None, ops: Ops
@@ -81,7 +87,7 @@ class Loss:
 
     def weights(self, sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
         """What each term counts, in their shape (N, …)."""
-        terms = 1 if self.reduction == "sum" else max(1, prod(shape))
+        terms = max(1, prod(shape)) if self.reduction == "sum_over_batch_size" else 1
         if sample_weight is None:
             return np.full(shape, 1 / terms)
         weight = np.asarray(sample_weight, float)
@@ -91,12 +97,14 @@ class Loss:
             raise ValueError(f"{self.name}: expected a weight per sample, {shape[0]} numbers, got shape {weight.shape}")
         return np.broadcast_to(weight / terms, shape)
 
-    def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Number:
-        """The loss of predictions (N, …)."""
-        return Number(self.value_and_gradient(y_true, np.asarray(y_pred), sample_weight)[0])
+    def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Any:
+        """The loss of predictions (N, …, K): a number, or (N, …) without a reduction."""
+        y_pred = np.asarray(y_pred)
+        if self.reduction in ("none", None):
+            return as_numbers(self._terms(y_true, y_pred, sample_weight, None, get_ops("cpu"))[0])
+        return as_numbers(self.value_and_gradient(y_true, y_pred, sample_weight)[0])
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, in types that JSON has."""
         return {"reduction": self.reduction, "name": self.name}
 
 
@@ -145,8 +153,9 @@ class BinaryCrossentropy(Loss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction)
+        super().__init__(name, reduction, dtype)
         _check_smoothing(label_smoothing, axis)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -188,8 +197,9 @@ class _CrossEntropy(Loss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction)
+        super().__init__(name, reduction, dtype)
         _check_smoothing(label_smoothing, axis)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -245,12 +255,13 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = None,
+        dtype: Any = None,
         *,
         label_smoothing: float = 0.0,
     ) -> None:
         if ignore_class is not None:
             raise ValueError("ignore_class cannot be given: leave these samples out, or give them a sample_weight of 0")
-        super().__init__(from_logits, label_smoothing, axis, reduction, name)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
 
     def labels(self, y_true: np.ndarray, classes: int) -> np.ndarray:
         """The labels (N,), integers from 0 to `classes` - 1; ValueError where they are not."""
@@ -278,7 +289,8 @@ CLASSES: dict[str, type[Loss]] = {
     )
 }  # fmt: skip
 NAMES = CLASSES | {cls.__name__: cls for cls in CLASSES.values()}
-SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+SHORT = {"bce": "binary_crossentropy", "mse": "mean_squared_error", "mae": "mean_absolute_error"}
+SHORT |= {name.upper(): loss for name, loss in SHORT.items()}
 
 
 def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
@@ -290,9 +302,9 @@ def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
         y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
         targets = np.asarray(loss.targets_of(y_true, y_pred.shape), y_pred.dtype)
         if not isinstance(loss, _CrossEntropy):
-            return np.asarray(loss.terms(targets, y_pred, np)[0])
+            return as_numbers(loss.terms(targets, y_pred, np)[0])
         ops = get_ops("cpu")
-        return (ops.softmax_cross_entropy if loss.from_logits else ops.cross_entropy)(y_pred, targets)[0]
+        return as_numbers((ops.softmax_cross_entropy if loss.from_logits else ops.cross_entropy)(y_pred, targets)[0])
 
     losses.__name__ = losses.__qualname__ = cls.name
     losses.__doc__ = f"The loss of `{cls.__name__}` for every sample: predictions (N, …, K) to (N, …)."
@@ -307,6 +319,7 @@ mean_absolute_error = mae = _function(MeanAbsoluteError)
 FUNCTIONS = {function: function.__name__ for function in (
     categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, mean_squared_error, mean_absolute_error,
 )}  # fmt: skip
+BY_NAME = {name: function for function, name in FUNCTIONS.items()}
 
 
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -322,8 +335,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         cls = (custom_objects or {}).get(name) or NAMES.get(name)
         if cls is None:
             raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
-        made: Any = getattr(cls, "from_config", lambda config: cls(**config))(identifier["config"])
-        return made
+        return made(cls, identifier["config"])
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and identifier not in FUNCTIONS:

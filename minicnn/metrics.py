@@ -5,7 +5,7 @@ number for every sample.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from math import sqrt
 from statistics import NormalDist
@@ -24,8 +24,8 @@ from .losses import (  # which are metrics too
     mse,
     sparse_categorical_crossentropy,
 )
-from .numbers import Numbers
-from .registered import class_of, description, snake_case
+from .numbers import Numbers, as_numbers
+from .registered import Configured, class_of, description, made, snake_case
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -151,16 +151,30 @@ def plain(value: Any) -> Any:
     return float(np.reshape(value, ())) if np.size(value) == 1 else np.asarray(value)
 
 
-class Metric:
+def _answering(result: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A method whose numbers answer to `.numpy()`."""
+
+    @wraps(result)
+    def answering(metric: Any) -> Any:
+        return as_numbers(result(metric))
+
+    return answering
+
+
+class Metric(Configured):
     """Base of all metrics. One of your own defines `update_state` and `result`, and `reset_state`.
 
-    It keeps its numbers as it likes; those of `add_variable` it need not reset itself.
+    It keeps its numbers as it likes; those of `add_variable`, and metrics that it is made of, it need not reset itself.
     """
+
+    def __init_subclass__(cls) -> None:
+        if "result" in vars(cls):
+            cls.result = _answering(cls.result)  # type: ignore[assignment, method-assign]
 
     of_scores = False  # whether scores serve as well as the probabilities that a last softmax makes of them
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
-        self.name = name or type(self).__name__.lower()
+        self.name = name or snake_case(type(self).__name__)
 
     def add_variable(
         self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
@@ -168,17 +182,35 @@ class Metric:
         """Numbers of this shape, which `reset_state` sets to what the initializer gives."""
         start = np.array(initializers.get(initializer or "zeros")(tuple(shape), dtype=dtype or "float32"))
         variable = start.copy().view(Variable)
-        self.__dict__.setdefault("variables", []).append((variable, start))
+        self.__dict__.setdefault("_starts", []).append((variable, start))
         return variable
 
     add_weight = add_variable
 
+    @property
+    def _inner(self) -> list["Metric"]:
+        """The metrics that are attributes of this one, also in lists and dictionaries."""
+        found: list[Any] = []
+        for value in vars(self).values():
+            held = list(value.values()) if isinstance(value, dict) else value
+            found += held if isinstance(held, list | tuple) else [held]
+        return [one for one in found if isinstance(one, Metric)]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What `add_variable` gave, here and in the metrics that this one is made of; those of this module need none."""
+        own = [variable for variable, _ in vars(self).get("_starts", [])]
+        return own + [variable for metric in self._inner for variable in metric.variables]
+
     def reset_state(self) -> None:
         """Forgets all batches."""
-        if not hasattr(self, "variables"):
+        starts, inner = vars(self).get("_starts", []), self._inner
+        if not (starts or inner):
             raise TypeError(f"{type(self).__name__} does not define reset_state()")
-        for variable, start in self.variables:
+        for variable, start in starts:
             variable.assign(start)
+        for metric in inner:
+            metric.reset_state()
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch."""
@@ -191,11 +223,13 @@ class Metric:
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """`update_state`, and the result so far."""
         self.update_state(*arguments, **options)
-        return plain(self.result())
+        return self.result()
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, in types that JSON has."""
         return {"name": self.name}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
 
 
 class MeanMetric(Metric):
@@ -204,7 +238,7 @@ class MeanMetric(Metric):
     def __init__(
         self, fn: Callable[..., Any] | None = None, name: str | None = None, dtype: Any = None, **options: Any
     ) -> None:
-        super().__init__(dtype, name or getattr(fn, "__name__", None))
+        super().__init__(dtype, name or getattr(fn, "__name__", "").strip("<>"))  # as Keras calls a lambda
         self.fn, self.options = fn, options
         self.reset_state()
 
@@ -585,10 +619,10 @@ CLASSES: dict[str, type[Metric]] = {
     for cls in (
         Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, TopKCategoricalAccuracy,
         SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError, BinaryCrossentropy, CategoricalCrossentropy,
-        SparseCategoricalCrossentropy, Precision, Recall, AUC, FBetaScore, F1Score,
+        SparseCategoricalCrossentropy, Precision, Recall, AUC, FBetaScore, F1Score, Mean, Sum,
     )
 }  # fmt: skip
-SMALL = {"precision": Precision, "recall": Recall, "auc": AUC, "f_beta_score": FBetaScore, "f1_score": F1Score}
+SMALL = {snake_case(cls.__name__): cls for cls in (Precision, Recall, AUC, FBetaScore, F1Score, Mean, Sum)}
 OF_SCORES = (
     *(accuracy, categorical_accuracy, sparse_categorical_accuracy),
     *(top_k_categorical_accuracy, sparse_top_k_categorical_accuracy),
@@ -599,8 +633,7 @@ BY_NAME: dict[str, Callable[..., Any]] = {
     "binary_accuracy": binary_accuracy,
     **{function.__name__: function for function in OF_SCORES},
     **{function.__name__: function for function in losses.FUNCTIONS},
-    "mse": losses.mean_squared_error,
-    "mae": losses.mean_absolute_error,
+    **{short: losses.BY_NAME[name] for short, name in losses.SHORT.items()},
 }
 
 
@@ -616,7 +649,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         found = own.get(name) or CLASSES.get(name)
         if found is None:
             raise ValueError(f"unknown metric {name}: pass it in custom_objects, or load with compile=False")
-        return get(found) if kind == "function" else found(**config)
+        return get(found) if kind == "function" else made(found, config)
     if isinstance(identifier, type) and issubclass(identifier, Metric):
         return identifier()
     if hasattr(identifier, "update_state"):
@@ -653,6 +686,20 @@ def told_apart(given: list[Any]) -> list[Any]:
     return given
 
 
+def tracked(given: Iterable[Any], beside: Collection[str] = ()) -> dict[str, Any]:
+    """Metrics for `compile` as objects, by the names under which they are reported `beside` others."""
+    found: dict[str, Any] = {}
+    for identifier in given:
+        metric = get(identifier)
+        if isinstance(metric, Sum) and type(metric).update_state is Sum.update_state:
+            raise ValueError(f"metric {metric.name}: a {type(metric).__name__} is of loops of your own, not of compile")
+        name = f"weighted_{metric.name}" if metric.name in beside else metric.name
+        while name in ("loss", *beside, *found):
+            name += "_1"
+        found[name] = metric
+    return found
+
+
 deserialize = get
 __getattr__, _absent = without(__name__, "metric ", {
     "a metric of your own is a Metric, or a function of y_true and y_pred": """
@@ -668,7 +715,7 @@ __getattr__, _absent = without(__name__, "metric ", {
 })  # fmt: skip
 
 __all__ = [
-    *CLASSES, "Mean", "Metric", "Sum", "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
+    *CLASSES, "Metric", "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
     "deserialize", "get", "mae", "mean_absolute_error", "mean_squared_error", "mse", "serialize", "sparse_categorical_accuracy",
     "sparse_categorical_crossentropy", "sparse_top_k_categorical_accuracy", "top_k_categorical_accuracy", *_absent,
 ]  # fmt: skip

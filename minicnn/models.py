@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from . import captured, engine, keras_format, losses, optimizers, saving, training
-from . import metrics as all_metrics
 from .absent import refuse_arguments, without
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
@@ -69,7 +68,7 @@ class Sequential:
         self.history: History | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
-        self.metrics: list[Any] = []
+        self._means = training.RunningMeans()
         self.stop_training = False
         self.initial_epoch = self.initial_step = 0  # where `fit` begins
         self._flat: tuple[Array, Array] | None = None
@@ -550,29 +549,28 @@ class Sequential:
     ) -> None:
         """Chooses how to train: an optimizer, a loss and metrics, as objects or by name.
 
+        `metrics` count all samples alike, `weighted_metrics` by the weights that the loss counts them with.
         With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it. The last
         three are there for Keras' sake: all kernels are compiled, and how many steps are done at once `fit` decides.
         """
-        for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
-            if value and value not in ([1], 1):
-                words = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
-                hint = "; metrics are given by name, metrics=…" if words else ""
-                raise ValueError(
-                    f"compile cannot take {name}: a model has one output, and metrics count samples alike{hint}"
-                )
+        if loss_weights and loss_weights not in ([1], 1):
+            words = isinstance(loss_weights, list | tuple) and all(isinstance(one, str) for one in loss_weights)
+            hint = "; metrics are given by name, metrics=…" if words else ""
+            raise ValueError(f"compile cannot take loss_weights: a model has one output{hint}")
         self._needs_one_output("trained")
         self.run_eagerly = run_eagerly
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(_of_one_output(loss, "loss"))
-        if isinstance(metrics, dict) or (isinstance(metrics, list) and any(isinstance(one, list) for one in metrics)):
-            metrics = _of_one_output(metrics, "list of metrics")
+        if getattr(self.loss, "reduction", "") in ("none", None):
+            raise ValueError(
+                f"compile: the loss {self.loss.name} needs a reduction, 'sum_over_batch_size' or 'sum', to be one number"  # type: ignore[union-attr]
+            )
         if self.loss is not None and self.loss.from_logits and self._layers and self.ends_with_softmax:
             warnings.warn(
                 f"the loss {self.loss.name} expects scores (from_logits=True), and gets those before the last softmax",
                 stacklevel=2,
             )
-        self.metrics = list(metrics or []) if metrics is None or isinstance(metrics, list | tuple | set) else [metrics]
-        self.named_metrics()  # says which is unknown
+        self._means = training.RunningMeans(_list_of_metrics(metrics), _list_of_metrics(weighted_metrics))
         self._flat = None
 
     def check_compiled(self) -> None:
@@ -704,24 +702,19 @@ class Sequential:
             run(x, None)
             return run.result.copy()
 
-    def named_metrics(self) -> dict[str, Any]:
-        """The metrics as objects, by the names under which they are reported."""
-        found: dict[str, Any] = {}
-        for identifier in self.metrics:
-            metric = all_metrics.get(identifier)
-            name = identifier if isinstance(identifier, str) else metric.name
-            while name in found:
-                name += "_1"
-            found[name] = metric
-        return found
+    @property
+    def metrics(self) -> list[Any]:
+        """The mean of the loss and the metrics as objects, which hold what the last epoch or evaluation has found."""
+        return list(self._means.all.values()) if self.compiled else []
 
     def reset_metrics(self) -> None:
-        """There for Keras' sake: what `train_on_batch` and `evaluate` return is always of that call alone."""
+        """Has all metrics forget what they hold; each epoch and evaluation begins so anyway."""
+        self._means.begin()
 
     @property
     def metrics_names(self) -> list[str]:
         """Of the numbers that `evaluate` returns."""
-        return ["loss", *self.named_metrics()]
+        return list(self._means.all)
 
     def check_targets(self, y: Any) -> None:
         """Raises ValueError for targets that do not fit the loss and the output."""
@@ -740,8 +733,9 @@ class Sequential:
         """One step on one batch; returns the loss, [loss, metrics …] if there are metrics, or a dictionary of them."""
         refuse_arguments("train_on_batch", dropped)
         x, y, sample_weight = training.checked(self, x, y, sample_weight)
-        loss, scores = self.train_step(x, y, training.weights_of(y, sample_weight, class_weight))
-        return self._report(loss, y, scores, return_dict)
+        weights = training.weights_of(y, sample_weight, class_weight)
+        loss, scores = self.train_step(x, y, weights)
+        return self._report(loss, y, scores, weights, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False, **dropped: Any
@@ -750,7 +744,7 @@ class Sequential:
         refuse_arguments("test_on_batch", dropped)
         x, y, sample_weight = training.checked(self, x, y, sample_weight)
         loss, scores = self.scores_of(x, y, sample_weight)
-        return self._report(loss, y, scores, return_dict)
+        return self._report(loss, y, scores, sample_weight, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for one batch."""
@@ -760,9 +754,9 @@ class Sequential:
     def _named(self, outputs: Any) -> Any:
         return outputs
 
-    def _report(self, loss: float, y: Any, scores: np.ndarray, return_dict: bool) -> Any:
-        means = training.RunningMeans(self)
-        means.add([loss], y, scores)
+    def _report(self, loss: float, y: Any, scores: np.ndarray, sample_weight: Any, return_dict: bool) -> Any:
+        means = self._means.begin()
+        means.add(self, [loss], y, scores, sample_weight)
         logs = means.logs() | {"loss": loss}
         return training.in_order(logs) if return_dict else list(logs.values()) if len(logs) > 1 else loss
 
@@ -888,13 +882,13 @@ class Sequential:
         _check_overwrite(filepath, overwrite)
         if save_format is not None:
             warnings.warn("save_format says nothing: the end of the name does, .keras or any other", stacklevel=2)
-        compiled = self.optimizer, self.loss, self.metrics
+        compiled = self.optimizer, self.loss, self._means
         try:
             if not include_optimizer:
-                self.optimizer, self.loss, self.metrics = None, None, []
+                self.optimizer, self.loss, self._means = None, None, training.RunningMeans()
             saving.write_model(self, filepath)
         finally:
-            self.optimizer, self.loss, self.metrics = compiled
+            self.optimizer, self.loss, self._means = compiled
 
     def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Writes the weights alone; named `….weights.h5` in Keras 3's own format, with the state of the optimizer."""
@@ -1165,6 +1159,15 @@ def _of_one_output(given: Any, what: str) -> Any:
     if len(given) != 1:
         raise ValueError(f"compile: expected one {what}, as a model has one output, got {len(given)}")
     return given[0]
+
+
+def _list_of_metrics(given: Any) -> list[Any]:
+    """Metrics as `compile` takes them: one, several, or those of the only output in a list or a dictionary."""
+    if isinstance(given, dict) or (isinstance(given, list) and any(isinstance(one, list) for one in given)):
+        given = _of_one_output(given, "list of metrics")
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple | set) else [given]
 
 
 def _check_overwrite(path: str | Path, overwrite: bool) -> None:

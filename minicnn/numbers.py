@@ -1,4 +1,4 @@
-"""Results that also answer to `.numpy()`, which scripts ask of the tensors that Keras' models and losses return."""
+"""Results that also answer to `.numpy()`, which scripts ask of the tensors that Keras returns."""
 
 from typing import Any
 
@@ -20,7 +20,11 @@ class Number(float):
 
 
 def as_numbers(results: Any) -> Any:
-    """An array of the host, or each of a list, as `Numbers`; arrays of a device are what they are."""
+    """A float as `Number`, an array of the host as `Numbers`, and each of a list or dictionary; all else is what it is."""
     if isinstance(results, list):
         return [as_numbers(one) for one in results]
+    if isinstance(results, dict):
+        return {name: as_numbers(one) for name, one in results.items()}
+    if isinstance(results, float | np.floating):
+        return Number(results)
     return results.view(Numbers) if type(results) is np.ndarray else results

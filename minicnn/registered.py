@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
-Made = TypeVar("Made")
+Made = TypeVar("Made", bound="Configured")
 _known: dict[str, Any] = {}
 
 
@@ -20,6 +20,19 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
+class Configured:
+    """Base of what is made again of the arguments that its `get_config` returns."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, in types that JSON has."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls: type[Made], config: Mapping[str, Any]) -> Made:
+        """An object of this class, made with these arguments."""
+        return cls(**config)
+
+
 def description(thing: Any) -> dict[str, Any]:
     """The class of an object and the arguments it was made with, in types that JSON has: for files."""
     return {"class_name": type(thing).__name__, "config": thing.get_config()}
@@ -30,6 +43,11 @@ def class_of(description: Mapping[str, Any]) -> str:
     return str(next(description[key] for key in ("class_name", "class", "schedule", "name") if key in description))
 
 
+def made(kind: Any, config: Mapping[str, Any]) -> Any:
+    """An object of a class, also of your own, by its `from_config` if it has one."""
+    return kind.from_config(config) if hasattr(kind, "from_config") else kind(**config)
+
+
 def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping[str, Any]) -> Made:
     """The object of one of these classes that was described, or of your own, or a function; ValueError for an unknown name."""
     name = class_of(description)
@@ -38,7 +56,7 @@ def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping
         raise ValueError(
             f"unknown {kind} {name!r}: one of your own must be defined, or be among custom_objects, when it is loaded"
         )
-    return found(**description["config"]) if isinstance(found, type) else found
+    return made(found, description["config"]) if isinstance(found, type) else found
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Kind], Kind]:

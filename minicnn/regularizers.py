@@ -11,12 +11,12 @@ import numpy as np
 
 from .ops import Ops
 from .ops.reference import Array
-from .registered import described, description
+from .registered import Configured, described, description
 
 CLASSES: dict[str, type["Regularizer"]] = {}  # by name; those of your own too, from when they are defined on
 
 
-class Regularizer:
+class Regularizer(Configured):
     """Base class. One of your own defines the penalty and its gradient:
 
         class Cubes(Regularizer):
@@ -50,10 +50,6 @@ class Regularizer:
         if g is not None:
             g += self.gradient(w)
         return float(self(w))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, in types that JSON has."""
-        return dict(vars(self))
 
 
 class L1L2(Regularizer):

@@ -81,7 +81,8 @@ def describe(model: "Sequential") -> dict[str, Any]:
     """All but the numbers: layers, loss, metrics and optimizer, in types that JSON has."""
     model.build()
     header = _chain_description(model) | {
-        "metrics": [metrics.serialize(metric) for metric in metrics.told_apart(model.metrics)],
+        "metrics": [metrics.serialize(metric) for metric in metrics.told_apart(model._means.asked)],
+        "weighted_metrics": [metrics.serialize(metric) for metric in metrics.told_apart(model._means.asked_weighted)],
         "loss": None if model.loss is None else losses.serialize(model.loss),
         "optimizer": None,
     }
@@ -133,7 +134,7 @@ def load_model(
     if "layers" not in header:
         raise ValueError(f"{path}: it holds weights alone, for load_weights")
     if not compile:
-        header |= {"optimizer": None, "loss": None, "metrics": []}
+        header |= {"optimizer": None, "loss": None, "metrics": [], "weighted_metrics": []}
     try:
         return _restore(header, tensors, custom_objects)
     except KeyError as error:
@@ -229,8 +230,11 @@ def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[
     model.build()
     if header["optimizer"] is not None:
         loss = header["loss"] and losses.get(header["loss"], custom_objects)
-        named = [one if isinstance(one, str) else metrics.get(one, custom_objects) for one in header["metrics"]]
-        model.compile(optimizers.get(header["optimizer"], custom_objects), loss, metrics=named)
+        asked: dict[str, Any] = {
+            kind: [one if isinstance(one, str) else metrics.get(one, custom_objects) for one in header.get(kind, [])]
+            for kind in ("metrics", "weighted_metrics")
+        }
+        model.compile(optimizers.get(header["optimizer"], custom_objects), loss, **asked)
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         excluded = header["optimizer"].get("excluded", [])

@@ -26,42 +26,70 @@ Batch = tuple[Any, Any, Any, Any]  # x, y, sample weights, and which rows of x, 
 
 
 class RunningMeans:
-    """Means over the samples seen so far of the loss and of each metric."""
+    """The loss and the metrics that a model is compiled with: means over the samples seen so far.
 
-    def __init__(self, model: "Sequential") -> None:
-        self.metrics = {name: deepcopy(metric) for name, metric in model.named_metrics().items()}
-        for metric in self.metrics.values():
+    `asked` and `asked_weighted` are metrics as they were given; only the latter mind the weights of samples. ValueError
+    for one that is not known.
+    """
+
+    def __init__(self, asked: Iterable[Any] = (), asked_weighted: Iterable[Any] = ()) -> None:
+        self.asked, self.asked_weighted = list(asked), list(asked_weighted)
+        self.loss = all_metrics.Mean("loss")
+        self.metrics = all_metrics.tracked(self.asked)
+        self.weighted = all_metrics.tracked(self.asked_weighted, self.metrics)
+        self.busy = False  # whether an epoch is counted
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"busy": False}
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """The loss and the metrics, by the names under which they are reported."""
+        return {"loss": self.loss} | self.metrics | self.weighted
+
+    def begin(self) -> "RunningMeans":
+        """These, or copies of them while an epoch is counted in these, with no samples seen."""
+        means = deepcopy(self) if self.busy else self
+        for metric in means.all.values():
             metric.reset_state()
-        self.model = model
-        self.loss, self.samples = 0.0, 0
+        return means
 
-    def add(self, losses: list[float], y_true: np.ndarray, y_pred: np.ndarray) -> None:
+    def add(
+        self,
+        model: "Sequential",
+        losses: list[float],
+        y_true: np.ndarray,
+        y_pred: np.ndarray,
+        sample_weight: np.ndarray | None = None,
+    ) -> None:
         """Adds one or more batches of equal size, given the scores of all."""
         samples = len(y_pred) // len(losses)
-        self.samples += len(y_pred)
         for loss in losses:
-            self.loss += loss * samples
-        probabilities, softmaxed = None, bool(self.metrics) and self.model.ends_with_softmax
-        for metric in self.metrics.values():
+            self.loss.total += loss * samples
+            self.loss.weight += samples
+        probabilities, softmaxed = None, bool(self.metrics or self.weighted) and model.ends_with_softmax
+        counted = [(metric, None) for metric in self.metrics.values()]
+        for metric, weights in [*counted, *((metric, sample_weight) for metric in self.weighted.values())]:
             found = y_pred
             if softmaxed and not getattr(metric, "of_scores", False):
                 probabilities = activations.softmax(y_pred) if probabilities is None else probabilities
                 found = probabilities
+            arrays = [y_true, found] if weights is None else [y_true, found, weights]
             if isinstance(metric, all_metrics.MeanMetric):
-                metric.update_state(y_true, found, batches=len(losses))
+                metric.update_state(y_true, found, weights, len(losses))
             elif type(metric).__module__ == all_metrics.__name__:
-                metric.update_state(y_true, found)
+                metric.update_state(*arrays)
             else:  # one of the user's own may count batches
-                for part in zip(np.split(y_true, len(losses)), np.split(found, len(losses)), strict=True):
+                for part in zip(*(np.split(array, len(losses)) for array in arrays), strict=True):
                     metric.update_state(*part)
 
-    def logs(self, prefix: str = "") -> dict[str, float]:
-        found = {"loss": self.loss / max(1, self.samples)}
-        for name, metric in self.metrics.items():
+    def logs(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, metric in self.all.items():
             result = metric.result()
             named = result if isinstance(result, dict) else {name: result}
             found |= {key: all_metrics.plain(value) for key, value in named.items()}
-        return {prefix + name: value for name, value in found.items()}
+        return found
 
 
 def in_order(logs: dict[str, float]) -> dict[str, float]:
@@ -394,7 +422,8 @@ def fit(
             tell(listeners, "on_epoch_begin", epoch, {})
             number, model.initial_step = model.initial_step, 0
             feed.begin(model, epoch - initial_epoch, number)
-            means = RunningMeans(model)
+            means = model._means.begin()
+            means.busy = True
             while feed.steps is None or number < feed.steps:
                 taken = feed.take(number, at_once)
                 if taken is None:
@@ -405,7 +434,7 @@ def fit(
                 size = samples if together == 1 else samples // together
                 losses, scores = model.train_steps(inputs, targets, weights, rows, size)
                 number += together
-                means.add(losses, targets, scores)
+                means.add(model, losses, targets, scores, weights)
                 logs = in_order(means.logs())
                 if bar:
                     bar.add(samples)
@@ -419,6 +448,7 @@ def fit(
             if number == 0:
                 raise ValueError("the generator gave no batch to train on")
             feed.end()
+            means.busy = False
             if validation_data is not None and is_validated(epoch, validation_freq):
                 found = validate(
                     model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
@@ -428,6 +458,7 @@ def fit(
             if model.stop_training:
                 break
     finally:
+        model._means.busy = False
         if bar:
             bar.close()
     model.optimizer.finalize_variable_values(model.trainable_parameters)
@@ -499,7 +530,7 @@ def evaluate(
         feed = Arrays(x, y, sample_weight, size, False, steps)
     tell(listeners, "on_test_begin", {})
     feed.begin(model)
-    means, number = RunningMeans(model), 0
+    means, number = model._means.begin(), 0
     while feed.steps is None or number < feed.steps:
         taken = feed.take(number, 1)
         if taken is None:
@@ -509,7 +540,7 @@ def evaluate(
             inputs = inputs[rows[0] : rows[-1] + 1]
         tell(listeners, "on_test_batch_begin", number, {})
         loss, scores = model.scores_of(inputs, targets, weights)
-        means.add([loss], targets, scores)
+        means.add(model, [loss], targets, scores, weights)
         tell(listeners, "on_test_batch_end", number, in_order(means.logs()))
         number += 1
     if number == 0:

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import json
 import pickle
 
 import numpy as np
@@ -669,7 +670,7 @@ def test_metrics_are_saved(metric, tmp_path):
     again = minicnn.load_model(tmp_path / "model.safetensors")
     targets = np.eye(4)[Y] if metric == "mae" or isinstance(metric, metrics.MeanSquaredError) else Y
     model.compile("sgd", "categorical_crossentropy" if targets is not Y else model.loss, metrics=[metric])
-    again.compile("sgd", model.loss, metrics=again.metrics)
+    again.compile("sgd", model.loss, metrics=again.metrics[1:])
     assert again.evaluate(X, targets, return_dict=True) == model.evaluate(X, targets, return_dict=True)
 
 
@@ -1727,7 +1728,7 @@ def test_functions_of_metrics_have_names_of_their_own(tmp_path):
     history = model.fit(X, Y, epochs=1, verbose=0).history
     assert list(history) == ["accuracy", "loss", *names] and history["accuracy"] == history[names[0]]
     model.save(tmp_path / "m.safetensors")
-    assert minicnn.load_model(tmp_path / "m.safetensors").metrics == [*names, "accuracy"]
+    assert minicnn.load_model(tmp_path / "m.safetensors").metrics_names == ["loss", *names, "accuracy"]
 
 
 def test_metrics_of_ones_own_see_every_batch():
@@ -1870,14 +1871,14 @@ def test_methods_that_nobody_would_call_are_refused(base, name, sentence):
 
 
 def test_a_penalty_of_ones_own_in_the_place_of_that_of_l2():
-    class Cubic(minicnn.regularizers.L2):
+    class Cubed(minicnn.regularizers.L2):
         def __call__(self, x):
             return (abs(x) ** 3).sum()
 
         def gradient(self, x):
             return 3 * x * abs(x)
 
-    layer = Dense(2, use_bias=False, kernel_regularizer=Cubic(7.0))
+    layer = Dense(2, use_bias=False, kernel_regularizer=Cubed(7.0))
     model = minicnn.Sequential([minicnn.Input((3,)), layer])
     w = layer.kernel.numpy().copy()
     assert layer.losses == model.losses == [pytest.approx((abs(w) ** 3).sum(), rel=1e-5)]
@@ -1956,3 +1957,229 @@ def test_optimizers_show_their_numbers_as_variables_do():
     optimizer = minicnn.optimizers.SGD(0.25)
     assert optimizer.learning_rate.value == np.float32(0.25) and optimizer.iterations.value == 0
     minicnn.config.enable_unsafe_deserialization()
+
+
+# ---------------------------------------------------------------------- metrics as objects
+
+
+class Count(minicnn.Metric):
+    """How many samples were counted, and the weights of those that had one."""
+
+    def __init__(self, name=None):
+        super().__init__(name=name)
+        self.samples = self.add_variable()
+        self.weights = self.add_variable()
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.samples.assign_add(len(y_true))
+        if sample_weight is not None:
+            self.weights.assign_add(sample_weight.sum())
+
+    def result(self):
+        return self.samples
+
+
+def test_a_metric_that_was_given_holds_what_was_found_last():
+    right, seen = metrics.SparseCategoricalAccuracy(name="right"), Count()
+    model = small(metrics=[right, seen])
+    loss, accuracy, samples = model.evaluate(X[:20], Y[:20])
+    assert (
+        (right.result(), seen.result(), model.metrics[0].result()) == (accuracy, 20, loss) == (accuracy, samples, loss)
+    )
+    model.fit(X, Y, epochs=2, verbose=0)
+    assert seen.result() == 50 and right.result() == model.history.history["right"][-1]
+    model.fit(X, Y, verbose=0, validation_data=(X[:7], Y[:7]))
+    assert seen.result() == 7 and right.result() == model.history.history["val_right"][-1]
+    model.train_on_batch(X[:5], Y[:5])
+    assert seen.result() == 5
+    model.reset_metrics()
+    assert [metric.result() for metric in model.metrics] == [0, 0, 0]
+
+
+def test_an_evaluation_in_the_middle_of_an_epoch_does_not_disturb_its_metrics():
+    class Curious(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.evaluate(X[:3], Y[:3], verbose=0)
+
+    found = []
+    for listeners in ([], [Curious()]):
+        seen = Count()
+        model = small(metrics=["accuracy", seen])
+        found.append(model.fit(X, Y, epochs=2, batch_size=16, verbose=0, callbacks=listeners).history)
+        assert seen.result() == 50 and not copy.copy(model._means).busy
+    assert found[0] == found[1]
+
+
+def test_the_metrics_of_a_model_are_objects_with_names():
+    model = small(metrics=["acc", metrics.SparseCategoricalAccuracy(name="right"), lambda y_true, y_pred: y_true])
+    assert [metric.name for metric in model.metrics] == model.metrics_names == ["loss", "acc", "right", "lambda"]
+    assert repr(model.metrics[2]) == "<SparseCategoricalAccuracy right>"
+    found = model.evaluate(X, Y)
+    assert [metric.result() for metric in model.metrics] == found and list(map(type, found)) == [float] * 4
+    assert Sequential().metrics == [] and list(model.evaluate(X, Y, return_dict=True)) == sorted(model.metrics_names)
+    with pytest.raises(ValueError, match=r"metric loss: a Mean is of loops of your own, not of compile"):
+        small(metrics=model.metrics)
+
+    class Own(Model):
+        def __init__(self):
+            super().__init__()
+            self.last, self.mine = Dense(4, activation="softmax"), metrics.Mean("mine")
+
+        def call(self, x):
+            return self.last(x)
+
+        @property
+        def metrics(self):
+            return [self.mine]
+
+    own = Own()
+    own.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    own.fit(X.reshape(50, 36), Y, verbose=0)
+    assert own.metrics == [own.mine] and list(own.history.history) == ["accuracy", "loss"]
+
+
+def test_a_copy_of_a_model_brings_its_metrics_along():
+    asked = ["mse", "top_k_categorical_accuracy", "AUC", "Precision", "categorical_accuracy", metrics.BinaryAccuracy()]
+    model = small(loss="categorical_crossentropy", metrics=[*asked, Count()], weighted_metrics=["bce"])
+    found = model.evaluate(X, np.eye(4)[Y])
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert [metric.result() for metric in again.metrics] == found
+        assert again.evaluate(X[:5], np.eye(4)[Y[:5]]) != found == [metric.result() for metric in model.metrics]
+
+
+def test_a_metric_made_of_metrics():
+    class F1(minicnn.Metric):
+        def __init__(self, name=None):
+            super().__init__(name=name)
+            self.p, self.parts = metrics.Precision(), {"r": [metrics.Recall()][0], "seen": Count()}
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.p.update_state(y_true, y_pred, sample_weight)
+            for part in self.parts.values():
+                part.update_state(y_true, y_pred, sample_weight)
+
+        def result(self):
+            p, r = self.p.result(), self.parts["r"].result()
+            return 2 * p * r / (p + r)
+
+    f1 = F1()
+    rows = np.eye(4)[Y]
+    model = small(loss="categorical_crossentropy", metrics=[f1])
+    predicted, sure = model.predict(X) > 0.5, rows > 0.5
+    expected = 2 * (predicted & sure).sum() / (predicted.sum() + sure.sum())  # the definition, of counts
+    for _ in range(2):
+        assert model.evaluate(X, rows)[1] == pytest.approx(expected)
+    assert f1.variables == f1.parts["seen"].variables and f1.variables[0] == 50
+    assert f1.name == "f1" and metrics.Precision().variables == []
+
+
+def test_weighted_metrics(tmp_path):
+    weights = RANDOM.uniform(0, 2, 50)
+    model = small(metrics=["accuracy"], weighted_metrics=["accuracy", "acc", Count()])
+    assert model.metrics_names == ["loss", "accuracy", "weighted_accuracy", "acc", "count"]
+    right = model.predict(X).argmax(axis=1) == Y
+    found = model.evaluate(X, Y, sample_weight=weights, batch_size=16, return_dict=True)
+    assert found["accuracy"] == pytest.approx(right.mean())
+    assert found["acc"] == found["weighted_accuracy"] == pytest.approx((right * weights).sum() / weights.sum())
+    assert model.metrics[-1].weights == pytest.approx(weights.sum(), rel=1e-5)
+    again = model.evaluate(X, Y, return_dict=True)
+    assert again["accuracy"] == again["weighted_accuracy"]
+    silent = minicnn.optimizers.SGD(0.0)
+    model.compile(silent, model.loss, weighted_metrics=["accuracy"])
+    by_class = model.fit(X, Y, verbose=0, class_weight={1: 3.0}).history["accuracy"]
+    factors = np.where(Y == 1, 3, 1)
+    assert by_class == [pytest.approx((right * factors).sum() / factors.sum())]
+    assert model.train_on_batch(X, Y, class_weight={1: 3.0})[1] == pytest.approx(by_class[0])
+    for name in ("m.keras", "m.safetensors"):
+        if name == "m.keras":
+            pytest.importorskip("h5py")
+        model.save(tmp_path / name)
+        assert minicnn.load_model(tmp_path / name).evaluate(X, Y, sample_weight=weights) == model.evaluate(
+            X, Y, sample_weight=weights
+        )
+
+
+# ---------------------------------------------------------------------- numbers that answer to .numpy()
+
+
+def test_what_metrics_layers_losses_and_schedules_return_answers_to_numpy():
+    class Half(minicnn.Metric):
+        def reset_state(self): ...
+
+        def update_state(self, y_true, y_pred, sample_weight=None): ...
+
+        def result(self):
+            return {"half": np.float32(0.5), "both": np.array([1.0, 2.0])}
+
+    rows, p = np.eye(4)[Y], np.full((50, 4), 0.25, "float32")
+    mean = metrics.Mean()
+    for value in (
+        mean([1.0, 3.0]), mean.result(), metrics.Precision()(rows, p), metrics.AUC()(rows, p),
+        minicnn.optimizers.schedules.CosineDecay(0.1, 8)(3),
+    ):  # fmt: skip
+        assert isinstance(value, float) and value.numpy() == np.float32(value)
+        assert type(pickle.loads(pickle.dumps(value))) is type(value) and json.loads(json.dumps(value)) == value
+    for values in (
+        metrics.F1Score()(rows, p), losses.categorical_crossentropy(rows, p), losses.mse(rows, p), Dense(2)(p),
+        minicnn.optimizers.schedules.CosineDecay(0.1, 8)(np.arange(9)),
+    ):  # fmt: skip
+        assert type(values.numpy()) is np.ndarray and np.array_equal(values.numpy(), values)
+        assert np.array_equal(pickle.loads(pickle.dumps(values)), values)
+    half = Half()(rows, p)
+    assert half["half"].numpy() == 0.5 and half["both"].numpy().tolist() == [1, 2]
+    model = small(metrics=["accuracy", Count(), "AUC"], loss="mse")
+    history = model.fit(X, rows, epochs=2, verbose=0, validation_split=0.5).history
+    assert {type(value) for values in history.values() for value in values} == {float}
+    json.dumps(history)
+
+
+# ---------------------------------------------------------------------- made of configurations, and short names
+
+
+def test_everything_that_has_a_configuration_is_made_of_it():
+    for thing in (
+        metrics.TopKCategoricalAccuracy(k=3), metrics.AUC(curve="PR"), losses.MeanSquaredError("sum"),
+        losses.BinaryCrossentropy(label_smoothing=0.1), minicnn.initializers.HeNormal(seed=3),
+        minicnn.initializers.RandomUniform(-1.0, 1.0), minicnn.regularizers.L1L2(0.1, 0.2), minicnn.constraints.MaxNorm(3),
+        minicnn.optimizers.schedules.CosineDecay(0.1, 8, warmup_target=0.2, warmup_steps=3),
+    ):  # fmt: skip
+        again = type(thing).from_config(thing.get_config())
+        assert type(again) is type(thing) and again.get_config() == thing.get_config()
+    start = minicnn.initializers.HeNormal(seed=3)
+    assert start.clone() is not start and np.array_equal(start.clone()((3, 4)), start((3, 4)))
+
+
+def test_a_configuration_that_a_class_of_ones_own_changes():
+    class Doubled(minicnn.regularizers.L2):
+        @classmethod
+        def from_config(cls, config):
+            return cls(2 * config["l2"])
+
+    found = minicnn.regularizers.get({"class_name": "Doubled", "config": {"l2": 0.25}})
+    assert type(found) is Doubled and found.l2 == 0.5
+
+
+@pytest.mark.parametrize("short", ["bce", "mse", "mae"])
+def test_short_names(short):
+    name = type(losses.get(short)).name
+    assert type(losses.get(short.upper())) is type(losses.get(short)) is type(losses.get(name))
+    t, p = np.round(RANDOM.random((9, 3))), RANDOM.random((9, 3))
+    for each in (short, short.upper(), name):
+        assert metrics.get(each).name == each and metrics.get(each)(t, p) == pytest.approx(losses.get(name)(t, p))
+    assert type(metrics.get("mean")) is type(metrics.get("Mean")) is metrics.Mean and metrics.get("sum")([1, 2]) == 3
+
+
+# ---------------------------------------------------------------------- losses without a reduction
+
+
+@pytest.mark.parametrize("reduction", [None, "none"])
+@pytest.mark.parametrize("cls", [losses.CategoricalCrossentropy, losses.BinaryCrossentropy, losses.MeanSquaredError])
+def test_a_loss_without_a_reduction_gives_that_of_every_sample(cls, reduction):
+    rows, weights = np.eye(4)[Y[:9]], RANDOM.uniform(0, 2, 9)
+    p = RANDOM.dirichlet(np.ones(4), 9)
+    loss = cls(reduction=reduction, dtype="float32")
+    terms = [cls()(rows[n : n + 1], p[n : n + 1]) for n in range(9)]
+    np.testing.assert_allclose(loss(rows, p).numpy(), terms, rtol=1e-9)
+    np.testing.assert_allclose(loss(rows, p, weights), weights * terms, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"compile: the loss \w+ needs a reduction, 'sum_over_batch_size' or 'sum'"):
+        small(loss=loss)

@@ -119,8 +119,9 @@ def test_bad_settings_and_names():
         CategoricalCrossentropy()(ONE_HOT, np.ones((2, 3, 4)))
 
 
-KERAS = {"from_logits": False, "label_smoothing": 0.0, "axis": -1, "reduction": "sum_over_batch_size", "name": None}
-SPARSE = {"from_logits": False, "ignore_class": None, "reduction": "sum_over_batch_size", "axis": -1, "name": None}
+LAST = {"name": None, "dtype": None}
+KERAS = {"from_logits": False, "label_smoothing": 0.0, "axis": -1, "reduction": "sum_over_batch_size"} | LAST
+SPARSE = {"from_logits": False, "ignore_class": None, "reduction": "sum_over_batch_size", "axis": -1} | LAST
 
 
 @pytest.mark.parametrize("cls, arguments", [(CategoricalCrossentropy, KERAS), (SparseCategoricalCrossentropy, SPARSE)])

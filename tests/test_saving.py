@@ -71,7 +71,9 @@ def test_predictions_are_the_same_bits(path, with_input):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert_same(again, model)
     assert [layer.get_config() for layer in again.layers] == [layer.get_config() for layer in model.layers]
-    assert again.name == "net" and again.metrics == ["accuracy"] and again.loss.label_smoothing == smoothing
+    assert (
+        again.name == "net" and again.metrics_names == ["loss", "accuracy"] and again.loss.label_smoothing == smoothing
+    )
     assert again.evaluate(X, Y) == model.evaluate(X, Y)
 
 
@@ -509,7 +511,7 @@ def test_a_model_from_its_configuration():
     assert [w.shape for w in again.get_weights()] == [w.shape for w in model.get_weights()]
     assert again.name == "net" and again.optimizer is None
     assert again.get_config() == model.get_config()
-    assert minicnn.models.model_from_json(model.to_json()).metrics == ["accuracy"]
+    assert minicnn.models.model_from_json(model.to_json()).metrics_names == ["loss", "accuracy"]
 
 
 # ---------------------------------------------------------------------- models within models

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
 from ..absent import today
+from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
 from ..registered import snake_case
@@ -420,7 +421,7 @@ class Layer:
         if not self.built:
             self.build((None, *x.shape[1:]))
         training = enclosing() if training is None else bool(training)
-        return apply(self, x, self.works_as_in_training if training is None else training)
+        return as_numbers(apply(self, x, self.works_as_in_training if training is None else training))
 
     def _copy_for_chain(self) -> "Layer":
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""

@@ -8,25 +8,27 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..registered import class_of, description
+import numpy as np
+
+from ..numbers import Number, Numbers
+from ..registered import Configured, class_of, description
 
 
-class LearningRateSchedule:
-    """Base class: `schedule(step)` is the learning rate of step 0, 1, 2, …
+class LearningRateSchedule(Configured):
+    """Base class: `schedule(step)` is the learning rate of step 0, 1, 2, …, and of an array of steps that of each.
 
-    A schedule of your own keeps its arguments as attributes of the same names, or defines `get_config`.
+    A schedule of your own defines `__call__`, and keeps its arguments as attributes of the same names, or defines
+    `get_config`.
     """
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: Any) -> Any:
+        if np.ndim(step):
+            return np.vectorize(self.at, [float])(step).view(Numbers)
+        return Number(self.at(step))
+
+    def at(self, step: float) -> float:
+        """What `__call__` gives for one step."""
         raise TypeError(f"{type(self).__name__} does not define __call__(step)")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, in types that JSON has."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LearningRateSchedule":
-        return cls(**config)
 
 
 class ExponentialDecay(LearningRateSchedule):
@@ -44,10 +46,10 @@ class ExponentialDecay(LearningRateSchedule):
         self.decay_steps = _positive(self, "decay_steps", decay_steps)
         self.staircase, self.name = staircase, name
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         return self.initial_learning_rate * self.decay_rate ** self.passed(step)
 
-    def passed(self, step: int) -> float:
+    def passed(self, step: float) -> float:
         """How many times `decay_steps` steps have passed."""
         share = step / self.decay_steps
         return math.floor(share) if self.staircase else share
@@ -66,7 +68,7 @@ class InverseTimeDecay(ExponentialDecay):
     ) -> None:
         super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         return self.initial_learning_rate / (1 + self.decay_rate * self.passed(step))
 
 
@@ -83,7 +85,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             )
         self.boundaries, self.values, self.name = list(boundaries), list(values), name
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         return float(self.values[bisect_left(self.boundaries, step)])
 
 
@@ -106,7 +108,7 @@ class PolynomialDecay(LearningRateSchedule):
         self.decay_steps = _positive(self, "decay_steps", decay_steps)
         self.power, self.cycle, self.name = power, cycle, name
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         times = max(1, math.ceil(step / self.decay_steps)) if self.cycle else 1
         share = min(1.0, step / (self.decay_steps * times))
         return (self.initial_learning_rate - self.end_learning_rate) * (
@@ -134,7 +136,7 @@ class CosineDecay(LearningRateSchedule):
         self.alpha, self.name = alpha, name
         self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         start, top = self.initial_learning_rate, self.warmup_target
         if top is None:
             return _cosine(start, self.alpha * start, step / self.decay_steps)
@@ -165,7 +167,7 @@ class CosineDecayRestarts(LearningRateSchedule):
             raise ValueError(f"CosineDecayRestarts: t_mul must be a number from 1 on, not {t_mul!r}")
         self.t_mul, self.m_mul, self.alpha, self.name = t_mul, m_mul, alpha, name
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         restarts, share = divmod(step / self.first_decay_steps, 1)
         if self.t_mul > 1:
             restarts, share, length = 0, step / self.first_decay_steps, 1.0
@@ -189,7 +191,7 @@ class OneCycle(LearningRateSchedule):
             )
         self.peak, self.steps, self.warmup = peak, steps, warmup
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: float) -> float:
         start, end, top = self.peak / 25, self.peak / 250_000, self.warmup * self.steps
         if step < top:
             return _cosine(start, self.peak, step / top)

@@ -190,3 +190,85 @@ def test_what_fit_reports(keras, random, loss, asked, kind):
     for name, values in logs[0].items():
         np.testing.assert_allclose(values, logs[1][name], rtol=1e-4, atol=1e-7, err_msg=name)
     np.testing.assert_allclose(model.predict(x), theirs.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("of", ["samples", "classes"])
+def test_weighted_metrics_and_names(keras, random, of):
+    """Weights of samples and classes count in the loss and in `weighted_metrics`, not in `metrics`; a lambda has a name."""
+    x, y = random.standard_normal((30, 5)).astype("float32"), random.integers(0, 3, 30)
+    weights = random.uniform(0, 2, 30).astype("float32")
+    start, found = [random.standard_normal((5, 3)), np.zeros(3)], []
+    for module in (minicnn, keras):
+        L = module.layers
+        model = module.Sequential([L.Input((5,)), L.Dense(3, activation="softmax")])
+        model.set_weights(start)
+        top = module.metrics.SparseTopKCategoricalAccuracy(2, name="top")
+        model.compile(
+            "sgd",
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy", lambda y_true, y_pred: y_pred[:, 0]],
+            weighted_metrics=["accuracy", "acc", top, module.metrics.SparseTopKCategoricalAccuracy(2, name="top_2")],
+        )
+        options = {"batch_size": 8, "verbose": 0}
+        history = model.fit(
+            x, y, epochs=2, shuffle=False, validation_data=(x[:9], y[:9], weights[:9]), **options,
+            **({"sample_weight": weights} if of == "samples" else {"class_weight": {0: 1.0, 1: 3.0, 2: 0.5}}),
+        ).history  # fmt: skip
+        assert float(top.result()) == pytest.approx(history["val_top"][-1])
+        evaluated = model.evaluate(x, y, sample_weight=weights, return_dict=True, **options)
+        assert float(top.result()) == pytest.approx(evaluated["top"])
+        assert float(model.metrics[0].result()) == pytest.approx(evaluated["loss"])
+        found.append(history | {f"evaluate {name}": value for name, value in evaluated.items()})
+    ours, theirs = found
+    assert sorted(ours) == sorted(theirs)
+    for name, values in ours.items():
+        np.testing.assert_allclose(values, theirs[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_metric_made_of_metrics(keras, random):
+    def made(base):
+        class F1(base.Metric):
+            def __init__(self, **options):
+                super().__init__(**options)
+                self.p, self.r = base.Precision(), base.Recall()
+
+            def update_state(self, y_true, y_pred, sample_weight=None):
+                self.p.update_state(y_true, y_pred, sample_weight)
+                self.r.update_state(y_true, y_pred, sample_weight)
+
+            def result(self):
+                p, r = self.p.result(), self.r.result()
+                return 2 * p * r / (p + r + 1e-7)
+
+        return F1()
+
+    ours, theirs = made(metrics), made(keras.metrics)
+    assert ours.name == theirs.name == "f1"
+    for _ in range(2):
+        y, p = targets_and_predictions("rows", False, random)
+        ours.reset_state()
+        theirs.reset_state()
+        assert ours(y, p) == pytest.approx(float(theirs(y, p)), rel=1e-5)
+
+
+def test_every_short_name_of_keras(keras):
+    """Those that belong to classes which are here, of losses and of metrics."""
+    from keras.src.losses import ALL_OBJECTS_DICT as LOSS_NAMES
+    from keras.src.metrics import ALL_OBJECTS_DICT as METRIC_NAMES
+
+    for module, names in ((losses, LOSS_NAMES), (metrics, METRIC_NAMES)):
+        for name, thing in names.items():
+            if (thing.__name__ in module.CLASSES or thing.__name__ in losses.BY_NAME) and name != "Metric":
+                assert module.get(name) is not None
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name, options, kind", LOSSES)
+def test_losses_of_every_sample(keras, random, name, options, kind, weighted):
+    y, p = targets_and_predictions(kind, options.get("from_logits"), random)
+    weights = random.uniform(0, 2, 9).astype("float32") if weighted else None
+    ours, theirs = (
+        getattr(module, name)(**options, reduction=None, dtype="float32")(y, p, weights)
+        for module in (losses, keras.losses)
+    )
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-6)

@@ -159,6 +159,8 @@ def test_rates_over_100_steps(keras, name, arguments):
     rate = jax.jit(theirs)  # else every step is compiled
     expected = np.array([float(rate(step)) for step in range(101)])
     np.testing.assert_allclose([ours(step) for step in range(101)], expected, rtol=0, atol=1e-6 * expected.max())
+    np.testing.assert_array_equal(ours(np.arange(101)), [ours(step) for step in range(101)])
+    np.testing.assert_array_equal(ours([[5], [7]]), [[ours(5)], [ours(7)]])
 
 
 @pytest.mark.parametrize("name", NAMES)
