@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .gpu_kernels import KernelOps
-from .reference import Array, expect
+from .reference import Array, expect, expect_alike, uniform
 
 if TYPE_CHECKING:
     from ..optimizers import Optimizer
@@ -103,12 +103,8 @@ class OptimizerOps(KernelOps):
         tables: Sequence[Array | None] = (None,) * 5,
     ) -> None:
         """Launches `optimize`: arrays are w, g, three moments and the averages, None where there are none."""
+        expect_alike(names[0], *arrays)
         first = next(array for array in arrays if array is not None)
-        for array in arrays:
-            if array is not None:
-                expect(names[0], array, first.shape)
-                if not array.flags.c_contiguous or array.dtype != first.dtype:
-                    raise ValueError(f"{names[0]}: expected contiguous arrays of one number type")
         program = sum(CODES[name] << 4 * place for place, name in enumerate(names))
         numbers = [np.float64(number) for number in (*settings, *[0.0] * SETTINGS)][:SETTINGS]
         arguments = np.int64(first.size), np.uint64(program), *arrays, *tables, *numbers
@@ -152,6 +148,7 @@ class OptimizerOps(KernelOps):
         self._program(["clip_value"], (None, g, None, None, None, None), (most,))
 
     def clip_norm(self, g: Array, most: float) -> None:
+        expect_alike("clip_norm", g)
         tables = None, None, self._squares(g, None), None, None
         self._program(["clip_norm"], (None, g, None, None, None, None), (most,), tables)
 
@@ -162,7 +159,7 @@ class OptimizerOps(KernelOps):
         self._program(["moving_average"], (w, None, None, None, None, mean), (momentum, overwrite))
 
     def penalize(self, w: Array, g: Array | None, l1: float, l2: float) -> float:
-        if w.size == 0 or not w.flags.c_contiguous or not (g is None or g.flags.c_contiguous):
+        if w.size == 0 or not uniform(w, w if g is None else g):
             return super().penalize(w, g, l1, l2)
         return float(self.penalty(w, g, l1, l2))
 
