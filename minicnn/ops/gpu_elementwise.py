@@ -1,8 +1,4 @@
-"""The operations on an NVIDIA GPU that go through their arrays number by number, pixel by pixel or row by row.
-
-A launch is described by what its threads go through: all numbers (`_each`), rows of columns (`_rows`), or rows of columns
-that are added up (`_sum_rows`), in parts that depend on the shape alone, so that a run repeats to the bit.
-"""
+"""The operations on an NVIDIA GPU that go through their arrays number by number, pixel by pixel or row by row."""
 
 from collections.abc import Sequence
 from math import prod
@@ -10,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .gpu_kernels import address
-from .gpu_optimizers import OptimizerOps
+from .gpu_kernels import KernelOps, address
 from .reference import (
     ELEMENTWISE,
     NO_PADS,
@@ -39,7 +34,7 @@ def expect_type(what: str, array: Array, dtype: Any) -> None:
         )
 
 
-class ElementwiseOps(OptimizerOps):
+class ElementwiseOps(KernelOps):
     def _key(self, key: Key) -> tuple[Any, ...]:
         """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
         seed, step, layer = key

@@ -1,23 +1,20 @@
-"""The steps of the optimizers on an NVIDIA GPU, and what is launched over numbers, rows and sums of rows.
+"""The steps of the optimizers on an NVIDIA GPU.
 
 A step is one launch over all parameters, whatever it consists of, see optimizers.cu; only the norms that gradients are
 clipped by are measured before.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .gpu_kernels import KernelOps
+from .gpu_kernels import PARTS, THREADS, KernelOps
 from .reference import Array, expect, expect_alike, uniform
 
 if TYPE_CHECKING:
     from ..optimizers import Optimizer
 
-THREADS = 256  # of a block
-BLOCKS = 1024  # fill a large GPU; from there on every thread takes several numbers
-PARTS = 256  # that a sum is made of, at most
 SETTINGS, UNIT = 12, 16  # as in optimizers.cu
 CODES = {
     name: code
@@ -29,70 +26,6 @@ CODES = {
 
 
 class OptimizerOps(KernelOps):
-    # ------------------------------------------------------------------ launches
-
-    def _each(self, file: str, name: str, dtype: Any, items: int, *arguments: Any) -> None:
-        """Launches a kernel over `items` things, one after the other in memory."""
-        if items:
-            blocks = -(-items // THREADS)
-            grid = (min(blocks, max(BLOCKS, -(-blocks // 4))),)
-            self.kernels.launch(file, name, dtype, grid, (THREADS,), arguments)
-
-    def _block(self, columns: int) -> tuple[int, int]:
-        """Threads along the columns, and along the rows."""
-        along = min(32, 1 << (columns - 1).bit_length())
-        return along, THREADS // along
-
-    def _rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], *arguments: Any, **macros: int) -> None:
-        """Launches a kernel over rows of columns."""
-        rows, columns = shape
-        if rows and columns:
-            along, high = self._block(columns)
-            blocks, wide = -(-rows // high), -(-columns // along)
-            grid = wide, min(blocks, max(-(-BLOCKS // wide), -(-blocks // 4)), 65535)
-            self.kernels.launch(file, name, dtype, grid, (along, high), arguments, **macros)
-
-    def _parts(self, shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The grid and the block for sums over rows: which row is added where depends on the shape alone."""
-        rows, columns = shape
-        along, high = self._block(columns)
-        return (-(-columns // along), max(1, min(-(-rows // (8 * high)), PARTS))), (along, high)
-
-    def _sum_rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], kinds: int, *arguments: Any) -> Array:
-        """Sums over rows of columns, (kinds, columns), of a kernel that takes what they need and the two sizes last."""
-        grid, block = self._parts(shape)
-        parts, sums = self.empty((grid[1], kinds, shape[1]), dtype), self.empty((kinds, shape[1]), dtype)
-        needed = parts, sums, self._counters(grid[0]), *self._sizes(shape)
-        self.kernels.launch(file, name, dtype, grid, block, (*arguments, *needed))
-        return sums
-
-    def _counters(self, count: int) -> Array:
-        """Counters for `last_of_blocks`, 0 between launches: those that take them come one after the other, on one stream."""
-        found = self.__dict__.setdefault("_blocks", {})
-        if count not in found:
-            found[count] = self.array(np.zeros(count, np.uint32))
-        return found[count]
-
-    def _add_parts(self, parts: Array) -> Array:
-        """The sum over the first axis."""
-        sums = self.empty(parts.shape[1:], parts.dtype)
-        along, high = self._block(min(sums.size, 8))  # many rows at once: what one thread reads, it waits for
-        arguments = parts, sums, len(parts), sums.size
-        self.kernels.launch("sums", "add_parts", parts.dtype, (-(-sums.size // along),), (along, high), arguments)
-        return sums
-
-    def _sizes(self, shape: tuple[int, int]) -> tuple[Any, int]:
-        return np.int64(shape[0]), shape[1]
-
-    def constant(self, values: Any, dtype: Any) -> Array:
-        """A few numbers on the device, copied there when first asked for: no copy while a step is captured."""
-        values = np.ascontiguousarray(values, dtype)
-        key = values.tobytes(), values.shape, values.dtype.str
-        found = self.__dict__.setdefault("_constants", {})
-        if key not in found:
-            found[key] = self.array(values)
-        return found[key]
-
     # ------------------------------------------------------------------ single operations
 
     def _program(
