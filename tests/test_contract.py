@@ -4,11 +4,12 @@ No operation changes its inputs or the number type, and its bits do not depend o
 """
 
 import inspect
+from itertools import count
 
 import numpy as np
 import pytest
 from calls import CALLS, CONVOLUTIONS, normal
-from conftest import DTYPES, assert_close
+from conftest import DEVICES, DTYPES, arranged, assert_close
 
 from minicnn import get_ops
 from minicnn.ops import Ops
@@ -89,6 +90,75 @@ def test_number_types_stay_and_inputs_are_not_changed(ops, name, dtype):
     if not name.startswith(tuple(CHANGED)):
         for on_device, before in given:
             np.testing.assert_array_equal(ops.numpy(on_device), before)
+
+
+ALTERED = {
+    "of another type": lambda x: x.astype("float64" if x.dtype == "float32" else "float32"),
+    "spread in memory": lambda x: arranged(x, "sliced"),
+    "of one row": lambda x: x[:1],
+    "of a row more": lambda x: np.concatenate([x, x[:1]]),
+    "of one column": lambda x: x[..., :1].copy(),
+}
+
+
+class Altering:
+    """Operations to which one array goes altered: number `number` of all that a call gives to them, `saved` not counted."""
+
+    def __init__(self, ops, number, alter):
+        self.ops, self.left, self.alter, self.given = ops, number, alter, []
+
+    def __getattr__(self, name):
+        found = getattr(self.ops, name)
+        if name in ("array", "numpy") or not inspect.ismethod(found):
+            return found
+
+        def call(*values):
+            values = list(values)
+            for k, parameter in zip(range(len(values)), inspect.signature(found).parameters, strict=False):
+                if getattr(values[k], "ndim", 0) and parameter != "saved":
+                    if self.left == 0:
+                        values[k] = self.alter(values[k])
+                        self.given.append(values[k])
+                    self.left -= 1
+            return found(*values)
+
+        return call
+
+
+def outcome(ops, name, number, alter):
+    """What came of a call with this array altered, that array included; None where it was refused; and whether there is one."""
+    altering = Altering(ops, number, alter)
+    try:
+        results = CALLS[name](altering, normal("float32", ops.array))
+    except (ValueError, IndexError):
+        return None, True
+    return [ops.numpy(result) for result in (*results, *altering.given)], bool(altering.given)
+
+
+@pytest.mark.parametrize("ops", DEVICES[1:], indirect=True)
+@pytest.mark.parametrize(
+    "name", [name for name in CALLS if "conv2d" not in name or name in ("conv2d 0", "conv2d_relu 0")]
+)
+def test_no_array_is_misread(ops, name):
+    """Whatever its type, its shape and its place in memory: what is not refused has the results of the definition."""
+    for what, alter in ALTERED.items():
+        for number in count():
+            got, there = outcome(ops, name, number, alter)
+            if not there:
+                break
+            if got is not None:
+                expected, _ = outcome(REFERENCE, name, number, alter)
+                assert expected is not None, f"array {number} {what} is not refused"
+                for one, other in zip(got, expected, strict=True):
+                    assert_close(one.astype(float), other, 2e-5)
+
+
+@pytest.mark.parametrize("ops", DEVICES[1:], indirect=True)
+@pytest.mark.parametrize("name", [name for name in CALLS if name.startswith(tuple(CHANGED)) and "entropy" not in name])
+def test_what_changes_in_place_may_have_several_axes(ops, name):
+    flat = CALLS[name](ops, normal("float32", ops.array))
+    for one, other in zip(CALLS[name](ops, normal("float32", lambda x: ops.array(x[None]))), flat, strict=True):
+        np.testing.assert_array_equal(ops.numpy(one).reshape(-1), ops.numpy(other).reshape(-1))
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close
 
-from minicnn.ops.gpu_optimizers import PARTS
+from minicnn.ops.gpu_kernels import PARTS
 
 
 def drawn(seed, *shape):

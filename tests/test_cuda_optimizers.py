@@ -8,7 +8,7 @@ import pytest
 from conftest import assert_close
 
 from minicnn import get_ops
-from minicnn.ops.gpu_optimizers import BLOCKS, THREADS
+from minicnn.ops.gpu_kernels import BLOCKS, THREADS
 from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from minicnn.schedules import ExponentialDecay
 

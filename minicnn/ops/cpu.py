@@ -17,7 +17,21 @@ from . import instructions
 from .cpu_convolution import Geometry, convolve, convolve_backward
 from .cpu_dense import dense_layer, dense_layer_backward
 from .instructions import Moments
-from .reference import NO_PADS, Array, Key, Ops, Pads, Pair, Saved, expect, positions
+from .reference import (
+    NO_PADS,
+    Array,
+    Key,
+    Ops,
+    Pads,
+    Pair,
+    Saved,
+    expect,
+    expect_alike,
+    expect_per_channel,
+    pooled,
+    positions,
+    uniform,
+)
 
 LARGEST_TAPE = 1 << 22  # bytes that a tape may take to be kept
 ALL_TAPES = 1 << 26  # bytes that all kept tapes may take
@@ -138,6 +152,7 @@ class CpuOps(Ops):
     ) -> tuple[Array | None, Array, Array]:
         geometry, precision, x, y, relu = saved
         expect("conv2d gradient", dy, y.shape)
+        expect("conv2d kernel", kernel, (*geometry.kernel, geometry.channels, geometry.filters))
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
         dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros(kernel.shape[3:], x.dtype)
@@ -158,7 +173,7 @@ class CpuOps(Ops):
 
     def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
-        C, F = x.shape[-1], kernel.shape[1]
+        C, F = x.shape[-1], kernel.shape[-1]
         expect("dense kernel", kernel, (C, F))
         for bias in rest:
             expect("dense bias", bias, (F,))
@@ -170,7 +185,8 @@ class CpuOps(Ops):
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
         x, y = saved
-        C, F = x.shape[-1], kernel.shape[1]
+        C, F = x.shape[-1], kernel.shape[-1]
+        expect("dense kernel", kernel, (C, F))
         expect("dense gradient", dy, (*x.shape[:-1], F))
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
@@ -217,7 +233,7 @@ class CpuOps(Ops):
 
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
         _check_pads("pooling", pads)
-        return len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3]
+        return pooled(x.shape, size, strides, pads)
 
     def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
         y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
@@ -297,6 +313,7 @@ class CpuOps(Ops):
 
     def softmax_cross_entropy_backward(self, dlosses: Array, saved: Saved) -> Array:
         probabilities, targets = saved
+        expect("softmax_cross_entropy gradient", dlosses, targets.shape[:1])
         dlosses, gradient = np.ascontiguousarray(dlosses, targets.dtype), np.empty_like(targets)
         self.run(instructions.softmax_gradient, probabilities, targets, dlosses, gradient)
         return gradient
@@ -304,10 +321,12 @@ class CpuOps(Ops):
     # ------------------------------------------------------------------ dropout
 
     def dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
-        return self._drop(x, rate, key), (rate, key)
+        return self._drop(x, rate, key), (x.shape, rate, key)
 
     def dropout_backward(self, dy: Array, saved: Saved) -> Array:
-        return self._drop(dy, *saved)  # the mask is a function of the key: it is drawn again, not kept
+        shape, rate, key = saved
+        expect("dropout gradient", dy, shape)
+        return self._drop(dy, rate, key)  # the mask is a function of the key: it is drawn again, not kept
 
     def _drop(self, x: Array, rate: float, key: Key) -> Array:
         (x,) = self.alike(x)
@@ -321,9 +340,11 @@ class CpuOps(Ops):
         return self.spatial_dropout2d_backward(x, factor), factor
 
     def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
-        (dy,) = self.alike(dy)
+        factor = saved
+        expect("spatial_dropout2d gradient", dy, (len(factor), *dy.shape[1:-1], factor.shape[1]))
+        dy = np.ascontiguousarray(dy, factor.dtype)
         dx = self.empty(dy.shape, dy.dtype)
-        self.run(instructions.times_channels, dy, saved, dx)
+        self.run(instructions.times_channels, dy, factor, dx)
         return dx
 
     def gaussian_noise(self, x: Array, stddev: float, key: Key) -> Array:
@@ -354,12 +375,15 @@ class CpuOps(Ops):
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
         shape, matrices, fill_mode, field = saved
+        expect("affine gradient", dy, shape)
         _, taps = super().affine(np.zeros(shape, dy.dtype), matrices, fill_mode, 0.0, field)
         return super().affine_backward(dy, taps)
 
     def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
         rows, columns = self.alike(rows, columns)
         strength = np.ascontiguousarray(strength, rows.dtype)
+        for weights in (rows, columns, strength):
+            expect("random_field", weights, (len(weights),))
         field = self.empty((len(strength), 2, len(rows), len(columns)), rows.dtype)
         settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
         self.run(instructions.random_field, settings, field)
@@ -368,8 +392,9 @@ class CpuOps(Ops):
     def blur(self, x: Array, rows: Array, columns: Array, chosen: Array) -> Array:
         (x,) = self.alike(x)
         rows, columns = (np.ascontiguousarray(weights, x.dtype) for weights in (rows, columns))
-        expect("blur rows and columns", np.empty((len(rows), len(columns))), x.shape[1:3])
         chosen, y = np.ascontiguousarray(chosen, np.int64), self.empty(x.shape, x.dtype)
+        for weights, size in zip((chosen, rows, columns), x.shape[:3], strict=True):
+            expect("blur", weights, (size,))
         self.run(instructions.blur, x, rows, columns, instructions.reach(rows, columns), chosen, y)
         return y
 
@@ -393,6 +418,7 @@ class CpuOps(Ops):
     # ------------------------------------------------------------------ batch normalisation
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array, Saved]:
+        expect_per_channel("batch_norm", x, gamma=gamma, beta=beta)
         x, gamma, beta = self.alike(x, gamma, beta)
         found = Moments.of(x.shape[-1], x.dtype.name)
         y = self.empty(x.shape, x.dtype)
@@ -410,6 +436,7 @@ class CpuOps(Ops):
     def normalize(
         self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
     ) -> tuple[Array, Saved]:
+        expect_per_channel("normalize", x, gamma=gamma, beta=beta, mean=mean, variance=variance)
         x, gamma, beta, mean, variance = self.alike(x, gamma, beta, mean, variance)
         inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))  # (C,)
         y = self.empty(x.shape, x.dtype)
@@ -423,7 +450,7 @@ class CpuOps(Ops):
     # ------------------------------------------------------------------ penalties
 
     def penalize(self, w: Array, g: Array | None, l1: float, l2: float) -> float:
-        if w.size == 0 or not w.flags.c_contiguous or not (g is None or g.flags.c_contiguous):
+        if w.size == 0 or not uniform(w, w if g is None else g):
             return super().penalize(w, g, l1, l2)
         if g is not None:
             expect("penalize", g, w.shape)
@@ -436,12 +463,9 @@ class CpuOps(Ops):
 
     def _optimize(self, name: str, arrays: tuple[Array | None, ...], *settings: float) -> None:
         """An operation that changes arrays of one shape; the settings are those of its kernel."""
-        first = arrays[0]
-        assert first is not None
-        for array in arrays[1:]:
-            if array is not None:
-                expect(name, array, first.shape)
-        self.run(instructions.optimize, name, arrays, np.array(settings, float))
+        expect_alike(name, *arrays)
+        flat = tuple(None if array is None else array.reshape(-1) for array in arrays)
+        self.run(instructions.optimize, name, flat, np.array(settings, float))
 
     def sgd(self, w: Array, g: Array, velocity: Array | None, rate: float, momentum: float, nesterov: float) -> None:
         self._optimize("sgd", (w, g, velocity), rate, momentum, nesterov)

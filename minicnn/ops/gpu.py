@@ -1,7 +1,7 @@
 """The operations on an NVIDIA GPU: CUDA kernels where they pay, else the array code of the definition, run by CuPy.
 
-CuPy's arrays follow NumPy's interface, so what no kernel does better is inherited. The overrides are in `gpu_convolution.py`
-and `gpu_elementwise.py`, the kernels in `minicnn/cuda`.
+CuPy's arrays follow NumPy's interface, so what no kernel does better is inherited. The overrides are in `gpu_convolution.py`,
+`gpu_elementwise.py` and `gpu_optimizers.py`, the kernels in `minicnn/cuda`.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from ..cuda import Kernels, module
 from .gpu_convolution import ConvolutionOps
 from .gpu_elementwise import ElementwiseOps
+from .gpu_optimizers import OptimizerOps
 from .reference import Array
 
 INSTALL = 'install the extra with: pip install "minicnn[gpu]" (CuPy for CUDA 13; on CUDA 12 install "cupy-cuda12x[ctk]" instead)'
@@ -62,7 +63,7 @@ def dotted(capability: int) -> str:
     return f"{capability // 10}.{capability % 10}"
 
 
-class GpuOps(ConvolutionOps, ElementwiseOps):
+class GpuOps(ConvolutionOps, ElementwiseOps, OptimizerOps):
     name = "gpu"
 
     def __init__(self) -> None:

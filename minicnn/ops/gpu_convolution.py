@@ -114,9 +114,10 @@ class ConvolutionOps(KernelOps):
         return columns
 
     def col2im(self, columns: Array, x_shape: Any, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
-        (columns,) = self.alike(columns)
+        outputs = positions(x_shape[1:3], pads, size, strides, dilation)
+        (columns,) = self.alike(columns.reshape(x_shape[0], *outputs, math.prod(size) * x_shape[3]))
         x = self.empty(x_shape, columns.dtype)
-        self._columns("col2im", columns, x, x_shape, columns.shape[1:3], size, strides, pads, dilation)
+        self._columns("col2im", columns, x, x_shape, outputs, size, strides, pads, dilation)
         return x
 
     def _columns(
@@ -167,13 +168,15 @@ class ConvolutionOps(KernelOps):
                 ahead = kernel, self._swapped(geometry.turned(), kernel)  # both must be there until the join
         self._product(geometry, x, kernel, bias, y, relu)
         before = self.relu_of(x)
-        return x, y, before, relu, self.rectified(y) if relu else None, geometry, ahead
+        return x, y, kernel.shape, before, relu, self.rectified(y) if relu else None, geometry, ahead
 
     def conv2d_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
-        x, y, before, relu, own, geometry, ahead = saved
-        expect("convolution gradient" if x.ndim == 4 else "dense gradient", dy, y.shape)
+        x, y, kernel_shape, before, relu, own, geometry, ahead = saved
+        operation = "conv2d" if len(kernel_shape) == 4 else "dense"
+        expect(f"{operation} gradient", dy, y.shape)
+        expect(f"{operation} kernel", kernel, kernel_shape)
         dy, kernel = (self.xp.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         if relu and (own is None or own.undo()):
             dy, given = self.empty(dy.shape, dy.dtype), dy
@@ -204,7 +207,7 @@ class ConvolutionOps(KernelOps):
 
     def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
-        C, F = x.shape[-1], kernel.shape[1]
+        C, F = x.shape[-1], kernel.shape[-1]
         expect("dense kernel", kernel, (C, F))
         for bias in rest:
             expect("dense bias", bias, (F,))

@@ -1,8 +1,4 @@
-"""The operations on an NVIDIA GPU that go through their arrays number by number, pixel by pixel or row by row.
-
-A launch is described by what its threads go through: all numbers (`_each`), rows of columns (`_rows`), or rows of columns
-that are added up (`_sum_rows`), in parts that depend on the shape alone, so that a run repeats to the bit.
-"""
+"""The operations on an NVIDIA GPU that go through their arrays number by number, pixel by pixel or row by row."""
 
 from collections.abc import Sequence
 from math import prod
@@ -10,9 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from .gpu_kernels import address
-from .gpu_optimizers import OptimizerOps
-from .reference import ELEMENTWISE, NO_PADS, Array, Key, Pads, Pair, Saved, drop_threshold, expect, positions
+from .gpu_kernels import KernelOps, address
+from .reference import (
+    ELEMENTWISE,
+    NO_PADS,
+    Array,
+    Key,
+    Pads,
+    Pair,
+    Saved,
+    drop_threshold,
+    expect,
+    expect_per_channel,
+    pooled,
+)
 
 FUNCTIONS = ("elu", *ELEMENTWISE)  # in the order of their numbers in activation.cu
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")  # likewise in augment.cu
@@ -27,7 +34,7 @@ def expect_type(what: str, array: Array, dtype: Any) -> None:
         )
 
 
-class ElementwiseOps(OptimizerOps):
+class ElementwiseOps(KernelOps):
     def _key(self, key: Key) -> tuple[Any, ...]:
         """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
         seed, step, layer = key
@@ -43,7 +50,7 @@ class ElementwiseOps(OptimizerOps):
         if not self._pools(x, size, pads):
             return super().max_pool2d(x, size, strides, pads)
         (x,) = self.alike(x)
-        y = self._pooled(x, size, strides, pads)
+        y = self.empty(pooled(x.shape, size, strides, pads), x.dtype)
         winner = self.empty(y.shape, np.uint16)
         self._pool("max_pool", y, [x, y, winner], x, y, size, strides, pads)
         if relu := self.relu_of(x):
@@ -64,7 +71,7 @@ class ElementwiseOps(OptimizerOps):
         if not self._pools(x, size, pads):
             return super().avg_pool2d(x, size, strides, pads)
         (x,) = self.alike(x)
-        y = self._pooled(x, size, strides, pads)
+        y = self.empty(pooled(x.shape, size, strides, pads), x.dtype)
         self._pool("avg_pool", y, [x, y], x, y, size, strides, pads)
         return y, (None, x.shape, size, strides, pads)
 
@@ -72,6 +79,7 @@ class ElementwiseOps(OptimizerOps):
         count, x_shape, size, strides, pads = saved
         if count is not None:
             return super().avg_pool2d_backward(dy, saved)
+        expect("avg_pool2d gradient", dy, pooled(x_shape, size, strides, pads))
         (dy,) = self.alike(dy)
         dx = self.empty(x_shape, dy.dtype)
         self._pool("avg_pool_backward", dx, [dy, dx], dx, dy, size, strides, pads)
@@ -81,13 +89,6 @@ class ElementwiseOps(OptimizerOps):
         """Whether the kernels pool so: every window has a pixel of the image."""
         inside = all(max(pad) < k for pad, k in zip(pads, size, strict=True))
         return bool(x.size) and inside and prod(size) <= TAPS
-
-    def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> Array:
-        """An array for y."""
-        sides = positions(x.shape[1:3], pads, size, strides)
-        if min(sides) < 1:
-            raise ValueError(f"pooling: windows of {size} do not fit into an input of shape {x.shape}")
-        return self.empty((len(x), *sides, x.shape[3]), x.dtype)
 
     def _pool(
         self, name: str, made: Array, arrays: Sequence[Array], x: Array, y: Array, size: Pair, strides: Pair, pads: Pads
@@ -301,10 +302,12 @@ class ElementwiseOps(OptimizerOps):
         y, relu = self._drop(x, rate, key), self.relu_of(x)
         if relu is not None:
             self.rectified(y, relu)  # what was dropped has no gradient anyway
-        return y, (rate, key)
+        return y, (x.shape, rate, key)
 
     def dropout_backward(self, dy: Array, saved: Saved) -> Array:
-        return self._drop(dy, *saved)  # the mask is a function of the key: it is drawn again, not kept
+        shape, rate, key = saved
+        expect("dropout gradient", dy, shape)
+        return self._drop(dy, rate, key)  # the mask is a function of the key: it is drawn again, not kept
 
     def _drop(self, x: Array, rate: float, key: Key) -> Array:
         (x,) = self.alike(x)
@@ -319,7 +322,9 @@ class ElementwiseOps(OptimizerOps):
         return self.spatial_dropout2d_backward(x, factor), factor
 
     def spatial_dropout2d_backward(self, dy: Array, saved: Saved) -> Array:
-        (dy,), factor = self.alike(dy), saved
+        factor = saved
+        expect("spatial_dropout2d gradient", dy, (len(factor), *dy.shape[1:-1], factor.shape[1]))
+        dy = self.xp.ascontiguousarray(dy, factor.dtype)
         dx, (N, H, W, C) = self.empty(dy.shape, dy.dtype), dy.shape
         self._rows("random", "times_channels", dy.dtype, (N * H * W, C), dy, factor, dx, N * H * W, H * W, C)
         return dx
@@ -402,14 +407,19 @@ class ElementwiseOps(OptimizerOps):
     ) -> tuple[Array, Saved]:
         (x,) = self.alike(x)
         matrices = self.xp.ascontiguousarray(matrices, np.float64)
-        field = None if field is None else self.xp.ascontiguousarray(field, x.dtype)
+        expect("affine matrices", matrices, (len(x), 2, 3))
+        if field is not None:
+            field = self.xp.ascontiguousarray(field, x.dtype)
+            expect("affine field", field, (len(x), 2, *x.shape[1:3]))
         y, (N, H, W, C), mode = self.empty(x.shape, x.dtype), x.shape, FILL_MODES.index(fill_mode)
         arguments = x, matrices, field, y, N * H * W, H, W, C, mode, float(fill_value)
         self._rows("augment", "affine", x.dtype, (N * H * W, C), *arguments)
-        return y, (matrices, field, mode)
+        return y, (x.shape, matrices, field, mode)
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
-        (dy,), (matrices, field, mode) = self.alike(dy), saved
+        shape, matrices, field, mode = saved
+        expect("affine gradient", dy, shape)
+        (dy,) = self.alike(dy)
         field = None if field is None else self.xp.ascontiguousarray(field, dy.dtype)
         dx, (N, H, W, C) = self.zeros(dy.shape, dy.dtype), dy.shape
         arguments = dy, matrices, field, dx, N, H, W, C, mode
@@ -420,6 +430,8 @@ class ElementwiseOps(OptimizerOps):
         N, H, W = len(strength), len(rows), len(columns)
         rows, columns = self.alike(rows, columns)
         strength = self.xp.ascontiguousarray(strength, rows.dtype)
+        for weights in (rows, columns, strength):
+            expect("random_field", weights, (len(weights),))
         noise = self.empty((N, 2, H, W), rows.dtype)
         arguments = strength, noise, N, 2 * H * W, *self._key(key)
         self._each("augment", "uniform_noise", rows.dtype, N * -(-2 * H * W // 4), *arguments)
@@ -427,6 +439,8 @@ class ElementwiseOps(OptimizerOps):
 
     def blur(self, x: Array, rows: Array, columns: Array, chosen: Array) -> Array:
         x, rows, columns = self.alike(x, rows, columns)
+        for weights, size in zip((chosen, rows, columns), x.shape[:3], strict=True):
+            expect("blur", weights, (size,))
         return self._smooth(x, rows, columns, self.xp.ascontiguousarray(chosen, np.bool_), x.shape[3])
 
     def _smooth(self, x: Array, rows: Array, columns: Array, chosen: Array | None, C: int) -> Array:
@@ -444,6 +458,7 @@ class ElementwiseOps(OptimizerOps):
     ) -> Array:
         (x,) = self.alike(x)
         y, (N, H, W, C), boxes = self.empty(x.shape, x.dtype), x.shape, self.xp.ascontiguousarray(boxes, np.int64)
+        expect("erase boxes", boxes, (N, 4))
         new = None if fill is None else self.constant(np.broadcast_to(fill, C), x.dtype)
         arguments = x, boxes, new, y, N * H * W, H, W, C, *map(float, limits), *self._key(key)
         self._rows("augment", "erase", x.dtype, (N * H * W, C), *arguments)
@@ -467,9 +482,11 @@ class ElementwiseOps(OptimizerOps):
     def _batch_norm(
         self, x: Array, gamma: Array, beta: Array, epsilon: float, moving: tuple[Array | None, ...], momentum: float
     ) -> tuple[Array, Array, Array, Saved]:
+        expect_per_channel("batch_norm", x, gamma=gamma, beta=beta)
         x, gamma, beta = self.alike(x, gamma, beta)
         for average in moving:
             if average is not None:
+                expect("batch_norm moving average", average, x.shape[-1:])
                 expect_type("batch_norm moving average", average, x.dtype)
         C = x.shape[-1]
         shape = x.size // C, C
@@ -492,6 +509,7 @@ class ElementwiseOps(OptimizerOps):
     def normalize(
         self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
     ) -> tuple[Array, Saved]:
+        expect_per_channel("normalize", x, gamma=gamma, beta=beta, mean=mean, variance=variance)
         x, gamma, beta, mean, variance = self.alike(x, gamma, beta, mean, variance)
         inverse = 1 / self.xp.sqrt(variance + x.dtype.type(epsilon))  # (C,)
         return self._scale(x, mean, inverse, gamma, beta), (x, mean, inverse, gamma)

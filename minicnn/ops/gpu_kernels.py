@@ -1,4 +1,9 @@
-"""What the operations that launch CUDA kernels share: arrays as the kernels expect them, and the launch itself."""
+"""What the operations that launch CUDA kernels share: arrays as the kernels expect them, and the launch itself.
+
+A launch is described by what its threads go through: a thread for each thing (`for_each`), all numbers (`_each`), rows of
+columns (`_rows`), or rows of columns that are added up (`_sum_rows`), in parts that depend on the shape alone, so that a run
+repeats to the bit.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +28,11 @@ class Relu:
         """Whether the mask is still to be applied; if so, the caller applies it now."""
         left, self.undone = not self.undone, True
         return left
+
+
+THREADS = 256  # of a block
+BLOCKS = 1024  # fill a large GPU; from there on every thread takes several numbers
+PARTS = 256  # that a sum is made of, at most
 
 
 class KernelOps(Ops):
@@ -64,9 +74,71 @@ class KernelOps(Ops):
         dtype = np.result_type(*(array.dtype for array in arrays), np.float32)
         return [self.xp.ascontiguousarray(array, dtype) for array in arrays]
 
-    def for_each(
-        self, file: str, name: str, dtype: Any, count: int, *arguments: Any, threads: int = 256, **macros: int
-    ) -> None:
-        """Launches a kernel with at least one thread for each of `count` things, and nothing where there are none."""
+    def constant(self, values: Any, dtype: Any) -> Array:
+        """A few numbers on the device, copied there when first asked for: no copy while a step is captured."""
+        values = np.ascontiguousarray(values, dtype)
+        key = values.tobytes(), values.shape, values.dtype.str
+        found = self.__dict__.setdefault("_constants", {})
+        if key not in found:
+            found[key] = self.array(values)
+        return found[key]
+
+    # ------------------------------------------------------------------ launches
+
+    def for_each(self, file: str, name: str, dtype: Any, count: int, *arguments: Any) -> None:
+        """Launches a kernel with a thread for each of `count` things, and nothing where there are none."""
         if count:
-            self.kernels.launch(file, name, dtype, (-(-count // threads),), (threads,), arguments, **macros)
+            self.kernels.launch(file, name, dtype, (-(-count // THREADS),), (THREADS,), arguments)
+
+    def _each(self, file: str, name: str, dtype: Any, items: int, *arguments: Any) -> None:
+        """Launches a kernel over `items` things, one after the other in memory."""
+        if items:
+            blocks = -(-items // THREADS)
+            grid = (min(blocks, max(BLOCKS, -(-blocks // 4))),)
+            self.kernels.launch(file, name, dtype, grid, (THREADS,), arguments)
+
+    def _block(self, columns: int) -> tuple[int, int]:
+        """Threads along the columns, and along the rows."""
+        along = min(32, 1 << (columns - 1).bit_length())
+        return along, THREADS // along
+
+    def _rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], *arguments: Any, **macros: int) -> None:
+        """Launches a kernel over rows of columns."""
+        rows, columns = shape
+        if rows and columns:
+            along, high = self._block(columns)
+            blocks, wide = -(-rows // high), -(-columns // along)
+            grid = wide, min(blocks, max(-(-BLOCKS // wide), -(-blocks // 4)), 65535)
+            self.kernels.launch(file, name, dtype, grid, (along, high), arguments, **macros)
+
+    def _parts(self, shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The grid and the block for sums over rows: which row is added where depends on the shape alone."""
+        rows, columns = shape
+        along, high = self._block(columns)
+        return (-(-columns // along), max(1, min(-(-rows // (8 * high)), PARTS))), (along, high)
+
+    def _sum_rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], kinds: int, *arguments: Any) -> Array:
+        """Sums over rows of columns, (kinds, columns), of a kernel that takes what they need and the two sizes last."""
+        grid, block = self._parts(shape)
+        parts, sums = self.empty((grid[1], kinds, shape[1]), dtype), self.empty((kinds, shape[1]), dtype)
+        needed = parts, sums, self._counters(grid[0]), *self._sizes(shape)
+        self.kernels.launch(file, name, dtype, grid, block, (*arguments, *needed))
+        return sums
+
+    def _counters(self, count: int) -> Array:
+        """Counters for `last_of_blocks`, 0 between launches: those that take them come one after the other, on one stream."""
+        found = self.__dict__.setdefault("_blocks", {})
+        if count not in found:
+            found[count] = self.array(np.zeros(count, np.uint32))
+        return found[count]
+
+    def _add_parts(self, parts: Array) -> Array:
+        """The sum over the first axis."""
+        sums = self.empty(parts.shape[1:], parts.dtype)
+        along, high = self._block(min(sums.size, 8))  # many rows at once: what one thread reads, it waits for
+        arguments = parts, sums, len(parts), sums.size
+        self.kernels.launch("sums", "add_parts", parts.dtype, (-(-sums.size // along),), (along, high), arguments)
+        return sums
+
+    def _sizes(self, shape: tuple[int, int]) -> tuple[Any, int]:
+        return np.int64(shape[0]), shape[1]

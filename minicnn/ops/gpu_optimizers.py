@@ -1,23 +1,20 @@
-"""The steps of the optimizers on an NVIDIA GPU, and what is launched over numbers, rows and sums of rows.
+"""The steps of the optimizers on an NVIDIA GPU.
 
 A step is one launch over all parameters, whatever it consists of, see optimizers.cu; only the norms that gradients are
 clipped by are measured before.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .gpu_kernels import KernelOps
-from .reference import Array, expect
+from .gpu_kernels import PARTS, THREADS, KernelOps
+from .reference import Array, expect, expect_alike, uniform
 
 if TYPE_CHECKING:
     from ..optimizers import Optimizer
 
-THREADS = 256  # of a block
-BLOCKS = 1024  # fill a large GPU; from there on every thread takes several numbers
-PARTS = 256  # that a sum is made of, at most
 SETTINGS, UNIT = 12, 16  # as in optimizers.cu
 CODES = {
     name: code
@@ -29,70 +26,6 @@ CODES = {
 
 
 class OptimizerOps(KernelOps):
-    # ------------------------------------------------------------------ launches
-
-    def _each(self, file: str, name: str, dtype: Any, items: int, *arguments: Any) -> None:
-        """Launches a kernel over `items` things, one after the other in memory."""
-        if items:
-            blocks = -(-items // THREADS)
-            grid = (min(blocks, max(BLOCKS, -(-blocks // 4))),)
-            self.kernels.launch(file, name, dtype, grid, (THREADS,), arguments)
-
-    def _block(self, columns: int) -> tuple[int, int]:
-        """Threads along the columns, and along the rows."""
-        along = min(32, 1 << (columns - 1).bit_length())
-        return along, THREADS // along
-
-    def _rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], *arguments: Any, **macros: int) -> None:
-        """Launches a kernel over rows of columns."""
-        rows, columns = shape
-        if rows and columns:
-            along, high = self._block(columns)
-            blocks, wide = -(-rows // high), -(-columns // along)
-            grid = wide, min(blocks, max(-(-BLOCKS // wide), -(-blocks // 4)), 65535)
-            self.kernels.launch(file, name, dtype, grid, (along, high), arguments, **macros)
-
-    def _parts(self, shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The grid and the block for sums over rows: which row is added where depends on the shape alone."""
-        rows, columns = shape
-        along, high = self._block(columns)
-        return (-(-columns // along), max(1, min(-(-rows // (8 * high)), PARTS))), (along, high)
-
-    def _sum_rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], kinds: int, *arguments: Any) -> Array:
-        """Sums over rows of columns, (kinds, columns), of a kernel that takes what they need and the two sizes last."""
-        grid, block = self._parts(shape)
-        parts, sums = self.empty((grid[1], kinds, shape[1]), dtype), self.empty((kinds, shape[1]), dtype)
-        needed = parts, sums, self._counters(grid[0]), *self._sizes(shape)
-        self.kernels.launch(file, name, dtype, grid, block, (*arguments, *needed))
-        return sums
-
-    def _counters(self, count: int) -> Array:
-        """Counters for `last_of_blocks`, 0 between launches: those that take them come one after the other, on one stream."""
-        found = self.__dict__.setdefault("_blocks", {})
-        if count not in found:
-            found[count] = self.array(np.zeros(count, np.uint32))
-        return found[count]
-
-    def _add_parts(self, parts: Array) -> Array:
-        """The sum over the first axis."""
-        sums = self.empty(parts.shape[1:], parts.dtype)
-        along, high = self._block(min(sums.size, 8))  # many rows at once: what one thread reads, it waits for
-        arguments = parts, sums, len(parts), sums.size
-        self.kernels.launch("sums", "add_parts", parts.dtype, (-(-sums.size // along),), (along, high), arguments)
-        return sums
-
-    def _sizes(self, shape: tuple[int, int]) -> tuple[Any, int]:
-        return np.int64(shape[0]), shape[1]
-
-    def constant(self, values: Any, dtype: Any) -> Array:
-        """A few numbers on the device, copied there when first asked for: no copy while a step is captured."""
-        values = np.ascontiguousarray(values, dtype)
-        key = values.tobytes(), values.shape, values.dtype.str
-        found = self.__dict__.setdefault("_constants", {})
-        if key not in found:
-            found[key] = self.array(values)
-        return found[key]
-
     # ------------------------------------------------------------------ single operations
 
     def _program(
@@ -103,12 +36,8 @@ class OptimizerOps(KernelOps):
         tables: Sequence[Array | None] = (None,) * 5,
     ) -> None:
         """Launches `optimize`: arrays are w, g, three moments and the averages, None where there are none."""
+        expect_alike(names[0], *arrays)
         first = next(array for array in arrays if array is not None)
-        for array in arrays:
-            if array is not None:
-                expect(names[0], array, first.shape)
-                if not array.flags.c_contiguous or array.dtype != first.dtype:
-                    raise ValueError(f"{names[0]}: expected contiguous arrays of one number type")
         program = sum(CODES[name] << 4 * place for place, name in enumerate(names))
         numbers = [np.float64(number) for number in (*settings, *[0.0] * SETTINGS)][:SETTINGS]
         arguments = np.int64(first.size), np.uint64(program), *arrays, *tables, *numbers
@@ -152,6 +81,7 @@ class OptimizerOps(KernelOps):
         self._program(["clip_value"], (None, g, None, None, None, None), (most,))
 
     def clip_norm(self, g: Array, most: float) -> None:
+        expect_alike("clip_norm", g)
         tables = None, None, self._squares(g, None), None, None
         self._program(["clip_norm"], (None, g, None, None, None, None), (most,), tables)
 
@@ -162,7 +92,7 @@ class OptimizerOps(KernelOps):
         self._program(["moving_average"], (w, None, None, None, None, mean), (momentum, overwrite))
 
     def penalize(self, w: Array, g: Array | None, l1: float, l2: float) -> float:
-        if w.size == 0 or not w.flags.c_contiguous or not (g is None or g.flags.c_contiguous):
+        if w.size == 0 or not uniform(w, w if g is None else g):
             return super().penalize(w, g, l1, l2)
         return float(self.penalty(w, g, l1, l2))
 

@@ -374,7 +374,7 @@ def softmax_gradient(
 
 
 def optimize(tape: Tape, name: str, arrays: Sequence[Array | None], settings: np.ndarray | Steps) -> None:
-    """The operation of this name on arrays of one shape (one that is not kept is None), which change in place.
+    """The operation of this name on flat arrays of one size (one that is not kept is None), which change in place.
 
     `settings` are the float64 numbers that follow the arrays in that operation.
     """

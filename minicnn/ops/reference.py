@@ -32,6 +32,14 @@ def positions(image: Sequence[int], pads: Pads, size: Sequence[int], strides: Pa
     return OH, OW
 
 
+def pooled(x_shape: Sequence[int], size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
+    """(N, OH, OW, C), the shape of an array (N, H, W, C) after pooling."""
+    OH, OW = positions(x_shape[1:3], pads, size, strides)
+    if min(OH, OW) < 1:
+        raise ValueError(f"pooling: windows of {size} do not fit into an input of shape {tuple(x_shape)}")
+    return x_shape[0], OH, OW, x_shape[3]
+
+
 class Ops:
     """Every operation, on the arrays of `xp`."""
 
@@ -667,6 +675,27 @@ def expect(what: str, array: Array, shape: Sequence[int]) -> None:
     """ValueError unless the array has this shape."""
     if tuple(array.shape) != tuple(shape):
         raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, received {tuple(array.shape)}")
+
+
+def expect_per_channel(operation: str, x: Array, **arrays: Array) -> None:
+    """ValueError unless each of the arrays has one number for each channel of x."""
+    for name, array in arrays.items():
+        expect(f"{operation} {name}", array, x.shape[-1:])
+
+
+def expect_alike(what: str, *arrays: Array | None) -> None:
+    """ValueError unless all arrays that are not None have one shape, and a kernel reads them as they are."""
+    first, *others = [array for array in arrays if array is not None]
+    for array in others:
+        expect(what, array, first.shape)
+    if not uniform(first, *others):
+        raise ValueError(f"{what}: expected contiguous arrays of one number type, float32 or float64")
+
+
+def uniform(*arrays: Array) -> bool:
+    """Whether the arrays are contiguous and of one number type that kernels compute in."""
+    dtype = arrays[0].dtype
+    return dtype.char in "fd" and all(array.flags.c_contiguous and array.dtype == dtype for array in arrays)
 
 
 def drop_threshold(rate: float) -> int:
