@@ -739,7 +739,8 @@ class Sequential:
         """Trains for `epochs` passes over x (N, …) and y, and returns the history of loss and metrics.
 
         A batch has 32 samples unless told. x may also give batches (x, y) or (x, y, sample_weight): an iterator such as
-        `ImageDataGenerator.flow`, or a sequence of them. `steps_per_epoch` ends an epoch after so many batches.
+        `ImageDataGenerator.flow`, or a sequence of them. `steps_per_epoch` ends an epoch after so many batches, which hold
+        all samples of an array unless `batch_size` is given too; so do those of `validation_steps`.
         `validation_split` keeps the last share of the samples, before shuffling, for validation; `validation_data` is
         (x, y), (x, y, sample_weight) or something that gives batches, and looked at after every `validation_freq`-th
         epoch, or after those that `validation_freq` lists, 1 being the first. `verbose`: 1 a progress bar, 2 a line per

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 PAUSE = 0.05  # seconds for which steps are done without looking at the progress bar, or at Ctrl-C
+INFERENCE = 256  # samples of a batch that is not trained on, unless told
 Batch = tuple[Any, Any, Any, Any]  # x, y, sample weights, and which rows of x, or None for all
 
 
@@ -289,6 +290,13 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def batch_size_for(samples: int, batch_size: int | None, steps: int | None, default: int) -> int:
+    """The batch size, if it is given; else that by which `steps` batches hold all samples, or the default."""
+    if batch_size is not None:
+        return positive_integer("batch_size", batch_size)
+    return default if steps is None else -(-samples // steps)
+
+
 def weights_of(
     y: np.ndarray, sample_weight: np.ndarray | None, class_weight: Mapping[int, float] | None
 ) -> np.ndarray | None:
@@ -360,9 +368,11 @@ def fit(
             raise ValueError("fit needs targets: fit(x, y)")
         if validation_data is None and validation_split:
             x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
-        batch_size = positive_integer("batch_size", 32 if batch_size is None else batch_size)
+        size = batch_size_for(len(x), batch_size, steps_per_epoch, 32)
         weights = weights_of(y, sample_weight, class_weight)
-        feed = Arrays(x, y, weights, min(len(x), batch_size), shuffle, steps_per_epoch)
+        feed = Arrays(x, y, weights, min(len(x), size), shuffle, steps_per_epoch)
+        if validation_steps is None:  # which say the size of validation batches
+            batch_size = size
         model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
@@ -495,8 +505,7 @@ def evaluate(
         x, y, sample_weight = checked(model, x, y, sample_weight)
         if y is None:
             raise ValueError("evaluate needs targets: evaluate(x, y)")
-        size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
-        feed = Arrays(x, y, sample_weight, size, False, steps)
+        feed = Arrays(x, y, sample_weight, batch_size_for(len(x), batch_size, steps, INFERENCE), False, steps)
     tell(listeners, "on_test_begin", {})
     feed.begin(model)
     means, number = RunningMeans(model), 0
@@ -527,7 +536,7 @@ def predict(
     listeners: Iterable[Callback] = (),
 ) -> Any:
     """See `Sequential.predict`."""
-    most = 256 if batch_size is None else batch_size
+    most = INFERENCE if batch_size is None else batch_size
     if (
         type(x) is np.ndarray
         and type(most) is int
@@ -537,7 +546,6 @@ def predict(
         and not listeners
     ):
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
-    batch_size = positive_integer("batch_size", most)
     if steps is not None:
         positive_integer("steps", steps)
     tell(listeners, "on_predict_begin", {})
@@ -554,12 +562,13 @@ def predict(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _inputs(model: "Sequential", x: Any, batch_size: int, steps: int | None) -> Iterator[np.ndarray]:
+def _inputs(model: "Sequential", x: Any, batch_size: int | None, steps: int | None) -> Iterator[np.ndarray]:
     """The batches of x: slices of an array, or the first parts of what a generator gives."""
     if not is_stream(x):
         x, _, _ = checked(model, x)
-        for first in range(0, len(x) if steps is None else min(len(x), steps * batch_size), batch_size):
-            yield x[first : first + batch_size]
+        size = batch_size_for(len(x), batch_size, steps, INFERENCE)
+        for first in range(0, len(x) if steps is None else min(len(x), steps * size), size):
+            yield x[first : first + size]
         return
     indexed = not hasattr(x, "__next__") and hasattr(x, "__getitem__")
     count = len(x) if steps is None and hasattr(x, "__len__") else steps
