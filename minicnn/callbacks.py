@@ -7,7 +7,6 @@ that is not there is an error.
 import csv
 import inspect
 import io
-import json
 import math
 import os
 import re
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .absent import refuse_arguments, without
-from .data.files import PathLike, make_folder, read_bytes, reason, write_bytes
+from .data.files import PathLike, make_folder, read_bytes, read_tensors, write_bytes, write_tensors
 
 Logs = dict[str, float]
 Hook = Callable[..., None]
@@ -557,7 +556,7 @@ class BackupAndRestore(Callback):
         there = [path for path in (self.path, self.previous) if path.exists()]
         for path in there:
             try:
-                header, tensors = read_backup(path)
+                header, tensors = read_tensors(path, "backup")
             except ValueError:
                 if path is there[-1]:
                     raise
@@ -601,12 +600,9 @@ class BackupAndRestore(Callback):
             self._save(epoch + 1, 0)
 
     def _save(self, epoch: int, step: int) -> None:
-        from safetensors.numpy import save
-
         model, optimizer = self.model, self.model.optimizer
-        arrays = {f"weight/{number}": weight for number, weight in enumerate(model.get_weights())}
-        arrays |= {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
-        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        tensors = {f"weight/{number}": weight for number, weight in enumerate(model.get_weights())}
+        tensors |= {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
         header = {
             "epoch": epoch,
             "step": step,
@@ -619,7 +615,7 @@ class BackupAndRestore(Callback):
         make_folder(self.folder)
         if self.double_checkpoint and self.path.exists():
             os.replace(self.path, self.previous)
-        write_bytes(self.path, save(tensors, {"backup": json.dumps(header)}))
+        write_tensors(self.path, tensors, "backup", header)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.delete_checkpoint and self.folder.exists():
@@ -690,20 +686,6 @@ def outline(model: Any) -> dict[str, Any]:
 
 def seeded_layers(model: Any) -> list[Any]:
     return [layer for layer in model.chain if getattr(layer, "seed", None) is not None]
-
-
-def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What `BackupAndRestore` wrote: the numbers and the arrays; ValueError if it cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["backup"])
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path}: expected a backup of BackupAndRestore, but it is damaged ({reason(error)})"
-        ) from error
 
 
 __getattr__, _absent = without(__name__, "callback ", {

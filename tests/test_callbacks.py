@@ -396,6 +396,21 @@ def test_a_backup_holds_all_that_training_depends_on(tmp_path):
         assert same(state(model), state(other))
 
 
+def test_a_backup_holds_statistics_of_data(tmp_path):
+    """Of which one, a count, is a number without axes."""
+    models = [
+        Sequential([layers.Input((6, 6, 1)), layers.Normalization(), layers.Flatten(), layers.Dense(3)]) for _ in "12"
+    ]
+    for model in models:
+        model.compile("adam", "mse")
+    models[0].layers[0].adapt(X)
+    callback = resume(tmp_path, models[0])
+    callback.on_epoch_end(0)
+    resume(tmp_path, models[1])
+    assert same(state(models[0]), state(models[1])) and () in [weight.shape for weight in models[1].get_weights()]
+    assert models[1].initial_epoch == 1
+
+
 def backed_up(folder, times=1, **options):
     """A model with a backup or more of it; returns the weights of each."""
     model = network()
@@ -442,11 +457,10 @@ def test_backups_that_cannot_be_used(tmp_path):
     content = callback.path.read_bytes()
     network().save(callback.path)
     other = callback.path.read_bytes()
-    for damaged in (b"", content[:100], content[:-1], other):
+    broken, foreign = "not a safetensors file", "a safetensors file of something else, with no 'backup' in its header"
+    for damaged, sentence in ((b"", broken), (content[:100], broken), (content[:-1], broken), (other, foreign)):
         callback.path.write_bytes(damaged)
-        with pytest.raises(
-            ValueError, match="latest.safetensors: expected a backup of BackupAndRestore, but it is damaged"
-        ):
+        with pytest.raises(ValueError, match=f"latest.safetensors: {sentence}"):
             resume(tmp_path, network())
     with pytest.raises(ValueError, match="backup_dir must name a folder, and is empty"):
         BackupAndRestore("")
