@@ -7,6 +7,7 @@ of the number of steps trained before; or over the batches that a generator give
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from itertools import count, islice
 from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -192,23 +193,28 @@ class Stream:
         for _ in range(done):
             next(self.iterator, None)
 
-    def take(self, number: int, most: int) -> tuple[Batch, int] | None:
+    def next(self, number: int) -> Any:
+        """Batch `number` of the epoch as the source gives it, or None when there is none left."""
         if self.indexed:
             assert self.passes is not None
             found = self.source[int(self.passes.order[self.passes.place])]
             self.passes.place = (self.passes.place + 1) % self.passes.count
-        else:
-            assert self.iterator is not None
+            return found
+        assert self.iterator is not None
+        found = next(self.iterator, None)
+        if found is None and self.steps is not None and self.repeats:
+            self.iterator = iter(self.source)
             found = next(self.iterator, None)
-            if found is None and self.steps is not None and self.repeats:
-                self.iterator = iter(self.source)
-                found = next(self.iterator, None)
-            if found is None and self.steps is not None:
-                raise ValueError(
-                    f"the generator has ended after {number} batches of this epoch; expected {self.steps} in every epoch"
-                )
-            if found is None:
-                return None
+        if found is None and self.steps is not None:
+            raise ValueError(
+                f"the generator has ended after {number} batches of this epoch; expected {self.steps} in every epoch"
+            )
+        return found
+
+    def take(self, number: int, most: int) -> tuple[Batch, int] | None:
+        found = self.next(number)
+        if found is None:
+            return None
         if not isinstance(found, tuple | list) or len(found) not in (2, 3):
             raise ValueError("a generator must give (x, y) or (x, y, sample_weight) for every batch")
         x, y, weight = checked(self.model, *found)
@@ -350,9 +356,9 @@ def fit(
     counts = {"steps_per_epoch": steps_per_epoch}
     if validation_data is not None or validation_split:
         counts |= {"validation_steps": validation_steps, "validation_batch_size": validation_batch_size}
-    for name, count in counts.items():
-        if count is not None:
-            positive_integer(name, count)
+    for name, given in counts.items():
+        if given is not None:
+            positive_integer(name, given)
     for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
         positive_integer("validation_freq", number)
     if is_stream(x):
@@ -563,19 +569,19 @@ def predict(
 
 
 def _inputs(model: "Sequential", x: Any, batch_size: int | None, steps: int | None) -> Iterator[np.ndarray]:
-    """The batches of x: slices of an array, or the first parts of what a generator gives."""
+    """The batches of one pass over x, or `steps` of them: slices of an array, or the first parts of what a source gives."""
     if not is_stream(x):
         x, _, _ = checked(model, x)
         size = batch_size_for(len(x), batch_size, steps, INFERENCE)
         for first in range(0, len(x) if steps is None else min(len(x), steps * size), size):
             yield x[first : first + size]
         return
-    indexed = not hasattr(x, "__next__") and hasattr(x, "__getitem__")
-    count = len(x) if steps is None and hasattr(x, "__len__") else steps
-    batches = (x[number] for number in range(count or 0)) if indexed else iter(x)
-    for number, batch in enumerate(batches):
-        if count is not None and number >= count:
-            return
-        yield checked(model, batch[0] if isinstance(batch, tuple) else batch)[0]
-        if count is not None and number + 1 == count:
-            return
+    source = Stream(x, None, None, False)
+    source.begin(model)
+    limits = [limit for limit in (source.steps, steps) if limit is not None]
+    for number in islice(count(), min(limits, default=None)):
+        batch = source.next(number)
+        if batch is None:
+            break
+        yield checked(model, batch[0] if isinstance(batch, tuple | list) else batch)[0]
+    source.end()
