@@ -196,9 +196,8 @@ class Run:
         targets = loss.labels(y, shape[-1]) if self.sparse else loss.targets_of(y, shape)
         self.targets[:steps] = self.ops.array(targets.reshape(steps, *self.targets.shape[1:]), self.targets.dtype)
         if sample_weight is not None:
-            given = np.asarray(sample_weight, float).reshape(steps, self.images, -1)
-            weights = np.stack([loss.weights(of_batch, self.weights.shape[1:]) for of_batch in given])
-            self.weights[:steps] = self.ops.array(weights, self.dtype)
+            weights = loss.weights(sample_weight, shape[:-1], steps)
+            self.weights[:steps] = self.ops.array(weights.reshape(steps, *self.weights.shape[1:]), self.dtype)
         elif self.weighted:
             self.weights[...] = self.ops.array(self.unweighted, self.dtype)
         self.weighted = sample_weight is not None

@@ -167,7 +167,6 @@ class Run:
         self.native_loss = (
             type(model.loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
             and (model.loss.from_logits or model.ends_with_softmax)
-            and model.loss.reduction == "sum_over_batch_size"
             and len(scores.shape) == 2
         )
         if self.native_loss:
@@ -301,19 +300,9 @@ class Run:
 
     def _set_targets(self, y: Any, sample_weight: Any) -> None:
         loss: Any = self.model.loss
-        smoothing, classes = loss.label_smoothing, self.scores.shape[1]
-        targets = loss.one_hot(np.asarray(y), classes)
-        steps, images = self.steps, self.images
-        if len(targets) != steps * images:
-            raise ValueError(f"{loss.name}: {steps * images} predictions but {len(targets)} targets")
-        self.targets[:steps] = (targets * (1 - smoothing) + smoothing / classes).reshape(steps, images, classes)
-        if sample_weight is None:
-            self.weights.fill(1 / images)
-        elif np.size(sample_weight) != len(targets):
-            shape = np.shape(sample_weight)
-            raise ValueError(f"{loss.name}: expected a weight per sample, {len(targets)} numbers, got shape {shape}")
-        else:
-            self.weights[:steps] = np.asarray(sample_weight, float).reshape(steps, images) / images
+        steps, images, classes = self.steps, self.images, self.scores.shape[1]
+        self.targets[:steps] = loss.targets_of(y, (steps * images, classes)).reshape(steps, images, classes)
+        self.weights[:steps] = loss.weights(sample_weight, (steps * images,), steps).reshape(steps, images)
 
     @property
     def result(self) -> np.ndarray:

@@ -78,9 +78,9 @@ class Loss:
             raise ValueError(f"{self.name}: predictions of shape {tuple(shape)} but targets of shape {y_true.shape}")
         return y_true
 
-    def weights(self, sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """What each term counts, in their shape (N, …)."""
-        terms = 1 if self.reduction == "sum" else max(1, prod(shape))
+    def weights(self, sample_weight: Any, shape: tuple[int, ...], batches: int = 1) -> np.ndarray:
+        """What each term counts, in their shape (N, …), where N are the samples of so many batches of equal size."""
+        terms = 1 if self.reduction == "sum" else max(1, prod(shape) // batches)
         if sample_weight is None:
             return np.full(shape, 1 / terms)
         weight = np.asarray(sample_weight, float)

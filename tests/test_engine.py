@@ -415,6 +415,7 @@ CHANGES = {
     "nesterov": setting("optimizer", "nesterov", True),
     "moments": lambda model: model.optimizer.state.update(velocity=np.ones_like(model.optimizer.state["velocity"])),
     "label smoothing": setting("loss", "label_smoothing", 0.3),
+    "reduction": setting("loss", "reduction", "sum"),
     "optimizer": compiling(lambda model: Adam(0.01), lambda model: model.loss),
     "optimizer without velocity": compiling(lambda model: RMSprop(0.01), lambda model: model.loss),
     "loss": compiling(
