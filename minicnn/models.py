@@ -564,7 +564,7 @@ class Sequential:
     def train_steps(
         self, x: np.ndarray, y: Any, sample_weight: Any, rows: np.ndarray | None, batch_size: int
     ) -> tuple[list[float], np.ndarray]:
-        """`train_step` for batch after batch of `batch_size` samples, those `rows` of x; returns all losses and scores.
+        """`train_step` for batch after batch of `batch_size` samples, all or those `rows` of x; returns all losses and scores.
 
         The engine does several steps without Python in between.
         """
@@ -581,12 +581,13 @@ class Sequential:
                 of_part = [
                     values if values is None or samples <= most else values[part] for values in (rows, y, sample_weight)
                 ]
+                batches = x if rows is not None else x[part]
                 if run is None:
-                    loss, found = self._step_by_layers(x, *of_part)
+                    loss, found = self._step_by_layers(batches, *of_part)
                     losses.append(loss)
                     scores.append(found)
                 else:
-                    losses += run(x, *of_part).tolist()
+                    losses += run(batches, *of_part).tolist()
                     scores.append(run.result.copy())
                 for parameter, constraint in constrained:
                     parameter.value = constraint(parameter.data)
