@@ -29,8 +29,8 @@ Hook = Callable[..., None]
 class Callback:
     """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps, samples, verbose.
 
-    `fit` does several steps at once unless some callback has a hook of its own for training batches: define one only
-    where it is needed. `on_batch_begin` and `on_batch_end` are older names of these hooks.
+    `fit` does several steps at once unless some callback `watches_batches`, as one does that has a hook of its own for
+    training batches: define one only where it is needed. `on_batch_begin` and `on_batch_end` are older names of these hooks.
     """
 
     model: Any = None
@@ -41,6 +41,11 @@ class Callback:
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
+
+    @property
+    def watches_batches(self) -> bool:
+        """Whether it is to be called after every batch, and not only after several."""
+        return overrides(self, Callback)
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...
     def on_train_end(self, logs: Logs | None = None) -> None: ...
@@ -66,6 +71,12 @@ class Callback:
 
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+def overrides(callback: Callback, cls: type[Callback]) -> bool:
+    """Whether a callback has another hook for training batches than this class."""
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(getattr(callback, name), "__func__", None) is not getattr(cls, name) for name in names)
 
 
 def say(text: str) -> None:
@@ -132,6 +143,10 @@ class ProgressBar(Callback):
     """verbose=1: a bar per epoch with images per second and the time left, and then a line; verbose=2: the line alone."""
 
     bar: Any = None
+
+    @property
+    def watches_batches(self) -> bool:
+        return overrides(self, ProgressBar)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         from tqdm import tqdm
@@ -303,13 +318,16 @@ class ModelCheckpoint(MonitorCallback):
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.batches = batches_between(self, save_freq)
 
+    @property
+    def watches_batches(self) -> bool:
+        return self.batches is not None or overrides(self, ModelCheckpoint)
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch = epoch
 
-    def _after_batch(self, batch: int, logs: Logs | None = None) -> None:
-        """`on_train_batch_end`, if `save_freq` is a number."""
-        assert self.batches is not None
-        if self.batches.due(batch):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        if self.batches is not None and self.batches.due(batch):
             self._save(self.epoch, logs or {}, {"batch": batch + 1})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -354,14 +372,13 @@ class EveryFewBatches:
 
 
 def batches_between(callback: Any, save_freq: str | int) -> EveryFewBatches | None:
-    """None for "epoch"; for a number the counter, and the callback gets a hook for batches: its `_after_batch`."""
+    """None for "epoch", the counter for a number; ValueError for anything else."""
     if save_freq == "epoch":
         return None
     if not isinstance(save_freq, Integral) or save_freq < 1 or save_freq is True:
         raise ValueError(
             f"{type(callback).__name__}: save_freq must be 'epoch' or a whole number of batches from 1 on, not {save_freq!r}"
         )
-    callback.on_train_batch_end = callback._after_batch
     return EveryFewBatches(save_freq)
 
 
@@ -551,6 +568,10 @@ class BackupAndRestore(Callback):
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.batches = batches_between(self, save_freq)
 
+    @property
+    def watches_batches(self) -> bool:
+        return self.batches is not None or overrides(self, BackupAndRestore)
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.due = False
         there = [path for path in (self.path, self.previous) if path.exists()]
@@ -587,11 +608,10 @@ class BackupAndRestore(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch = epoch
 
-    def _after_batch(self, batch: int, logs: Logs | None = None) -> None:
-        """`on_train_batch_end`, if `save_freq` is a number; a backup after the last batch waits for the epoch's end."""
-        assert self.batches is not None
-        self.due = self.batches.due(batch)
-        if self.due and batch + 1 != self.params.get("steps"):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        self.due = self.batches is not None and self.batches.due(batch)
+        if self.due and batch + 1 != self.params.get("steps"):  # else it waits for the end of the epoch
             self._save(self.epoch, batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -316,13 +316,6 @@ def weights_of(
     return by_class if sample_weight is None else by_class.reshape(-1, *[1] * (sample_weight.ndim - 1)) * sample_weight
 
 
-def watches_batches(listener: Callback) -> bool:
-    """Whether a callback is to be called after every batch, as one is that has a hook of its own for it."""
-    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    own = any(getattr(getattr(listener, name), "__func__", None) is not getattr(Callback, name) for name in names)
-    return own and type(listener) is not ProgressBar
-
-
 def tell(listeners: Iterable[Callback], hook: str, *arguments: Any) -> None:
     """Calls a hook of all callbacks, in their order."""
     for listener in listeners:
@@ -401,7 +394,8 @@ def fit(
         listener.set_model(model)
         listener.set_params(parameters)
     model.history, model.stop_training = history, False
-    watched, at_once = any(watches_batches(listener) for listener in listeners), 1
+    watched = any(getattr(listener, "watches_batches", True) for listener in listeners)  # of a class of Keras' own, too
+    at_once = 1
     logs: dict[str, float] = {}
     model.initial_epoch, model.initial_step = initial_epoch, 0
     tell(listeners, "on_train_begin", {})

@@ -13,7 +13,7 @@ import pandas
 import pytest
 
 import minicnn
-from minicnn import Sequential, callbacks, layers, optimizers
+from minicnn import Sequential, callbacks, layers, optimizers, training
 from minicnn.callbacks import (
     BackupAndRestore,
     Callback,
@@ -26,7 +26,6 @@ from minicnn.callbacks import (
     SwapEMAWeights,
     TerminateOnNaN,
 )
-from minicnn.training import watches_batches
 
 X = np.random.default_rng(0).standard_normal((50, 6, 6, 1)).astype("float32")
 Y = (X[:, 0, 0, 0] > 0).astype(int) + (X[:, 3, 3, 0] > 0)
@@ -80,8 +79,8 @@ def scripted(values, name="val_loss"):
 
 def test_only_what_needs_every_batch_hears_of_every_batch(tmp_path):
     for save_freq, watches in (("epoch", False), (3, True)):
-        assert watches_batches(ModelCheckpoint(tmp_path / "x", save_freq=save_freq)) == watches
-        assert watches_batches(BackupAndRestore(tmp_path, save_freq=save_freq)) == watches
+        assert ModelCheckpoint(tmp_path / "x", save_freq=save_freq).watches_batches == watches
+        assert BackupAndRestore(tmp_path, save_freq=save_freq).watches_batches == watches
     quiet = [
         EarlyStopping(),
         ReduceLROnPlateau(),
@@ -89,9 +88,10 @@ def test_only_what_needs_every_batch_hears_of_every_batch(tmp_path):
         CSVLogger(tmp_path / "x"),
         LambdaCallback(on_epoch_end=print),
         callbacks.History(),
+        callbacks.ProgressBar(),
     ]
-    assert not any(watches_batches(listener) for listener in quiet)
-    assert watches_batches(TerminateOnNaN()) and watches_batches(LambdaCallback(on_train_batch_end=print))
+    assert not any(listener.watches_batches for listener in quiet)
+    assert TerminateOnNaN().watches_batches and LambdaCallback(on_train_batch_end=print).watches_batches
 
 
 def test_functions_hear_what_they_are_there_for():
@@ -206,6 +206,28 @@ def test_checkpoints_between_epochs(tmp_path):
     model.save = lambda path: iterations.update({path: model.optimizer.iterations})
     fit(model, ModelCheckpoint("{epoch}-{batch}", save_freq=5), epochs=2)
     assert iterations == {"1-5": 5, "2-3": 10}
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_batch_end"])
+@pytest.mark.parametrize("save_freq", ["epoch", 5])
+def test_hooks_of_a_class_made_from_one_that_saves(tmp_path, monkeypatch, hook, save_freq):
+    monkeypatch.setattr(training, "PAUSE", 1e9)  # so that what watches nothing hears of several batches at once
+    heard = []
+
+    def hear(self, batch, logs=None):
+        heard.append(batch)
+        getattr(super(type(self), self), hook)(batch, logs)
+
+    checkpoint, backup = (type("Heard", (cls,), {hook: hear}) for cls in (ModelCheckpoint, BackupAndRestore))
+    for callback in (
+        checkpoint(tmp_path / "{epoch}.safetensors", save_freq=save_freq),
+        backup(tmp_path / "b", save_freq),
+    ):
+        fit(network(), callback, LambdaCallback(on_epoch_begin=lambda epoch, logs: heard.append(None)), epochs=2)
+        assert heard == [None, *range(STEPS)] * 2
+        heard.clear()
+    found = [minicnn.load_model(tmp_path / f"{epoch}.safetensors").optimizer.iterations for epoch in (1, 2)]
+    assert found == ([STEPS, 2 * STEPS] if save_freq == "epoch" else [5, 10])
 
 
 def test_weights_alone_are_saved_by_save_weights():
