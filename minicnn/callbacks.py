@@ -27,7 +27,7 @@ Hook = Callable[..., None]
 
 
 class Callback:
-    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps, samples, verbose.
+    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps and verbose.
 
     `fit` does several steps at once unless some callback `watches_batches`, as one does that has a hook of its own for
     training batches: define one only where it is needed. `on_batch_begin` and `on_batch_end` are older names of these hooks.

@@ -749,7 +749,6 @@ class Sequential:
         the batch.
         """
         refuse_arguments("fit", dropped)
-        callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
             initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
@@ -772,7 +771,7 @@ class Sequential:
         x is an array, or gives batches as for `fit`. They are printed as well, in one line, unless `verbose` is 0.
         """
         refuse_arguments("evaluate", dropped)
-        logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
+        logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, callbacks, verbose)
         if verbose:
             say(f"evaluation: {format_logs(training.in_order(logs))}")
         if return_dict:
@@ -793,16 +792,7 @@ class Sequential:
         Nothing is printed, whatever `verbose` says.
         """
         refuse_arguments("predict", dropped)
-        return self._named(
-            training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
-        )
-
-    def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
-        """The callbacks, which know the model."""
-        listeners = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        for listener in listeners:
-            listener.set_model(self)
-        return listeners
+        return self._named(training.predict(self, x, batch_size, steps, callbacks, verbose))
 
     # ------------------------------------------------------------------ weights
 

@@ -7,7 +7,6 @@ of the number of steps trained before; or over the batches that a generator give
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from itertools import count, islice
 from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -316,6 +315,17 @@ def weights_of(
     return by_class if sample_weight is None else by_class.reshape(-1, *[1] * (sample_weight.ndim - 1)) * sample_weight
 
 
+def introduced(
+    model: "Sequential", callbacks: Callback | Iterable[Callback] | None, *ours: Callback, **params: Any
+) -> list[Callback]:
+    """The callbacks of the user, one or several, and ours, who know the model and `params` from now on."""
+    listeners = [*([callbacks] if isinstance(callbacks, Callback) else callbacks or []), *ours]
+    for listener in listeners:
+        listener.set_model(model)
+        listener.set_params(params)
+    return listeners
+
+
 def tell(listeners: Iterable[Callback], hook: str, *arguments: Any) -> None:
     """Calls a hook of all callbacks, in their order."""
     for listener in listeners:
@@ -329,7 +339,7 @@ def fit(
     batch_size: int | None,
     epochs: int,
     verbose: Any,
-    callbacks: Iterable[Callback] | None,
+    callbacks: Callback | Iterable[Callback] | None,
     validation_split: float,
     validation_data: Any,
     shuffle: bool,
@@ -382,17 +392,10 @@ def fit(
 
     history = History()
     bar = ProgressBar() if verbose else None
-    listeners = [*(callbacks or []), history, *([bar] if bar else [])]
-    parameters = {
-        "epochs": epochs,
-        "steps": feed.steps,
-        "samples": feed.samples,
-        "verbose": verbose,
-        "validation_freq": validation_freq,
-    }
-    for listener in listeners:
-        listener.set_model(model)
-        listener.set_params(parameters)
+    listeners = introduced(
+        model, callbacks, history, *([bar] if bar else []),
+        epochs=epochs, steps=feed.steps, samples=feed.samples, verbose=verbose, validation_freq=validation_freq,
+    )  # fmt: skip
     model.history, model.stop_training = history, False
     watched = any(getattr(listener, "watches_batches", True) for listener in listeners)  # of a class of Keras' own, too
     at_once = 1
@@ -475,37 +478,47 @@ def split(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, share: float
 
 
 def validate(
-    model: "Sequential", data: Any, batch_size: int | None, steps: int | None, listeners: Iterable[Callback]
+    model: "Sequential", data: Any, batch_size: int | None, steps: int | None, listeners: list[Callback]
 ) -> dict[str, float]:
     """What `evaluate` says of validation data: a tuple (x, y) or (x, y, weights), or what gives batches."""
-    if isinstance(data, tuple | list):
-        if len(data) not in (2, 3):
-            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
-        x, y, *weights = data
-        return evaluate(model, x, y, weights[0] if weights else None, batch_size, steps, listeners)
-    return evaluate(model, data, None, None, batch_size, steps, listeners)
+    data = data if isinstance(data, tuple | list) else (data, None)
+    if len(data) not in (2, 3):
+        raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
+    x, y, sample_weight = (*data, None)[:3]
+    return measure(model, feed_to_measure(model, x, y, sample_weight, batch_size, steps), listeners)
 
 
 def evaluate(
     model: "Sequential",
     x: Any,
     y: Any,
-    sample_weight: Any = None,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    listeners: Iterable[Callback] = (),
+    sample_weight: Any,
+    batch_size: int | None,
+    steps: int | None,
+    callbacks: Callback | Iterable[Callback] | None,
+    verbose: Any,
 ) -> dict[str, float]:
     """See `Sequential.evaluate`."""
+    feed = feed_to_measure(model, x, y, sample_weight, batch_size, steps)
+    return measure(model, feed, introduced(model, callbacks, epochs=1, steps=feed.steps, verbose=verbose))
+
+
+def feed_to_measure(
+    model: "Sequential", x: Any, y: Any, sample_weight: Any, batch_size: int | None, steps: int | None
+) -> Feed:
+    """Arrays in their order, or what gives batches."""
     if steps is not None:
         positive_integer("steps", steps)
-    feed: Feed
     if is_stream(x):
-        feed = Stream(x, steps, None, False)
-    else:
-        x, y, sample_weight = checked(model, x, y, sample_weight)
-        if y is None:
-            raise ValueError("evaluate needs targets: evaluate(x, y)")
-        feed = Arrays(x, y, sample_weight, batch_size_for(len(x), batch_size, steps, INFERENCE), False, steps)
+        return Stream(x, steps, None, False)
+    x, y, sample_weight = checked(model, x, y, sample_weight)
+    if y is None:
+        raise ValueError("evaluate needs targets: evaluate(x, y)")
+    return Arrays(x, y, sample_weight, batch_size_for(len(x), batch_size, steps, INFERENCE), False, steps)
+
+
+def measure(model: "Sequential", feed: Feed, listeners: list[Callback]) -> dict[str, float]:
+    """Loss and metrics over an epoch of batches."""
     tell(listeners, "on_test_begin", {})
     feed.begin(model)
     means, number = RunningMeans(model), 0
@@ -533,7 +546,8 @@ def predict(
     x: Any,
     batch_size: int | None = None,
     steps: int | None = None,
-    listeners: Iterable[Callback] = (),
+    callbacks: Callback | Iterable[Callback] | None = None,
+    verbose: Any = 0,
 ) -> Any:
     """See `Sequential.predict`."""
     most = INFERENCE if batch_size is None else batch_size
@@ -543,14 +557,16 @@ def predict(
         and x.ndim
         and 0 < len(x) <= most
         and steps is None
-        and not listeners
+        and not callbacks
     ):
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
     if steps is not None:
         positive_integer("steps", steps)
+    count, batches = _inputs(model, x, batch_size, steps)
+    listeners = introduced(model, callbacks, epochs=1, steps=count, verbose=verbose)
     tell(listeners, "on_predict_begin", {})
     parts: list[Any] = []
-    for number, batch in enumerate(_inputs(model, x, batch_size, steps)):
+    for number, batch in enumerate(batches):
         tell(listeners, "on_predict_batch_begin", number, {})
         parts.append(model.outputs_of(batch))
         tell(listeners, "on_predict_batch_end", number, {"outputs": parts[-1]} if listeners else {})
@@ -562,20 +578,30 @@ def predict(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _inputs(model: "Sequential", x: Any, batch_size: int | None, steps: int | None) -> Iterator[np.ndarray]:
-    """The batches of one pass over x, or `steps` of them: slices of an array, or the first parts of what a source gives."""
-    if not is_stream(x):
-        x, _, _ = checked(model, x)
-        size = batch_size_for(len(x), batch_size, steps, INFERENCE)
-        for first in range(0, len(x) if steps is None else min(len(x), steps * size), size):
-            yield x[first : first + size]
-        return
-    source = Stream(x, None, None, False)
+def _inputs(
+    model: "Sequential", x: Any, batch_size: int | None, steps: int | None
+) -> tuple[int | None, Iterator[np.ndarray]]:
+    """The batches of one pass over x, at most `steps`, and their number if it is known.
+
+    They are slices of an array, or the first parts of what a source gives.
+    """
+    if is_stream(x):
+        source = Stream(x, None, None, False)
+        limits = [limit for limit in (source.steps, steps) if limit is not None]
+        return min(limits, default=None), _first_parts(model, source, steps)
+    x, _, _ = checked(model, x)
+    size = batch_size_for(len(x), batch_size, steps, INFERENCE)
+    starts = range(0, len(x), size)[:steps]
+    return len(starts), (x[first : first + size] for first in starts)
+
+
+def _first_parts(model: "Sequential", source: Stream, steps: int | None) -> Iterator[np.ndarray]:
     source.begin(model)
-    limits = [limit for limit in (source.steps, steps) if limit is not None]
-    for number in islice(count(), min(limits, default=None)):
+    number = 0
+    while number not in (steps, source.steps):
         batch = source.next(number)
         if batch is None:
             break
         yield checked(model, batch[0] if isinstance(batch, tuple | list) else batch)[0]
+        number += 1
     source.end()

@@ -250,6 +250,34 @@ def test_callbacks_hear_everything_and_can_stop():
     assert history.epoch == [0, 1]
 
 
+def test_callbacks_know_how_many_steps_there_will_be():
+    heard = []
+
+    class Listener(Callback):
+        def on_train_begin(self, logs=None):
+            heard.append(self.params)
+
+        on_test_begin = on_predict_begin = on_train_begin
+
+    def batches():
+        yield from ((X[first : first + 8], Y[first : first + 8]) for first in (0, 8, 16))
+
+    model = linear()
+    for source, targets, steps in (X, Y, 3), ([*X], Y, 3), (batches(), None, None):
+        size = None if targets is None else 8
+        model.evaluate(source, targets, size, verbose=0, callbacks=Listener())
+        model.predict(batches() if targets is None else source, size, verbose=2, callbacks=[Listener()])
+        assert heard == [{"epochs": 1, "steps": steps, "verbose": verbose} for verbose in (0, 2)]
+        heard.clear()
+    for steps in (2, 5):
+        model.evaluate(X, Y, steps=steps, callbacks=[Listener()])
+        model.predict(X, steps=steps, callbacks=[Listener()])
+        assert [params["steps"] for params in heard] == [steps, steps]
+        heard.clear()
+    model.fit(X, Y, epochs=2, validation_split=0.5, verbose=0, callbacks=Listener())
+    assert [params["epochs"] for params in heard] == [2, 2, 2]
+
+
 # ---------------------------------------------------------------------- output
 
 
