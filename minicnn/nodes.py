@@ -20,7 +20,7 @@ from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
-from .ops.reference import NO_PADS, positions
+from .ops.reference import NO_PADS, Array, positions
 from .tape import Buffer, Steps, Tape
 
 STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
@@ -48,7 +48,7 @@ class Node:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            y = apply(self.layer, self.tape.array(self.x), self.training)
+            y = self.output(self.tape.array(self.x))
             if y.shape != self.y.shape:
                 raise ValueError(
                     f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
@@ -62,10 +62,16 @@ class Node:
         dx = self.tape.buffer(self.x.shape)
 
         def call() -> None:
-            self.tape.array(dx)[...] = self.layer.backward(self.tape.array(dy))
+            self.tape.array(dx)[...] = self.gradient(self.tape.array(dy))
 
         self.tape.call(call, dy, dx)
         return dx
+
+    def output(self, x: Array) -> Array:
+        return apply(self.layer, x, self.training)
+
+    def gradient(self, dy: Array) -> Array:
+        return self.layer.backward(dy)
 
     def recompute(self) -> Buffer | None:
         """Adds instructions that compute y once more, where that is cheaper for the backward than to keep it; else None."""
@@ -81,23 +87,11 @@ class Node:
 class ScoresNode(Node):
     """The layer without its activation."""
 
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+    def output(self, x: Array) -> Array:
+        return self.layer.linear(x)
 
-        def call() -> None:
-            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))
-
-        self.tape.call(call, self.x, self.y)
-        return self.y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-
-        def call() -> None:
-            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))
-
-        self.tape.call(call, dy, dx)
-        return dx
+    def gradient(self, dy: Array) -> Array:
+        return self.layer.linear_backward(dy)
 
 
 class SameNode(Node):
