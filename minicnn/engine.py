@@ -112,26 +112,21 @@ class Run:
 
     def _nodes(self, ops: CpuOps) -> list[Node]:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
-        layers: list[Layer] = []
-        modes: list[bool | None] = []
+        fused = self.kind != "predict" and self.model.ends_with_softmax
+        layers: list[tuple[Layer, bool]] = []  # each with whether it works as in training
         for layer, mode in zip(self.model._layers, self.model._modes, strict=True):
-            layers.append(layer.activate if type(layer) is Activation else layer)
-            modes.append(mode)
-            if type(layer) in (all_layers.Conv2D, all_layers.Dense) and isinstance(layer, ActivatedLayer):
-                layers.append(layer.activate)
-                modes.append(None)
-        if self.kind != "predict" and self.model.ends_with_softmax:
-            last = layers[-1]
-            if isinstance(last, Softmax | Activation):
-                layers.pop()
-        nodes: list[Node] = []
-        for layer, mode in zip(layers, modes, strict=False):  # a softmax may have been left out
             mode = self.training if mode is None else mode
+            layers.append((layer.activate if type(layer) is Activation else layer, mode))
+            if type(layer) in (all_layers.Conv2D, all_layers.Dense):
+                layers.append((layer.activate, self.training))  # type: ignore[attr-defined]
+        if fused and isinstance(layers[-1][0], Softmax | Activation):
+            layers.pop()
+        nodes: list[Node] = []
+        for layer, mode in layers:
             kind = node_class(layer, self.training)
             if kind is not node_class(layer, mode):
                 kind = Node
-            scores = layer is layers[-1] and self.kind != "predict" and self.model.ends_with_softmax
-            if scores and isinstance(layer, ActivatedLayer) and kind is Node:
+            if fused and layer is layers[-1][0] and isinstance(layer, ActivatedLayer) and kind is Node:
                 kind = ScoresNode
             before = nodes[-1] if nodes else None
             if kind is ReLUNode and type(before) in RECTIFYING and not before.relu:  # type: ignore[union-attr]
