@@ -366,7 +366,7 @@ class Engine:
         return self._lock
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Engine, ()  # a copy of a model has memory of its own
+        return type(self), ()  # a copy of a model has memory of its own
 
     def unchanged_run(self, model: "Sequential", images: int, kind: str) -> Run | None:
         """The run that `run` would return, or None if the model may have changed: a cheaper check than `run`'s."""
@@ -391,8 +391,14 @@ class Engine:
         for glance in self.glances:
             glance[0] = Parameter.writes
 
-    def run(self, model: "Sequential", images: int, kind: str) -> Run:
-        """The run for batches of so many images; made anew if the model has changed."""
+    def run(self, model: "Sequential", images: int, kind: str) -> Run | None:
+        """The run for batches of so many images, made anew if the model has changed; None where layers are called one by one.
+
+        So they are where the user says so, on other devices, in several types of numbers, and to evaluate without a loss.
+        """
+        on_tape = isinstance(model.ops, CpuOps) and len({layer.dtype for layer in model._layers}) == 1
+        if not on_tape or model.run_eagerly or (kind == "evaluate" and model.loss is None):
+            return None
         state = self._state(model)
         if state != self.state:
             self.runs.clear()
@@ -433,8 +439,3 @@ class Engine:
 
 def _moments(model: "Sequential") -> list[Any]:
     return [] if model.optimizer is None else list(model.optimizer.state.values())
-
-
-def usable(model: "Sequential") -> bool:
-    """Whether the model is on the CPU, in one number type."""
-    return isinstance(model.ops, CpuOps) and len({layer.dtype for layer in model._layers}) == 1

@@ -569,9 +569,7 @@ class Sequential:
         The engine does several steps without Python in between.
         """
         with self._engine.lock:
-            run = self._engine.unchanged_run(self, batch_size, "train")
-            if run is None or run.shape != x.shape[1:]:
-                run = self._new_run(x, batch_size)
+            run = self._run(x, batch_size, "train")
             losses, scores = [], []
             constrained = [(p, p.constraint) for p, _ in self._views if p.constraint is not None]
             samples = len(x if rows is None else rows)
@@ -606,18 +604,18 @@ class Sequential:
         self.optimizer.update(*self._flat)
         return loss, self.ops.numpy(scores)
 
-    def _new_run(self, x: np.ndarray, images: int) -> "engine.Run | None":
-        """How to train on batches like x, after all checks; None where it goes layer by layer."""
-        self.check_compiled()
-        self.build((None, *x.shape[1:]))
-        assert self.optimizer is not None and self._flat is not None
-        self.optimizer.prepare(self._flat[0], self.ops)
-        captures = isinstance(self._engine, captured.Engine)
-        return self._engine.run(self, images, "train") if self._uses_engine or captures else None
-
-    @property
-    def _uses_engine(self) -> bool:
-        return not self.run_eagerly and engine.usable(self)
+    def _run(self, x: np.ndarray, images: int, kind: str) -> "engine.Run | None":
+        """What does this for batches like x on tapes, after all checks; None where it goes layer by layer."""
+        run = self._engine.unchanged_run(self, images, kind)
+        if run is None or run.shape != x.shape[1:]:
+            if kind == "train":
+                self.check_compiled()
+            self.build((None, *x.shape[1:]))
+            if kind == "train":
+                assert self.optimizer is not None and self._flat is not None
+                self.optimizer.prepare(self._flat[0], self.ops)
+            run = self._engine.run(self, images, kind)
+        return run
 
     def __getattr__(self, name: str) -> Any:
         """Says what a method that Keras has dropped is called today."""
@@ -632,11 +630,7 @@ class Sequential:
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and the scores of a batch, without training."""
         with self._engine.lock:
-            run = self._engine.unchanged_run(self, len(x), "evaluate")
-            if run is None or run.shape != x.shape[1:]:
-                self.build((None, *x.shape[1:]))
-                uses = self._uses_engine and self.loss is not None
-                run = self._engine.run(self, len(x), "evaluate") if uses else None
+            run = self._run(x, len(x), "evaluate")
             if run is not None:
                 return float(run(x, None, y, sample_weight)[0]) + self.penalty(), run.result.copy()
         scores = self.forward(self.as_input(x), scores=True)
@@ -648,10 +642,9 @@ class Sequential:
             run = self._engine.unchanged_run(self, len(x), "predict")
             if run is None or run.shape != x.shape[1:]:
                 x = as_batch(self, x)
-                self.build((None, *x.shape[1:]))
-                if not self._uses_engine:
-                    return self.ops.numpy(self.forward(self.as_input(x)))
-                run = self._engine.run(self, len(x), "predict")
+                run = self._run(x, len(x), "predict")
+            if run is None:
+                return self.ops.numpy(self.forward(self.as_input(x)))
             run(x, None)
             return run.result.copy()
 
