@@ -81,14 +81,17 @@ class Loss:
     def weights(self, sample_weight: Any, shape: tuple[int, ...], batches: int = 1) -> np.ndarray:
         """What each term counts, in their shape (N, …), where N are the samples of so many batches of equal size."""
         terms = 1 if self.reduction == "sum" else max(1, prod(shape) // batches)
+        found = np.empty(shape)
         if sample_weight is None:
-            return np.full(shape, 1 / terms)
+            found[...] = 1 / terms
+            return found
         weight = np.asarray(sample_weight, float)
         if weight.size == shape[0]:
             weight = weight.reshape(-1, *[1] * (len(shape) - 1))
         elif weight.shape != shape:
             raise ValueError(f"{self.name}: expected a weight per sample, {shape[0]} numbers, got shape {weight.shape}")
-        return np.broadcast_to(weight / terms, shape)
+        found[...] = weight / terms
+        return found
 
     def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Number:
         """The loss of predictions (N, …)."""
