@@ -226,7 +226,7 @@ class MonitorCallback(Callback):
             return True
         return value - self.min_delta > reference if self.upwards else value + self.min_delta < reference
 
-    def monitored(self, epoch: int, logs: Logs) -> float | None:
+    def monitored(self, logs: Logs) -> float | None:
         """The number that is watched; None in an epoch without validation, else ValueError if there is none."""
         if np.size(logs.get(self.monitor, 0.0)) > 1:
             raise ValueError(
@@ -270,7 +270,7 @@ class EarlyStopping(MonitorCallback):
         self.best, self.best_weights = None, None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        value = self.monitored(epoch, logs or {})
+        value = self.monitored(logs or {})
         if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
@@ -343,7 +343,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: filepath {self.filepath!r} cannot be filled in ({error}); the names are {', '.join(names)}"
             ) from None
         if self.save_best_only:
-            value = self.monitored(epoch, logs)
+            value = self.monitored(logs)
             if value is None or not self.improves(value, self.best):
                 return
             self.best = value
@@ -465,7 +465,7 @@ class ReduceLROnPlateau(MonitorCallback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
         rate = logs["learning_rate"] = learning_rate_of(self)
-        value = self.monitored(epoch, logs)
+        value = self.monitored(logs)
         if value is None:
             return
         if self.cooldown_counter > 0:

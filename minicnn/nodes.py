@@ -33,7 +33,7 @@ class Node:
 
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer: Any = layer  # of any class, whose settings a node knows
-        self.tape, self.ops, self.training = tape, ops, training
+        self.tape, self.ops, self.training, self.images = tape, ops, training, images
 
     def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
@@ -141,11 +141,11 @@ class ProductNode(Node):
 
 
 class ConvolutionNode(ProductNode):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        kernel = layer.kernel.data
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        layer, kernel = self.layer, self.layer.kernel.data
         geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
-        self.algorithm = choose(geometry, images, tape.dtype, ops.precision)
+        self.algorithm = choose(geometry, self.images, self.tape.dtype, self.ops.precision)
         self.relu = layer.fused_relu
         self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
 
@@ -172,11 +172,11 @@ class ConvolutionNode(ProductNode):
 
 
 class DenseNode(ProductNode):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        self.relu = layer.fused_relu
-        inputs, units = layer.kernel.shape
-        self.product = Dense(inputs, units, tape.dtype)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.relu = self.layer.fused_relu
+        inputs, units = self.layer.kernel.shape
+        self.product = Dense(inputs, units, self.tape.dtype)
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -277,8 +277,8 @@ class GlobalAveragePoolingNode(AveragePoolingNode):
 class RandomNode(Node):
     """Base of nodes that draw a number for every element: each step has a key of its own."""
 
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.keys = np.zeros((STEPS, 3), np.uint64)
 
     def before_step(self, number: int) -> None:
