@@ -7,7 +7,6 @@ that is not there is an error.
 import csv
 import inspect
 import io
-import json
 import math
 import os
 import re
@@ -21,17 +20,17 @@ from typing import Any
 import numpy as np
 
 from .absent import refuse_arguments, without
-from .data.files import PathLike, make_folder, read_bytes, reason, write_bytes
+from .data.files import PathLike, make_folder, read_bytes, read_tensors, write_bytes, write_tensors
 
 Logs = dict[str, float]
 Hook = Callable[..., None]
 
 
 class Callback:
-    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps, samples, verbose.
+    """Base class with a hook for every event; `self.model` is the model and `self.params` has epochs, steps and verbose.
 
-    `fit` does several steps at once unless some callback has a hook of its own for training batches: define one only
-    where it is needed. `on_batch_begin` and `on_batch_end` are older names of these hooks.
+    `fit` does several steps at once unless some callback `watches_batches`, as one does that has a hook of its own for
+    training batches: define one only where it is needed. `on_batch_begin` and `on_batch_end` are older names of these hooks.
     """
 
     model: Any = None
@@ -42,6 +41,11 @@ class Callback:
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
+
+    @property
+    def watches_batches(self) -> bool:
+        """Whether it is to be called after every batch, and not only after several."""
+        return overrides(self, Callback)
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...
     def on_train_end(self, logs: Logs | None = None) -> None: ...
@@ -67,6 +71,12 @@ class Callback:
 
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+def overrides(callback: Callback, cls: type[Callback]) -> bool:
+    """Whether a callback has another hook for training batches than this class."""
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(getattr(callback, name), "__func__", None) is not getattr(cls, name) for name in names)
 
 
 def say(text: str) -> None:
@@ -133,6 +143,10 @@ class ProgressBar(Callback):
     """verbose=1: a bar per epoch with images per second and the time left, and then a line; verbose=2: the line alone."""
 
     bar: Any = None
+
+    @property
+    def watches_batches(self) -> bool:
+        return overrides(self, ProgressBar)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         from tqdm import tqdm
@@ -212,7 +226,7 @@ class MonitorCallback(Callback):
             return True
         return value - self.min_delta > reference if self.upwards else value + self.min_delta < reference
 
-    def monitored(self, epoch: int, logs: Logs) -> float | None:
+    def monitored(self, logs: Logs) -> float | None:
         """The number that is watched; None in an epoch without validation, else ValueError if there is none."""
         if np.size(logs.get(self.monitor, 0.0)) > 1:
             raise ValueError(
@@ -256,7 +270,7 @@ class EarlyStopping(MonitorCallback):
         self.best, self.best_weights = None, None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        value = self.monitored(epoch, logs or {})
+        value = self.monitored(logs or {})
         if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
@@ -304,13 +318,16 @@ class ModelCheckpoint(MonitorCallback):
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.batches = batches_between(self, save_freq)
 
+    @property
+    def watches_batches(self) -> bool:
+        return self.batches is not None or overrides(self, ModelCheckpoint)
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch = epoch
 
-    def _after_batch(self, batch: int, logs: Logs | None = None) -> None:
-        """`on_train_batch_end`, if `save_freq` is a number."""
-        assert self.batches is not None
-        if self.batches.due(batch):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        if self.batches is not None and self.batches.due(batch):
             self._save(self.epoch, logs or {}, {"batch": batch + 1})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -326,7 +343,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: filepath {self.filepath!r} cannot be filled in ({error}); the names are {', '.join(names)}"
             ) from None
         if self.save_best_only:
-            value = self.monitored(epoch, logs)
+            value = self.monitored(logs)
             if value is None or not self.improves(value, self.best):
                 return
             self.best = value
@@ -355,14 +372,13 @@ class EveryFewBatches:
 
 
 def batches_between(callback: Any, save_freq: str | int) -> EveryFewBatches | None:
-    """None for "epoch"; for a number the counter, and the callback gets a hook for batches: its `_after_batch`."""
+    """None for "epoch", the counter for a number; ValueError for anything else."""
     if save_freq == "epoch":
         return None
     if not isinstance(save_freq, Integral) or save_freq < 1 or save_freq is True:
         raise ValueError(
             f"{type(callback).__name__}: save_freq must be 'epoch' or a whole number of batches from 1 on, not {save_freq!r}"
         )
-    callback.on_train_batch_end = callback._after_batch
     return EveryFewBatches(save_freq)
 
 
@@ -449,7 +465,7 @@ class ReduceLROnPlateau(MonitorCallback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
         rate = logs["learning_rate"] = learning_rate_of(self)
-        value = self.monitored(epoch, logs)
+        value = self.monitored(logs)
         if value is None:
             return
         if self.cooldown_counter > 0:
@@ -552,12 +568,16 @@ class BackupAndRestore(Callback):
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.batches = batches_between(self, save_freq)
 
+    @property
+    def watches_batches(self) -> bool:
+        return self.batches is not None or overrides(self, BackupAndRestore)
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.due = False
         there = [path for path in (self.path, self.previous) if path.exists()]
         for path in there:
             try:
-                header, tensors = read_backup(path)
+                header, tensors = read_tensors(path, "backup")
             except ValueError:
                 if path is there[-1]:
                     raise
@@ -588,11 +608,10 @@ class BackupAndRestore(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch = epoch
 
-    def _after_batch(self, batch: int, logs: Logs | None = None) -> None:
-        """`on_train_batch_end`, if `save_freq` is a number; a backup after the last batch waits for the epoch's end."""
-        assert self.batches is not None
-        self.due = self.batches.due(batch)
-        if self.due and batch + 1 != self.params.get("steps"):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        self.due = self.batches is not None and self.batches.due(batch)
+        if self.due and batch + 1 != self.params.get("steps"):  # else it waits for the end of the epoch
             self._save(self.epoch, batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -601,12 +620,9 @@ class BackupAndRestore(Callback):
             self._save(epoch + 1, 0)
 
     def _save(self, epoch: int, step: int) -> None:
-        from safetensors.numpy import save
-
         model, optimizer = self.model, self.model.optimizer
-        arrays = {f"weight/{number}": weight for number, weight in enumerate(model.get_weights())}
-        arrays |= {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
-        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        tensors = {f"weight/{number}": weight for number, weight in enumerate(model.get_weights())}
+        tensors |= {name: model.ops.numpy(moment) for name, moment in optimizer.state.items()}
         header = {
             "epoch": epoch,
             "step": step,
@@ -619,7 +635,7 @@ class BackupAndRestore(Callback):
         make_folder(self.folder)
         if self.double_checkpoint and self.path.exists():
             os.replace(self.path, self.previous)
-        write_bytes(self.path, save(tensors, {"backup": json.dumps(header)}))
+        write_tensors(self.path, tensors, "backup", header)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.delete_checkpoint and self.folder.exists():
@@ -690,20 +706,6 @@ def outline(model: Any) -> dict[str, Any]:
 
 def seeded_layers(model: Any) -> list[Any]:
     return [layer for layer in model.chain if getattr(layer, "seed", None) is not None]
-
-
-def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What `BackupAndRestore` wrote: the numbers and the arrays; ValueError if it cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["backup"])
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path}: expected a backup of BackupAndRestore, but it is damaged ({reason(error)})"
-        ) from error
 
 
 __getattr__, _absent = without(__name__, "callback ", {

@@ -196,9 +196,8 @@ class Run:
         targets = loss.labels(y, shape[-1]) if self.sparse else loss.targets_of(y, shape)
         self.targets[:steps] = self.ops.array(targets.reshape(steps, *self.targets.shape[1:]), self.targets.dtype)
         if sample_weight is not None:
-            given = np.asarray(sample_weight, float).reshape(steps, self.images, -1)
-            weights = np.stack([loss.weights(of_batch, self.weights.shape[1:]) for of_batch in given])
-            self.weights[:steps] = self.ops.array(weights, self.dtype)
+            weights = loss.weights(sample_weight, shape[:-1], steps)
+            self.weights[:steps] = self.ops.array(weights.reshape(steps, *self.weights.shape[1:]), self.dtype)
         elif self.weighted:
             self.weights[...] = self.ops.array(self.unweighted, self.dtype)
         self.weighted = sample_weight is not None
@@ -245,9 +244,6 @@ class Engine(engine.Engine):
         self.names: tuple[str, ...] = ()
         self.seen: list[Any] = []
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Engine, ()
-
     def unchanged_run(self, model: "Sequential", images: int, kind: str) -> Any:
         found = self.found((kind, images))
         return found if found is not None and self.seen == self._see(model) else None
@@ -256,11 +252,12 @@ class Engine(engine.Engine):
         self.seen[0] = Parameter.writes
 
     def run(self, model: "Sequential", images: int, kind: str) -> Any:
-        """The run for training on batches of so many images, or None, which is said once; made anew if the model has changed."""
-        found = None if model.run_eagerly else problem(model)
+        """The run for training on batches of so many images, made anew if the model has changed; else None, which is said once."""
+        if kind != "train" or model.run_eagerly:
+            return None
+        found = problem(model)
         if found:
             warn_once(model, found, "layer by layer")
-        if found or model.run_eagerly:
             return None
         assert model.optimizer is not None
         self.owners, self.names = zip(*_settings(model), strict=True)

@@ -112,26 +112,21 @@ class Run:
 
     def _nodes(self, ops: CpuOps) -> list[Node]:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
-        layers: list[Layer] = []
-        modes: list[bool | None] = []
+        fused = self.kind != "predict" and self.model.ends_with_softmax
+        layers: list[tuple[Layer, bool]] = []  # each with whether it works as in training
         for layer, mode in zip(self.model._layers, self.model._modes, strict=True):
-            layers.append(layer.activate if type(layer) is Activation else layer)
-            modes.append(mode)
-            if type(layer) in (all_layers.Conv2D, all_layers.Dense) and isinstance(layer, ActivatedLayer):
-                layers.append(layer.activate)
-                modes.append(None)
-        if self.kind != "predict" and self.model.ends_with_softmax:
-            last = layers[-1]
-            if isinstance(last, Softmax | Activation):
-                layers.pop()
-        nodes: list[Node] = []
-        for layer, mode in zip(layers, modes, strict=False):  # a softmax may have been left out
             mode = self.training if mode is None else mode
+            layers.append((layer.activate if type(layer) is Activation else layer, mode))
+            if type(layer) in (all_layers.Conv2D, all_layers.Dense):
+                layers.append((layer.activate, self.training))  # type: ignore[attr-defined]
+        if fused and isinstance(layers[-1][0], Softmax | Activation):
+            layers.pop()
+        nodes: list[Node] = []
+        for layer, mode in layers:
             kind = node_class(layer, self.training)
             if kind is not node_class(layer, mode):
                 kind = Node
-            scores = layer is layers[-1] and self.kind != "predict" and self.model.ends_with_softmax
-            if scores and isinstance(layer, ActivatedLayer) and kind is Node:
+            if fused and layer is layers[-1][0] and isinstance(layer, ActivatedLayer) and kind is Node:
                 kind = ScoresNode
             before = nodes[-1] if nodes else None
             if kind is ReLUNode and type(before) in RECTIFYING and not before.relu:  # type: ignore[union-attr]
@@ -167,7 +162,6 @@ class Run:
         self.native_loss = (
             type(model.loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
             and (model.loss.from_logits or model.ends_with_softmax)
-            and model.loss.reduction == "sum_over_batch_size"
             and len(scores.shape) == 2
         )
         if self.native_loss:
@@ -301,19 +295,9 @@ class Run:
 
     def _set_targets(self, y: Any, sample_weight: Any) -> None:
         loss: Any = self.model.loss
-        smoothing, classes = loss.label_smoothing, self.scores.shape[1]
-        targets = loss.one_hot(np.asarray(y), classes)
-        steps, images = self.steps, self.images
-        if len(targets) != steps * images:
-            raise ValueError(f"{loss.name}: {steps * images} predictions but {len(targets)} targets")
-        self.targets[:steps] = (targets * (1 - smoothing) + smoothing / classes).reshape(steps, images, classes)
-        if sample_weight is None:
-            self.weights.fill(1 / images)
-        elif np.size(sample_weight) != len(targets):
-            shape = np.shape(sample_weight)
-            raise ValueError(f"{loss.name}: expected a weight per sample, {len(targets)} numbers, got shape {shape}")
-        else:
-            self.weights[:steps] = np.asarray(sample_weight, float).reshape(steps, images) / images
+        steps, images, classes = self.steps, self.images, self.scores.shape[1]
+        self.targets[:steps] = loss.targets_of(y, (steps * images, classes)).reshape(steps, images, classes)
+        self.weights[:steps] = loss.weights(sample_weight, (steps * images,), steps).reshape(steps, images)
 
     @property
     def result(self) -> np.ndarray:
@@ -382,7 +366,7 @@ class Engine:
         return self._lock
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Engine, ()  # a copy of a model has memory of its own
+        return type(self), ()  # a copy of a model has memory of its own
 
     def unchanged_run(self, model: "Sequential", images: int, kind: str) -> Run | None:
         """The run that `run` would return, or None if the model may have changed: a cheaper check than `run`'s."""
@@ -407,8 +391,14 @@ class Engine:
         for glance in self.glances:
             glance[0] = Parameter.writes
 
-    def run(self, model: "Sequential", images: int, kind: str) -> Run:
-        """The run for batches of so many images; made anew if the model has changed."""
+    def run(self, model: "Sequential", images: int, kind: str) -> Run | None:
+        """The run for batches of so many images, made anew if the model has changed; None where layers are called one by one.
+
+        So they are where the user says so, on other devices, in several types of numbers, and to evaluate without a loss.
+        """
+        on_tape = isinstance(model.ops, CpuOps) and len({layer.dtype for layer in model._layers}) == 1
+        if not on_tape or model.run_eagerly or (kind == "evaluate" and model.loss is None):
+            return None
         state = self._state(model)
         if state != self.state:
             self.runs.clear()
@@ -449,8 +439,3 @@ class Engine:
 
 def _moments(model: "Sequential") -> list[Any]:
     return [] if model.optimizer is None else list(model.optimizer.state.values())
-
-
-def usable(model: "Sequential") -> bool:
-    """Whether the model is on the CPU, in one number type."""
-    return isinstance(model.ops, CpuOps) and len({layer.dtype for layer in model._layers}) == 1

@@ -85,17 +85,20 @@ class Loss(Configured):
             raise ValueError(f"{self.name}: predictions of shape {tuple(shape)} but targets of shape {y_true.shape}")
         return y_true
 
-    def weights(self, sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """What each term counts, in their shape (N, …)."""
-        terms = max(1, prod(shape)) if self.reduction == "sum_over_batch_size" else 1
+    def weights(self, sample_weight: Any, shape: tuple[int, ...], batches: int = 1) -> np.ndarray:
+        """What each term counts, in their shape (N, …), where N are the samples of so many batches of equal size."""
+        terms = max(1, prod(shape) // batches) if self.reduction == "sum_over_batch_size" else 1
+        found = np.empty(shape)
         if sample_weight is None:
-            return np.full(shape, 1 / terms)
+            found[...] = 1 / terms
+            return found
         weight = np.asarray(sample_weight, float)
         if weight.size == shape[0]:
             weight = weight.reshape(-1, *[1] * (len(shape) - 1))
         elif weight.shape != shape:
             raise ValueError(f"{self.name}: expected a weight per sample, {shape[0]} numbers, got shape {weight.shape}")
-        return np.broadcast_to(weight / terms, shape)
+        found[...] = weight / terms
+        return found
 
     def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Any:
         """The loss of predictions (N, …, K): a number, or (N, …) without a reduction."""

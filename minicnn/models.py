@@ -612,14 +612,12 @@ class Sequential:
     def train_steps(
         self, x: np.ndarray, y: Any, sample_weight: Any, rows: np.ndarray | None, batch_size: int
     ) -> tuple[list[float], np.ndarray]:
-        """`train_step` for batch after batch of `batch_size` samples, those `rows` of x; returns all losses and scores.
+        """`train_step` for batch after batch of `batch_size` samples, all or those `rows` of x; returns all losses and scores.
 
         The engine does several steps without Python in between.
         """
         with self._engine.lock:
-            run = self._engine.unchanged_run(self, batch_size, "train")
-            if run is None or run.shape != x.shape[1:]:
-                run = self._new_run(x, batch_size)
+            run = self._run(x, batch_size, "train")
             losses, scores = [], []
             constrained = [(p, p.constraint) for p, _ in self._views if p.constraint is not None]
             samples = len(x if rows is None else rows)
@@ -629,12 +627,13 @@ class Sequential:
                 of_part = [
                     values if values is None or samples <= most else values[part] for values in (rows, y, sample_weight)
                 ]
+                batches = x if rows is not None else x[part]
                 if run is None:
-                    loss, found = self._step_by_layers(x, *of_part)
+                    loss, found = self._step_by_layers(batches, *of_part)
                     losses.append(loss)
                     scores.append(found)
                 else:
-                    losses += run(x, *of_part).tolist()
+                    losses += run(batches, *of_part).tolist()
                     scores.append(run.result.copy())
                 for parameter, constraint in constrained:
                     parameter.value = constraint(parameter.data)
@@ -653,18 +652,18 @@ class Sequential:
         self.optimizer.update(*self._flat)
         return loss, self.ops.numpy(scores)
 
-    def _new_run(self, x: np.ndarray, images: int) -> "engine.Run | None":
-        """How to train on batches like x, after all checks; None where it goes layer by layer."""
-        self.check_compiled()
-        self.build((None, *x.shape[1:]))
-        assert self.optimizer is not None and self._flat is not None
-        self.optimizer.prepare(self._flat[0], self.ops)
-        captures = isinstance(self._engine, captured.Engine)
-        return self._engine.run(self, images, "train") if self._uses_engine or captures else None
-
-    @property
-    def _uses_engine(self) -> bool:
-        return not self.run_eagerly and engine.usable(self)
+    def _run(self, x: np.ndarray, images: int, kind: str) -> "engine.Run | None":
+        """What does this for batches like x on tapes, after all checks; None where it goes layer by layer."""
+        run = self._engine.unchanged_run(self, images, kind)
+        if run is None or run.shape != x.shape[1:]:
+            if kind == "train":
+                self.check_compiled()
+            self.build((None, *x.shape[1:]))
+            if kind == "train":
+                assert self.optimizer is not None and self._flat is not None
+                self.optimizer.prepare(self._flat[0], self.ops)
+            run = self._engine.run(self, images, kind)
+        return run
 
     def __getattr__(self, name: str) -> Any:
         """Says what a method that Keras has dropped is called today."""
@@ -679,11 +678,7 @@ class Sequential:
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and the scores of a batch, without training."""
         with self._engine.lock:
-            run = self._engine.unchanged_run(self, len(x), "evaluate")
-            if run is None or run.shape != x.shape[1:]:
-                self.build((None, *x.shape[1:]))
-                uses = self._uses_engine and self.loss is not None
-                run = self._engine.run(self, len(x), "evaluate") if uses else None
+            run = self._run(x, len(x), "evaluate")
             if run is not None:
                 return float(run(x, None, y, sample_weight)[0]) + self.penalty(), run.result.copy()
         scores = self.forward(self.as_input(x), scores=True)
@@ -695,10 +690,9 @@ class Sequential:
             run = self._engine.unchanged_run(self, len(x), "predict")
             if run is None or run.shape != x.shape[1:]:
                 x = as_batch(self, x)
-                self.build((None, *x.shape[1:]))
-                if not self._uses_engine:
-                    return self.ops.numpy(self.forward(self.as_input(x)))
-                run = self._engine.run(self, len(x), "predict")
+                run = self._run(x, len(x), "predict")
+            if run is None:
+                return self.ops.numpy(self.forward(self.as_input(x)))
             run(x, None)
             return run.result.copy()
 
@@ -783,7 +777,8 @@ class Sequential:
         """Trains for `epochs` passes over x (N, …) and y, and returns the history of loss and metrics.
 
         A batch has 32 samples unless told. x may also give batches (x, y) or (x, y, sample_weight): an iterator such as
-        `ImageDataGenerator.flow`, or a sequence of them. `steps_per_epoch` ends an epoch after so many batches.
+        `ImageDataGenerator.flow`, or a sequence of them. `steps_per_epoch` ends an epoch after so many batches, which hold
+        all samples of an array unless `batch_size` is given too; so do those of `validation_steps`.
         `validation_split` keeps the last share of the samples, before shuffling, for validation; `validation_data` is
         (x, y), (x, y, sample_weight) or something that gives batches, and looked at after every `validation_freq`-th
         epoch, or after those that `validation_freq` lists, 1 being the first. `verbose`: 1 a progress bar, 2 a line per
@@ -791,7 +786,6 @@ class Sequential:
         the batch.
         """
         refuse_arguments("fit", dropped)
-        callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
             initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
@@ -814,7 +808,7 @@ class Sequential:
         x is an array, or gives batches as for `fit`. The numbers are also printed, in one line, unless `verbose` is 0.
         """
         refuse_arguments("evaluate", dropped)
-        logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, self._listening(callbacks))
+        logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, callbacks, verbose)
         if verbose:
             say(f"evaluation: {format_logs(training.in_order(logs))}")
         if return_dict:
@@ -835,16 +829,7 @@ class Sequential:
         Nothing is printed, whatever `verbose` says.
         """
         refuse_arguments("predict", dropped)
-        return self._named(
-            training.predict(self, x, batch_size, steps, self._listening(callbacks) if callbacks else [])
-        )
-
-    def _listening(self, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
-        """The callbacks, which know the model."""
-        listeners = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        for listener in listeners:
-            listener.set_model(self)
-        return listeners
+        return self._named(training.predict(self, x, batch_size, steps, callbacks, verbose))
 
     # ------------------------------------------------------------------ weights
 

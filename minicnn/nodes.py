@@ -20,7 +20,7 @@ from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
-from .ops.reference import NO_PADS, positions
+from .ops.reference import NO_PADS, Array, positions
 from .tape import Buffer, Steps, Tape
 
 STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
@@ -33,7 +33,7 @@ class Node:
 
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer: Any = layer  # of any class, whose settings a node knows
-        self.tape, self.ops, self.training = tape, ops, training
+        self.tape, self.ops, self.training, self.images = tape, ops, training, images
 
     def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
@@ -48,7 +48,7 @@ class Node:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            y = apply(self.layer, self.tape.array(self.x), self.training)
+            y = self.output(self.tape.array(self.x))
             if y.shape != self.y.shape:
                 raise ValueError(
                     f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
@@ -62,10 +62,16 @@ class Node:
         dx = self.tape.buffer(self.x.shape)
 
         def call() -> None:
-            self.tape.array(dx)[...] = self.layer.backward(self.tape.array(dy))
+            self.tape.array(dx)[...] = self.gradient(self.tape.array(dy))
 
         self.tape.call(call, dy, dx)
         return dx
+
+    def output(self, x: Array) -> Array:
+        return apply(self.layer, x, self.training)
+
+    def gradient(self, dy: Array) -> Array:
+        return self.layer.backward(dy)
 
     def recompute(self) -> Buffer | None:
         """Adds instructions that compute y once more, where that is cheaper for the backward than to keep it; else None."""
@@ -81,23 +87,11 @@ class Node:
 class ScoresNode(Node):
     """The layer without its activation."""
 
-    def forward(self, x: Buffer) -> Buffer:
-        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+    def output(self, x: Array) -> Array:
+        return self.layer.linear(x)
 
-        def call() -> None:
-            self.tape.array(self.y)[...] = self.layer.linear(self.tape.array(self.x))
-
-        self.tape.call(call, self.x, self.y)
-        return self.y
-
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
-        dx = self.tape.buffer(self.x.shape)
-
-        def call() -> None:
-            self.tape.array(dx)[...] = self.layer.linear_backward(self.tape.array(dy))
-
-        self.tape.call(call, dy, dx)
-        return dx
+    def gradient(self, dy: Array) -> Array:
+        return self.layer.linear_backward(dy)
 
 
 class SameNode(Node):
@@ -147,11 +141,11 @@ class ProductNode(Node):
 
 
 class ConvolutionNode(ProductNode):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        kernel = layer.kernel.data
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        layer, kernel = self.layer, self.layer.kernel.data
         geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
-        self.algorithm = choose(geometry, images, tape.dtype, ops.precision)
+        self.algorithm = choose(geometry, self.images, self.tape.dtype, self.ops.precision)
         self.relu = layer.fused_relu
         self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
 
@@ -178,11 +172,11 @@ class ConvolutionNode(ProductNode):
 
 
 class DenseNode(ProductNode):
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
-        self.relu = layer.fused_relu
-        inputs, units = layer.kernel.shape
-        self.product = Dense(inputs, units, tape.dtype)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.relu = self.layer.fused_relu
+        inputs, units = self.layer.kernel.shape
+        self.product = Dense(inputs, units, self.tape.dtype)
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -283,8 +277,8 @@ class GlobalAveragePoolingNode(AveragePoolingNode):
 class RandomNode(Node):
     """Base of nodes that draw a number for every element: each step has a key of its own."""
 
-    def __init__(self, layer: Any, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
-        super().__init__(layer, tape, ops, training, images)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.keys = np.zeros((STEPS, 3), np.uint64)
 
     def before_step(self, number: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import keras_format, losses, metrics, optimizers
 from .absent import without
-from .data.files import write_bytes
+from .data.files import read_tensors, write_tensors
 from .layers.base import Layer
 from .registered import (
     CustomObjectScope,
@@ -65,16 +65,13 @@ def _weights(model: "Sequential") -> dict[str, np.ndarray]:
 
 
 def _write(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, Any]) -> None:
-    from safetensors.numpy import save
-
     if str(path).endswith((".h5", ".hdf5")):
         warnings.warn(
             f"{path} is written in the format of safetensors, whatever its name; Keras reads what is named ….keras, and "
             "weights named ….weights.h5",
             stacklevel=4,
         )
-    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous, {"minicnn": json.dumps(header)}))
+    write_tensors(path, tensors, "minicnn", header)
 
 
 def describe(model: "Sequential") -> dict[str, Any]:
@@ -130,7 +127,7 @@ def load_model(
         return keras_format.load_model(path, custom_objects, compile)
     if str(path).endswith(".weights.h5"):
         raise ValueError(f"{path}: it holds weights alone, for load_weights")
-    header, tensors = _read(path)
+    header, tensors = read_tensors(path, "minicnn")
     if "layers" not in header:
         raise ValueError(f"{path}: it holds weights alone, for load_weights")
     if not compile:
@@ -153,7 +150,7 @@ def read_weights(model: "Sequential", path: str | Path, skip_mismatch: bool = Fa
     if str(path).endswith((".keras", ".weights.h5")):
         left_out = keras_format.load_weights(model, path, skip_mismatch)
     else:
-        header, tensors = _read(path)
+        header, tensors = read_tensors(path, "minicnn")
         try:
             left_out = _set_weights(model, header, tensors, skip_mismatch)
         except KeyError as error:
@@ -175,39 +172,6 @@ def _set_weights(
         raise ValueError(f"the model has {len(layers)} layers with parameters, the file {len(stored)}")
     stored += [[]] * (len(layers) - len(stored))
     return keras_format.set_layers(list(zip(layers, stored, strict=False)), skip_mismatch)
-
-
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the tensors of a file of ours."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise ValueError(f"{path}: the file cannot be read ({error})") from None
-    except SafetensorError as error:
-        raise ValueError(f"{path}: {_instead(path)} ({error})") from None
-    if "minicnn" not in metadata:
-        raise ValueError(f"{path}: a safetensors file, but not one of a minicnn model")
-    try:
-        return json.loads(metadata["minicnn"]), tensors
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: the file is damaged: {error}") from error
-
-
-def _instead(path: str | Path) -> str:
-    """What a file is that is not one of safetensors."""
-    with open(path, "rb") as file:
-        hdf5 = file.read(4) == b"\x89HDF"
-    return (
-        "HDF5, Keras' older format, which is not read: save it in Keras as ….keras"
-        if hdf5
-        else "not a safetensors file"
-    )
 
 
 def _restore(

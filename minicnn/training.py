@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 PAUSE = 0.05  # seconds for which steps are done without looking at the progress bar, or at Ctrl-C
+INFERENCE = 256  # samples of a batch that is not trained on, unless told
 Batch = tuple[Any, Any, Any, Any]  # x, y, sample weights, and which rows of x, or None for all
 
 
@@ -219,23 +220,28 @@ class Stream:
         for _ in range(done):
             next(self.iterator, None)
 
-    def take(self, number: int, most: int) -> tuple[Batch, int] | None:
+    def next(self, number: int) -> Any:
+        """Batch `number` of the epoch as the source gives it, or None when there is none left."""
         if self.indexed:
             assert self.passes is not None
             found = self.source[int(self.passes.order[self.passes.place])]
             self.passes.place = (self.passes.place + 1) % self.passes.count
-        else:
-            assert self.iterator is not None
+            return found
+        assert self.iterator is not None
+        found = next(self.iterator, None)
+        if found is None and self.steps is not None and self.repeats:
+            self.iterator = iter(self.source)
             found = next(self.iterator, None)
-            if found is None and self.steps is not None and self.repeats:
-                self.iterator = iter(self.source)
-                found = next(self.iterator, None)
-            if found is None and self.steps is not None:
-                raise ValueError(
-                    f"the generator has ended after {number} batches of this epoch; expected {self.steps} in every epoch"
-                )
-            if found is None:
-                return None
+        if found is None and self.steps is not None:
+            raise ValueError(
+                f"the generator has ended after {number} batches of this epoch; expected {self.steps} in every epoch"
+            )
+        return found
+
+    def take(self, number: int, most: int) -> tuple[Batch, int] | None:
+        found = self.next(number)
+        if found is None:
+            return None
         if not isinstance(found, tuple | list) or len(found) not in (2, 3):
             raise ValueError("a generator must give (x, y) or (x, y, sample_weight) for every batch")
         x, y, weight = checked(self.model, *found)
@@ -317,6 +323,13 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def batch_size_for(samples: int, batch_size: int | None, steps: int | None, default: int) -> int:
+    """The batch size, if it is given; else that by which `steps` batches hold all samples, or the default."""
+    if batch_size is not None:
+        return positive_integer("batch_size", batch_size)
+    return default if steps is None else -(-samples // steps)
+
+
 def weights_of(
     y: np.ndarray, sample_weight: np.ndarray | None, class_weight: Mapping[int, float] | None
 ) -> np.ndarray | None:
@@ -330,11 +343,15 @@ def weights_of(
     return by_class if sample_weight is None else by_class.reshape(-1, *[1] * (sample_weight.ndim - 1)) * sample_weight
 
 
-def watches_batches(listener: Callback) -> bool:
-    """Whether a callback is to be called after every batch, as one is that has a hook of its own for it."""
-    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    own = any(getattr(getattr(listener, name), "__func__", None) is not getattr(Callback, name) for name in names)
-    return own and type(listener) is not ProgressBar
+def introduced(
+    model: "Sequential", callbacks: Callback | Iterable[Callback] | None, *ours: Callback, **params: Any
+) -> list[Callback]:
+    """The callbacks of the user, one or several, and ours, who know the model and `params` from now on."""
+    listeners = [*([callbacks] if isinstance(callbacks, Callback) else callbacks or []), *ours]
+    for listener in listeners:
+        listener.set_model(model)
+        listener.set_params(params)
+    return listeners
 
 
 def tell(listeners: Iterable[Callback], hook: str, *arguments: Any) -> None:
@@ -350,7 +367,7 @@ def fit(
     batch_size: int | None,
     epochs: int,
     verbose: Any,
-    callbacks: Iterable[Callback] | None,
+    callbacks: Callback | Iterable[Callback] | None,
     validation_split: float,
     validation_data: Any,
     shuffle: bool,
@@ -370,9 +387,9 @@ def fit(
     counts = {"steps_per_epoch": steps_per_epoch}
     if validation_data is not None or validation_split:
         counts |= {"validation_steps": validation_steps, "validation_batch_size": validation_batch_size}
-    for name, count in counts.items():
-        if count is not None:
-            positive_integer(name, count)
+    for name, given in counts.items():
+        if given is not None:
+            positive_integer(name, given)
     for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
         positive_integer("validation_freq", number)
     if is_stream(x):
@@ -388,9 +405,11 @@ def fit(
             raise ValueError("fit needs targets: fit(x, y)")
         if validation_data is None and validation_split:
             x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
-        batch_size = positive_integer("batch_size", 32 if batch_size is None else batch_size)
+        size = batch_size_for(len(x), batch_size, steps_per_epoch, 32)
         weights = weights_of(y, sample_weight, class_weight)
-        feed = Arrays(x, y, weights, min(len(x), batch_size), shuffle, steps_per_epoch)
+        feed = Arrays(x, y, weights, min(len(x), size), shuffle, steps_per_epoch)
+        if validation_steps is None:  # which say the size of validation batches
+            batch_size = size
         model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
@@ -401,19 +420,13 @@ def fit(
 
     history = History()
     bar = ProgressBar() if verbose else None
-    listeners = [*(callbacks or []), history, *([bar] if bar else [])]
-    parameters = {
-        "epochs": epochs,
-        "steps": feed.steps,
-        "samples": feed.samples,
-        "verbose": verbose,
-        "validation_freq": validation_freq,
-    }
-    for listener in listeners:
-        listener.set_model(model)
-        listener.set_params(parameters)
+    listeners = introduced(
+        model, callbacks, history, *([bar] if bar else []),
+        epochs=epochs, steps=feed.steps, samples=feed.samples, verbose=verbose, validation_freq=validation_freq,
+    )  # fmt: skip
     model.history, model.stop_training = history, False
-    watched, at_once = any(watches_batches(listener) for listener in listeners), 1
+    watched = any(getattr(listener, "watches_batches", True) for listener in listeners)  # of a class of Keras' own, too
+    at_once = 1
     logs: dict[str, float] = {}
     model.initial_epoch, model.initial_step = initial_epoch, 0
     tell(listeners, "on_train_begin", {})
@@ -496,38 +509,47 @@ def split(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, share: float
 
 
 def validate(
-    model: "Sequential", data: Any, batch_size: int | None, steps: int | None, listeners: Iterable[Callback]
+    model: "Sequential", data: Any, batch_size: int | None, steps: int | None, listeners: list[Callback]
 ) -> dict[str, float]:
     """What `evaluate` says of validation data: a tuple (x, y) or (x, y, weights), or what gives batches."""
-    if isinstance(data, tuple | list):
-        if len(data) not in (2, 3):
-            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
-        x, y, *weights = data
-        return evaluate(model, x, y, weights[0] if weights else None, batch_size, steps, listeners)
-    return evaluate(model, data, None, None, batch_size, steps, listeners)
+    data = data if isinstance(data, tuple | list) else (data, None)
+    if len(data) not in (2, 3):
+        raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
+    x, y, sample_weight = (*data, None)[:3]
+    return measure(model, feed_to_measure(model, x, y, sample_weight, batch_size, steps), listeners)
 
 
 def evaluate(
     model: "Sequential",
     x: Any,
     y: Any,
-    sample_weight: Any = None,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    listeners: Iterable[Callback] = (),
+    sample_weight: Any,
+    batch_size: int | None,
+    steps: int | None,
+    callbacks: Callback | Iterable[Callback] | None,
+    verbose: Any,
 ) -> dict[str, float]:
     """See `Sequential.evaluate`."""
+    feed = feed_to_measure(model, x, y, sample_weight, batch_size, steps)
+    return measure(model, feed, introduced(model, callbacks, epochs=1, steps=feed.steps, verbose=verbose))
+
+
+def feed_to_measure(
+    model: "Sequential", x: Any, y: Any, sample_weight: Any, batch_size: int | None, steps: int | None
+) -> Feed:
+    """Arrays in their order, or what gives batches."""
     if steps is not None:
         positive_integer("steps", steps)
-    feed: Feed
     if is_stream(x):
-        feed = Stream(x, steps, None, False)
-    else:
-        x, y, sample_weight = checked(model, x, y, sample_weight)
-        if y is None:
-            raise ValueError("evaluate needs targets: evaluate(x, y)")
-        size = 256 if batch_size is None else positive_integer("batch_size", batch_size)
-        feed = Arrays(x, y, sample_weight, size, False, steps)
+        return Stream(x, steps, None, False)
+    x, y, sample_weight = checked(model, x, y, sample_weight)
+    if y is None:
+        raise ValueError("evaluate needs targets: evaluate(x, y)")
+    return Arrays(x, y, sample_weight, batch_size_for(len(x), batch_size, steps, INFERENCE), False, steps)
+
+
+def measure(model: "Sequential", feed: Feed, listeners: list[Callback]) -> dict[str, float]:
+    """Loss and metrics over an epoch of batches."""
     tell(listeners, "on_test_begin", {})
     feed.begin(model)
     means, number = model._means.begin(), 0
@@ -555,25 +577,27 @@ def predict(
     x: Any,
     batch_size: int | None = None,
     steps: int | None = None,
-    listeners: Iterable[Callback] = (),
+    callbacks: Callback | Iterable[Callback] | None = None,
+    verbose: Any = 0,
 ) -> Any:
     """See `Sequential.predict`."""
-    most = 256 if batch_size is None else batch_size
+    most = INFERENCE if batch_size is None else batch_size
     if (
         type(x) is np.ndarray
         and type(most) is int
         and x.ndim
         and 0 < len(x) <= most
         and steps is None
-        and not listeners
+        and not callbacks
     ):
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
-    batch_size = positive_integer("batch_size", most)
     if steps is not None:
         positive_integer("steps", steps)
+    count, batches = _inputs(model, x, batch_size, steps)
+    listeners = introduced(model, callbacks, epochs=1, steps=count, verbose=verbose)
     tell(listeners, "on_predict_begin", {})
     parts: list[Any] = []
-    for number, batch in enumerate(_inputs(model, x, batch_size, steps)):
+    for number, batch in enumerate(batches):
         tell(listeners, "on_predict_batch_begin", number, {})
         parts.append(model.outputs_of(batch))
         tell(listeners, "on_predict_batch_end", number, {"outputs": parts[-1]} if listeners else {})
@@ -585,19 +609,30 @@ def predict(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _inputs(model: "Sequential", x: Any, batch_size: int, steps: int | None) -> Iterator[np.ndarray]:
-    """The batches of x: slices of an array, or the first parts of what a generator gives."""
-    if not is_stream(x):
-        x, _, _ = checked(model, x)
-        for first in range(0, len(x) if steps is None else min(len(x), steps * batch_size), batch_size):
-            yield x[first : first + batch_size]
-        return
-    indexed = not hasattr(x, "__next__") and hasattr(x, "__getitem__")
-    count = len(x) if steps is None and hasattr(x, "__len__") else steps
-    batches = (x[number] for number in range(count or 0)) if indexed else iter(x)
-    for number, batch in enumerate(batches):
-        if count is not None and number >= count:
-            return
-        yield checked(model, batch[0] if isinstance(batch, tuple) else batch)[0]
-        if count is not None and number + 1 == count:
-            return
+def _inputs(
+    model: "Sequential", x: Any, batch_size: int | None, steps: int | None
+) -> tuple[int | None, Iterator[np.ndarray]]:
+    """The batches of one pass over x, at most `steps`, and their number if it is known.
+
+    They are slices of an array, or the first parts of what a source gives.
+    """
+    if is_stream(x):
+        source = Stream(x, None, None, False)
+        limits = [limit for limit in (source.steps, steps) if limit is not None]
+        return min(limits, default=None), _first_parts(model, source, steps)
+    x, _, _ = checked(model, x)
+    size = batch_size_for(len(x), batch_size, steps, INFERENCE)
+    starts = range(0, len(x), size)[:steps]
+    return len(starts), (x[first : first + size] for first in starts)
+
+
+def _first_parts(model: "Sequential", source: Stream, steps: int | None) -> Iterator[np.ndarray]:
+    source.begin(model)
+    number = 0
+    while number not in (steps, source.steps):
+        batch = source.next(number)
+        if batch is None:
+            break
+        yield checked(model, batch[0] if isinstance(batch, tuple | list) else batch)[0]
+        number += 1
+    source.end()

@@ -13,7 +13,7 @@ import pandas
 import pytest
 
 import minicnn
-from minicnn import Sequential, callbacks, layers, optimizers
+from minicnn import Sequential, callbacks, layers, optimizers, training
 from minicnn.callbacks import (
     BackupAndRestore,
     Callback,
@@ -26,7 +26,6 @@ from minicnn.callbacks import (
     SwapEMAWeights,
     TerminateOnNaN,
 )
-from minicnn.training import watches_batches
 
 X = np.random.default_rng(0).standard_normal((50, 6, 6, 1)).astype("float32")
 Y = (X[:, 0, 0, 0] > 0).astype(int) + (X[:, 3, 3, 0] > 0)
@@ -80,8 +79,8 @@ def scripted(values, name="val_loss"):
 
 def test_only_what_needs_every_batch_hears_of_every_batch(tmp_path):
     for save_freq, watches in (("epoch", False), (3, True)):
-        assert watches_batches(ModelCheckpoint(tmp_path / "x", save_freq=save_freq)) == watches
-        assert watches_batches(BackupAndRestore(tmp_path, save_freq=save_freq)) == watches
+        assert ModelCheckpoint(tmp_path / "x", save_freq=save_freq).watches_batches == watches
+        assert BackupAndRestore(tmp_path, save_freq=save_freq).watches_batches == watches
     quiet = [
         EarlyStopping(),
         ReduceLROnPlateau(),
@@ -89,9 +88,10 @@ def test_only_what_needs_every_batch_hears_of_every_batch(tmp_path):
         CSVLogger(tmp_path / "x"),
         LambdaCallback(on_epoch_end=print),
         callbacks.History(),
+        callbacks.ProgressBar(),
     ]
-    assert not any(watches_batches(listener) for listener in quiet)
-    assert watches_batches(TerminateOnNaN()) and watches_batches(LambdaCallback(on_train_batch_end=print))
+    assert not any(listener.watches_batches for listener in quiet)
+    assert TerminateOnNaN().watches_batches and LambdaCallback(on_train_batch_end=print).watches_batches
 
 
 def test_functions_hear_what_they_are_there_for():
@@ -206,6 +206,28 @@ def test_checkpoints_between_epochs(tmp_path):
     model.save = lambda path: iterations.update({path: model.optimizer.iterations})
     fit(model, ModelCheckpoint("{epoch}-{batch}", save_freq=5), epochs=2)
     assert iterations == {"1-5": 5, "2-3": 10}
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_batch_end"])
+@pytest.mark.parametrize("save_freq", ["epoch", 5])
+def test_hooks_of_a_class_made_from_one_that_saves(tmp_path, monkeypatch, hook, save_freq):
+    monkeypatch.setattr(training, "PAUSE", 1e9)  # so that what watches nothing hears of several batches at once
+    heard = []
+
+    def hear(self, batch, logs=None):
+        heard.append(batch)
+        getattr(super(type(self), self), hook)(batch, logs)
+
+    checkpoint, backup = (type("Heard", (cls,), {hook: hear}) for cls in (ModelCheckpoint, BackupAndRestore))
+    for callback in (
+        checkpoint(tmp_path / "{epoch}.safetensors", save_freq=save_freq),
+        backup(tmp_path / "b", save_freq),
+    ):
+        fit(network(), callback, LambdaCallback(on_epoch_begin=lambda epoch, logs: heard.append(None)), epochs=2)
+        assert heard == [None, *range(STEPS)] * 2
+        heard.clear()
+    found = [minicnn.load_model(tmp_path / f"{epoch}.safetensors").optimizer.iterations for epoch in (1, 2)]
+    assert found == ([STEPS, 2 * STEPS] if save_freq == "epoch" else [5, 10])
 
 
 def test_weights_alone_are_saved_by_save_weights():
@@ -396,6 +418,21 @@ def test_a_backup_holds_all_that_training_depends_on(tmp_path):
         assert same(state(model), state(other))
 
 
+def test_a_backup_holds_statistics_of_data(tmp_path):
+    """Of which one, a count, is a number without axes."""
+    models = [
+        Sequential([layers.Input((6, 6, 1)), layers.Normalization(), layers.Flatten(), layers.Dense(3)]) for _ in "12"
+    ]
+    for model in models:
+        model.compile("adam", "mse")
+    models[0].layers[0].adapt(X)
+    callback = resume(tmp_path, models[0])
+    callback.on_epoch_end(0)
+    resume(tmp_path, models[1])
+    assert same(state(models[0]), state(models[1])) and () in [weight.shape for weight in models[1].get_weights()]
+    assert models[1].initial_epoch == 1
+
+
 def backed_up(folder, times=1, **options):
     """A model with a backup or more of it; returns the weights of each."""
     model = network()
@@ -442,11 +479,10 @@ def test_backups_that_cannot_be_used(tmp_path):
     content = callback.path.read_bytes()
     network().save(callback.path)
     other = callback.path.read_bytes()
-    for damaged in (b"", content[:100], content[:-1], other):
+    broken, foreign = "not a safetensors file", "a safetensors file of something else, with no 'backup' in its header"
+    for damaged, sentence in ((b"", broken), (content[:100], broken), (content[:-1], broken), (other, foreign)):
         callback.path.write_bytes(damaged)
-        with pytest.raises(
-            ValueError, match="latest.safetensors: expected a backup of BackupAndRestore, but it is damaged"
-        ):
+        with pytest.raises(ValueError, match=f"latest.safetensors: {sentence}"):
             resume(tmp_path, network())
     with pytest.raises(ValueError, match="backup_dir must name a folder, and is empty"):
         BackupAndRestore("")

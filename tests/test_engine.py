@@ -107,6 +107,19 @@ def test_several_steps_with_weights_and_a_schedule(name):
     assert_same(model, other)
 
 
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_several_steps_on_all_samples(eagerly):
+    model = NETWORKS["lenet"].model()
+    model.run_eagerly = eagerly
+    other = copy.deepcopy(model)
+    x, y = NETWORKS["lenet"].data(2 * (STEPS + 1))  # more than a run takes at once
+    losses, scores = model.train_steps(x, y, None, None, 2)
+    expected = [other.train_step(x[first : first + 2], y[first : first + 2]) for first in range(0, len(x), 2)]
+    assert losses == [loss for loss, _ in expected]
+    np.testing.assert_array_equal(scores, np.concatenate([found for _, found in expected]))
+    assert_same(model, other)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_steps(poison, name, dtype):
@@ -415,6 +428,7 @@ CHANGES = {
     "nesterov": setting("optimizer", "nesterov", True),
     "moments": lambda model: model.optimizer.state.update(velocity=np.ones_like(model.optimizer.state["velocity"])),
     "label smoothing": setting("loss", "label_smoothing", 0.3),
+    "reduction": setting("loss", "reduction", "sum"),
     "optimizer": compiling(lambda model: Adam(0.01), lambda model: model.loss),
     "optimizer without velocity": compiling(lambda model: RMSprop(0.01), lambda model: model.loss),
     "loss": compiling(

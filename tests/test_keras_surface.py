@@ -277,6 +277,29 @@ def test_evaluate_and_predict_from_batches():
     np.testing.assert_array_equal(model.predict_on_batch(X[:7]), model.predict(X[:7]))
 
 
+class Lists(Batches):
+    def __getitem__(self, number):
+        return list(super().__getitem__(number))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [Batches, Lists, Loader, Unsized, lambda: in_batches(1), lambda: (X[n : n + 10] for n in range(0, 50, 10)),
+     lambda: ([X[n : n + 10]] for n in range(0, 50, 10))],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [None, 3, 5, 9])
+def test_predictions_are_of_one_pass_at_most(source, steps):
+    model, given = small(), source()
+    np.testing.assert_array_equal(model.predict(given, steps=steps), model.predict(X[: 10 * (steps or 5)]))
+    assert getattr(given, "ends", 1) == getattr(given, "turns", 1) == 1
+
+
+def test_a_prediction_leaves_the_rest_to_whom_it_belongs():
+    source = in_batches(1)
+    small().predict(source, steps=2)
+    assert len(list(source)) == 3
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [

@@ -141,6 +141,43 @@ def test_shuffling_takes_every_sample_once_an_epoch_in_another_order():
     assert seen(shuffle=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+class Batches(Callback):
+    """Counts the batches of each kind."""
+
+    def __init__(self):
+        self.counts = dict.fromkeys(("train", "test", "predict"), 0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.counts["train"] += 1
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.counts["test"] += 1
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.counts["predict"] += 1
+
+
+def test_steps_without_a_batch_size_see_all_samples():
+    x, y, batches = np.tile(X, (48, 1))[:950], np.tile(Y, 48)[:950], Batches()
+    model = linear(metrics=["accuracy"])
+    outputs = model.predict(x, steps=2, callbacks=[batches])
+    np.testing.assert_array_equal(outputs.argmax(axis=1), np.tile(outputs[:20].argmax(axis=1), 48)[:950])
+    assert model.evaluate(x, y, steps=3, callbacks=[batches])[1] == pytest.approx((outputs.argmax(axis=1) == y).mean())
+    assert batches.counts == {"train": 0, "test": 3, "predict": 2}
+    watcher, batches = Seen(), Batches()
+    model = Sequential([layers.Input((1,)), watcher, layers.Dense(2, activation="softmax")])
+    model.compile("sgd", LOSS)
+    x, y = np.arange(120.0)[:, None], np.arange(120) % 2
+    options = {"validation_split": 0.2, "validation_steps": 4, "verbose": 0}
+    model.fit(x, y, steps_per_epoch=10, callbacks=[batches], **options)
+    assert [len(samples) for samples in watcher.samples] == [10] * 9 + [6]
+    assert sorted(sum(watcher.samples, [])) == list(range(96))
+    assert batches.counts == {"train": 10, "test": 4, "predict": 0}
+    model.fit(x, y, steps_per_epoch=2, batch_size=8, callbacks=[batches], **options)
+    assert [len(samples) for samples in watcher.samples[10:]] == [8, 8]
+    assert batches.counts["test"] == 7  # of 8 samples each
+
+
 def test_validation_split_takes_the_last_share_before_shuffling():
     assert sorted(sum(seen(validation_split=0.3), [])) == list(range(7))
     one, other = linear(metrics=["accuracy"]), linear(metrics=["accuracy"])
@@ -211,6 +248,34 @@ def test_callbacks_hear_everything_and_can_stop():
     epoch = ["batch 0", "batch 1"]
     assert events == ["begin 0", *epoch, "begin 1", *epoch, "end after 15 samples"]
     assert history.epoch == [0, 1]
+
+
+def test_callbacks_know_how_many_steps_there_will_be():
+    heard = []
+
+    class Listener(Callback):
+        def on_train_begin(self, logs=None):
+            heard.append(self.params)
+
+        on_test_begin = on_predict_begin = on_train_begin
+
+    def batches():
+        yield from ((X[first : first + 8], Y[first : first + 8]) for first in (0, 8, 16))
+
+    model = linear()
+    for source, targets, steps in (X, Y, 3), ([*X], Y, 3), (batches(), None, None):
+        size = None if targets is None else 8
+        model.evaluate(source, targets, size, verbose=0, callbacks=Listener())
+        model.predict(batches() if targets is None else source, size, verbose=2, callbacks=[Listener()])
+        assert heard == [{"epochs": 1, "steps": steps, "verbose": verbose} for verbose in (0, 2)]
+        heard.clear()
+    for steps in (2, 5):
+        model.evaluate(X, Y, steps=steps, callbacks=[Listener()])
+        model.predict(X, steps=steps, callbacks=[Listener()])
+        assert [params["steps"] for params in heard] == [steps, steps]
+        heard.clear()
+    model.fit(X, Y, epochs=2, validation_split=0.5, verbose=0, callbacks=Listener())
+    assert [params["epochs"] for params in heard] == [2, 2, 2]
 
 
 # ---------------------------------------------------------------------- output

@@ -4,12 +4,16 @@ Everything that can go wrong with a user's file is a `DataError`, whose message 
 """
 
 import gzip
+import json
 import os
 import secrets
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -47,6 +51,39 @@ def write_bytes(path: PathLike, content: bytes) -> None:
     behind, and what was there is untouched.
     """
     _replace(path, content)
+
+
+def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], key: str, header: Mapping[str, Any]) -> None:
+    """`write_bytes` for arrays by name, in the format of safetensors; the header is JSON, under `key` in the file's own."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    write_bytes(path, save(contiguous, {key: json.dumps(header)}))
+
+
+def read_tensors(path: PathLike, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays that `write_tensors` wrote; DataError if there is no such file, or it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: the file cannot be read ({reason(error)})") from None
+    except SafetensorError as error:
+        with open(path, "rb") as file:
+            hdf5 = file.read(4) == b"\x89HDF"
+        old = "HDF5, Keras' older format, which is not read: save it in Keras as ….keras"
+        raise DataError(f"{path}: {old if hdf5 else 'not a safetensors file'} ({error})") from None
+    if key not in metadata:
+        raise DataError(f"{path}: a safetensors file of something else, with no {key!r} in its header")
+    try:
+        return json.loads(metadata[key]), tensors
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: the file is damaged: {error}") from error
 
 
 def check_writable(path: PathLike) -> None:

@@ -167,6 +167,38 @@ def test_averages_are_evaluated_and_seen_at_the_end_of_an_epoch(keras, random, s
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("options", [{}, {"steps": 5}, {"steps": 2, "batch_size": 16}])
+def test_as_many_steps_are_made_and_told(keras, options):
+    """Of 32 samples where nothing else is said: our batches outside training are larger."""
+    of_library, x, y = [], np.ones((96, 2), "float32"), np.ones((96, 1), "float32")
+    for library in (keras, minicnn):
+        steps = dict.fromkeys(("train", "test", "predict"), 0)
+
+        class Counting(library.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None, steps=steps):
+                steps["train"] += 1
+
+            def on_test_batch_end(self, batch, logs=None, steps=steps):
+                steps["test"] += 1
+
+            def on_predict_batch_end(self, batch, logs=None, steps=steps):
+                steps["predict"] += 1
+
+        told = []
+        model = library.Sequential([library.layers.Input((2,)), library.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        batch_size = options.get("batch_size", None if "steps" in options else 32)
+        for ask, data in ((model.evaluate, (x, y)), (model.predict, (x,))):
+            listener = Counting()
+            ask(*data, batch_size=batch_size, steps=options.get("steps"), verbose=0, callbacks=[listener])
+            told.append(listener.params)
+        model.fit(x, y, batch_size, steps_per_epoch=options.get("steps"), verbose=0, callbacks=[Counting()])
+        validation = {"validation_split": 0.25, "validation_steps": options.get("steps")}
+        model.fit(x, y, batch_size, verbose=0, callbacks=[Counting()], **validation)
+        of_library.append((steps, told))
+    assert of_library[0] == of_library[1]
+
+
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_tables_are_the_same_bytes(keras, tmp_path, separator):
     runs = [
