@@ -76,7 +76,7 @@ class RunningMeans:
                 probabilities = activations.softmax(y_pred) if probabilities is None else probabilities
                 found = probabilities
             arrays = [y_true, found] if weights is None else [y_true, found, weights]
-            if isinstance(metric, all_metrics.MeanMetric):
+            if getattr(type(metric), "update_state", None) is all_metrics.MeanMetric.update_state:
                 metric.update_state(y_true, found, weights, len(losses))
             elif type(metric).__module__ == all_metrics.__name__:
                 metric.update_state(*arrays)
@@ -270,15 +270,26 @@ def checked(
     model: "Sequential", x: Any, y: Any = None, sample_weight: Any = None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """The three as arrays of equal length, x as the model takes it; ValueError where they differ or there is nothing."""
-    x = np.asarray(as_batch(model, x))
+    x = numbers(as_batch(model, x), "samples")
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"expected at least one sample, got an array of shape {x.shape}")
-    y = None if y is None else np.asarray(unwrapped(y, len(x)))
-    sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+    y = None if y is None else numbers(unwrapped(y, len(x)), "targets")
+    sample_weight = None if sample_weight is None else numbers(sample_weight, "sample weights")
     for name, values in (("targets", y), ("sample weights", sample_weight)):
         if values is not None and (values.ndim == 0 or len(values) != len(x)):
             raise ValueError(f"{len(x)} samples but {len(values) if values.ndim else 'a single number as'} {name}")
     return x, y, sample_weight
+
+
+def numbers(values: Any, what: str) -> np.ndarray:
+    """Values as an array of numbers, also those that are written as strings, or are objects: tables have such columns."""
+    found = np.asarray(values)
+    if found.dtype.kind not in "OSU":
+        return found
+    try:
+        return found.astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be numbers: {error}") from None
 
 
 def as_batch(model: "Sequential", x: Any) -> Any:

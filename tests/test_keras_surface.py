@@ -2206,3 +2206,28 @@ def test_a_loss_without_a_reduction_gives_that_of_every_sample(cls, reduction):
     np.testing.assert_allclose(loss(rows, p, weights), weights * terms, rtol=1e-9)
     with pytest.raises(ValueError, match=r"compile: the loss \w+ needs a reduction, 'sum_over_batch_size' or 'sum'"):
         small(loss=loss)
+
+
+@pytest.mark.parametrize("kind", ["U", "S", "O"])
+def test_labels_that_are_written_as_strings(kind):
+    numbers, words = small(), small()
+    numbers.fit(X, Y, verbose=0)
+    words.fit(X, Y.astype(str).astype(kind), verbose=0)
+    assert weights_equal(numbers, words) and numbers.history.history == words.history.history
+    assert words.evaluate(X, Y.astype(str), verbose=0) == numbers.evaluate(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="targets must be numbers: could not convert string to float: .*four"):
+        words.fit(X, np.where(Y == 3, "four", "1"), verbose=0)
+
+
+def test_a_built_in_metric_may_have_an_update_of_its_own():
+    class Counting(metrics.SparseCategoricalAccuracy):
+        batches = 0
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.batches += 1
+            super().update_state(y_true, y_pred, sample_weight)
+
+    metric = Counting(name="right")
+    model = small(metrics=[metric, "accuracy"])
+    history = model.fit(X, Y, batch_size=10, verbose=0).history
+    assert metric.batches == 5 and history["right"] == history["accuracy"]
