@@ -21,6 +21,7 @@ import numpy as np
 
 from .absent import refuse_arguments, without
 from .data.files import PathLike, make_folder, read_bytes, read_tensors, write_bytes, write_tensors
+from .registered import snake_case
 
 Logs = dict[str, float]
 Hook = Callable[..., None]
@@ -195,11 +196,18 @@ DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|logcosh|mse|mae|m
 UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|fbeta|io_?u|r2|similarity|correlation"
 
 
+def _upwards(name: str) -> bool | None:
+    """Whether more is better of what has this name; None if it does not tell."""
+    down, up = (re.search(rf"(?:^|_)(?:{words})(?:_|$)", name) for words in (DOWN, UP))
+    return not down if down or up else None
+
+
 class MonitorCallback(Callback):
     """Base of callbacks that watch one number of an epoch's logs.
 
     `mode` says what is better: "min", "max", or "auto", which knows losses and errors from accuracies and their like by
-    name, and raises ValueError for other names. A value counts as better if it is so by more than `min_delta`.
+    the name of what is watched, or of its class; `fit` raises ValueError for others. A value counts as better if it is so by
+    more than `min_delta`.
     """
 
     best: float | None = None
@@ -210,16 +218,18 @@ class MonitorCallback(Callback):
         if not isinstance(monitor, str):
             raise ValueError(f"{type(self).__name__}: monitor must be a name, such as 'val_loss', not {monitor!r}")
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
-        if mode == "auto":
-            known = {"min": DOWN, "max": UP}
-            found = [kind for kind, words in known.items() if re.search(rf"(?:^|_)(?:{words})(?:_|$)", monitor)]
-            if not found:
-                raise ValueError(
-                    f"{type(self).__name__}: the name {monitor!r} does not tell whether more is better: "
-                    "pass mode='max' or mode='min'"
-                )
-            mode = "max" if found == ["max"] else "min"
-        self.upwards = mode == "max"
+        self.upwards = _upwards(monitor) if mode == "auto" else mode == "max"
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if self.upwards is None:
+            metric = model._means.all.get(self.monitor.removeprefix("val_"))
+            self.upwards = _upwards(snake_case(type(metric).__name__))
+        if self.upwards is None:
+            raise ValueError(
+                f"{type(self).__name__}: the name {self.monitor!r} does not tell whether more is better: pass mode='max' or "
+                "mode='min'"
+            )
 
     def improves(self, value: float, reference: float | None) -> bool:
         if reference is None:

@@ -144,7 +144,7 @@ def test_a_name_that_is_not_in_the_logs_is_an_error(make):
     with pytest.raises(
         ValueError, match="the name 'val_dice' does not tell whether more is better: pass mode='max' or"
     ):
-        make(monitor="val_dice")
+        fit(network(), make(monitor="val_dice"))
     with pytest.raises(ValueError, match="mode must be auto, min or max, not 'up'"):
         make(mode="up")
 
@@ -165,6 +165,20 @@ def test_epochs_without_validation_are_passed_over():
 )  # fmt: skip
 def test_auto_goes_by_the_name(name, upwards):
     assert EarlyStopping(name).upwards == upwards
+
+
+@pytest.mark.parametrize(
+    "metric, upwards",
+    [
+        (minicnn.metrics.SparseTopKCategoricalAccuracy(2, "hits"), True),
+        (minicnn.metrics.MeanSquaredError("hits"), False),
+    ],
+)
+def test_auto_goes_by_the_class_of_a_metric_whose_name_says_nothing(metric, upwards):
+    model, stopping = network(), EarlyStopping("val_hits")
+    model.compile("sgd", model.loss, metrics=[metric])
+    stopping.set_model(model)
+    assert stopping.upwards is upwards
 
 
 # ---------------------------------------------------------------------- stopping and saving
