@@ -9,12 +9,13 @@ import numpy as np
 from .gpu_kernels import KernelOps, address
 from .reference import (
     ELEMENTWISE,
-    NO_PADS,
+    FILL_MODES,
     Array,
     Key,
     Pads,
     Pair,
     Saved,
+    WholeImages,
     drop_threshold,
     expect,
     expect_per_channel,
@@ -22,7 +23,6 @@ from .reference import (
 )
 
 FUNCTIONS = ("elu", *ELEMENTWISE)  # in the order of their numbers in activation.cu
-FILL_MODES = ("constant", "nearest", "reflect", "wrap")  # likewise in augment.cu
 TAPS = 2**16  # a window has at most, for its winner to fit into 16 bits
 
 
@@ -34,7 +34,7 @@ def expect_type(what: str, array: Array, dtype: Any) -> None:
         )
 
 
-class ElementwiseOps(KernelOps):
+class ElementwiseOps(KernelOps, WholeImages):
     def _key(self, key: Key) -> tuple[Any, ...]:
         """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
         seed, step, layer = key
@@ -99,20 +99,6 @@ class ElementwiseOps(KernelOps):
         window = H, W, C // together, *size, *strides, pads[0][0], pads[1][0], *y.shape[1:3]
         shape = pixels, C // together
         self._rows("pooling", name, made.dtype, shape, *arrays, pixels, *window, TOGETHER=together)
-
-    def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
-        y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
-        return y.reshape(len(x), -1), saved
-
-    def global_avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        return self.avg_pool2d_backward(dy[:, None, None], saved)
-
-    def global_max_pool2d(self, x: Array) -> tuple[Array, Saved]:
-        y, saved = self.max_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
-        return y.reshape(len(x), -1), saved
-
-    def global_max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        return self.max_pool2d_backward(dy[:, None, None], saved)
 
     # ------------------------------------------------------------------ activations
 
