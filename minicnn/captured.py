@@ -157,7 +157,7 @@ class Run:
             for parameter, _ in gradients:
                 parameter._gradient = slots[id(parameter)] = Slot()
             with ops.chain(self.rooms):
-                x, _ = ops.gather(self.data, None, self.order, self.row, self.images, self.dtype)
+                x = ops.gather(self.data, self.order, self.row, self.images, self.dtype)
                 scores = model.forward(x, training=True, scores=True)
                 model.backward(self._loss(scores), scores=True, input_gradient=False)
         finally:
@@ -180,8 +180,8 @@ class Run:
         """The gradient of the loss; losses and scores are kept."""
         ops, loss = self.ops, self.loss
         if self.sparse:
-            arrays, kept = (scores, self.targets, self.weights), (self.losses, self.scores)
-            return ops.label_cross_entropy(*arrays, loss.label_smoothing, 1.0, kept, self.row)[1]
+            rows = self.targets, self.weights, loss.label_smoothing, self.losses, self.scores
+            return ops.label_cross_entropy(scores, *rows, self.row)
         targets, weights = (ops.take(table, self.row) for table in (self.targets, self.weights))
         losses, gradient = loss.weighted(targets, weights, scores, self.fused, ops)
         for values, kept in ((losses, self.losses), (scores, self.scores)):
