@@ -20,7 +20,7 @@ from .layers.base import Layer, Parameter, RandomLayer
 from .losses import SparseCategoricalCrossentropy
 from .ops import Ops
 from .ops.gpu_kernels import address
-from .ops.gpu_optimizers import SETTINGS
+from .ops.gpu_optimizers import MOST_SETTINGS
 from .ops.reference import Array
 from .regularizers import L1, L1L2, L2
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .models import Sequential
 
 MOST = 512  # steps at once
-KEPT = 2**26  # bytes of the scores of steps at once, at most, unless one alone has more
+SCORES = 2**26  # bytes of the scores of steps at once, at most, unless one alone has more
 AHEAD = 32  # steps whose settings are computed while the device is at work on the ones before
 WAITING = RandomElasticTransform, RandomGaussianBlur  # layers that look at a number of the device in every step
 
@@ -63,12 +63,12 @@ class Run:
         terms = scores[:-1]  # the shape of a batch's losses
         self.fused = self.loss.from_logits or model.ends_with_softmax
         self.sparse = type(self.loss) is SparseCategoricalCrossentropy and self.fused
-        self.most = most = max(1, min(MOST, KEPT // (prod(scores) * dtype.itemsize)))
+        self.most = most = max(1, min(MOST, SCORES // (prod(scores) * dtype.itemsize)))
         self.targets = zeros((most, *terms), "int32") if self.sparse else zeros((most, *scores), dtype)
         self.unweighted, self.weighted = self.loss.weights(None, terms), False
         self.weights = zeros((most, *terms), dtype)
         self.weights[...] = self.ops.array(self.unweighted, dtype)
-        self.table = zeros((most, SETTINGS), "float64")
+        self.table = zeros((most, MOST_SETTINGS), "float64")
         self.order = zeros((most * images,), "int32")
         self.losses, self.scores = zeros((most, *terms), dtype), zeros((most, *scores), dtype)
         self.penalties = [zeros((most, 1), dtype) for _ in self.regularized]
@@ -157,7 +157,7 @@ class Run:
             for parameter, _ in gradients:
                 parameter._gradient = slots[id(parameter)] = Slot()
             with ops.chain(self.rooms):
-                x, _ = ops.gather(self.data, None, self.order, self.row, self.images, self.dtype)
+                x = ops.gather(self.data, self.order, self.row, self.images, self.dtype)
                 scores = model.forward(x, training=True, scores=True)
                 model.backward(self._loss(scores), scores=True, input_gradient=False)
         finally:
@@ -180,8 +180,8 @@ class Run:
         """The gradient of the loss; losses and scores are kept."""
         ops, loss = self.ops, self.loss
         if self.sparse:
-            arrays, kept = (scores, self.targets, self.weights), (self.losses, self.scores)
-            return ops.label_cross_entropy(*arrays, loss.label_smoothing, 1.0, kept, self.row)[1]
+            rows = self.targets, self.weights, loss.label_smoothing, self.losses, self.scores
+            return ops.label_cross_entropy(scores, *rows, self.row)
         targets, weights = (ops.take(table, self.row) for table in (self.targets, self.weights))
         losses, gradient = loss.weighted(targets, weights, scores, self.fused, ops)
         for values, kept in ((losses, self.losses), (scores, self.scores)):

@@ -25,12 +25,10 @@ from .layers.function import Lambda
 from .layers.reshaping import Input
 from .numbers import as_numbers
 from .ops import Ops, get_ops
-from .ops.reference import Array
+from .ops.reference import UNIT, Array
 from .saving import load_model, save_model
 from .seeding import new_seed
 from .training import as_batch
-
-ALIGNMENT = 16  # every parameter begins at a multiple of so many numbers: 64 bytes in float32
 
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
@@ -236,7 +234,7 @@ class Sequential:
         parameters = self.trainable_parameters
         if self.optimizer is not None and self._views and [p for p, _ in self._views] != parameters:
             self.optimizer.state = {}  # its moments are those of other parameters
-        starts = np.cumsum([0, *(-(-prod(p.shape) // ALIGNMENT) * ALIGNMENT for p in parameters)])
+        starts = np.cumsum([0, *(-(-prod(p.shape) // UNIT) * UNIT for p in parameters)])
         dtype = parameters[0].data.dtype if parameters else np.dtype("float32")
         values, gradients = self.ops.zeros((int(starts[-1]),), dtype), self.ops.zeros((int(starts[-1]),), dtype)
         spans = [

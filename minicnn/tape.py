@@ -594,7 +594,7 @@ class Program:
         helpers, called = self._helpers()
         while len(self.workers) <= helpers:
             self.add_worker()
-        self.head[walk.SHARES], self.head[walk.STEPS] = min(1 + helpers, walk.MOST_SHARES), steps
+        self.head[walk.SHARES], self.head[walk.STEPS_OF_RUN] = min(1 + helpers, walk.MOST_SHARES), steps
         self.state[0] = walk.begin(number)
         try:
             for worker in range(helpers, helpers - called, -1):

@@ -19,7 +19,7 @@ from .kernels import walk
 from .memory import aligned
 
 Job = Callable[[], object]
-PATIENCE = 1.2e-4  # seconds that a helper spins
+SPIN = 1.2e-4  # seconds that a helper spins
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SPINNERS = min(CORES - 1, 64)
 
@@ -54,7 +54,7 @@ class _Helpers:
                     box = self.first + 8 * walk.LINE * self.running if self.running < SPINNERS else 0
                     attend = walk.entry(walk.attend).call
                     if self.running == 0:
-                        self.orders[0] = PATIENCE * walk.ticks_per_second(1e-3)
+                        self.orders[0] = SPIN * walk.ticks_per_second(1e-3)
                     thread = threading.Thread(
                         target=self.serve, args=(self.jobs, attend, box), name="minicnn", daemon=True
                     )

@@ -8,6 +8,7 @@ import pytest
 from conftest import assert_close
 
 from minicnn import get_ops
+from minicnn.ops import gpu_optimizers
 from minicnn.ops.gpu_kernels import BLOCKS, THREADS
 from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from minicnn.schedules import ExponentialDecay
@@ -88,6 +89,20 @@ def test_a_step_in_one_launch(gpu, make, options, spared):
     assert one.state.keys() == other.state.keys()
     for name, moment in one.state.items():
         assert_close(ops.numpy(other.state[name]), moment, 1e-12)
+
+
+def test_parameters_begin_where_the_kernel_is_told(gpu, monkeypatch):
+    """At multiples of 8 numbers, say: every number is clipped by the norm of its own parameter."""
+    monkeypatch.setattr(gpu_optimizers, "UNIT", 8)
+    one, other, w = pair(SGD, {"clipnorm": 3.0}, False)
+    got, expected = gpu.ops.array(w), w.copy()
+    one.ops = REFERENCE
+    other.build(got, gpu.ops)
+    other.iterations = 1
+    step = gpu.ops.optimizer_step(other, got, gpu.ops.array(gradient(0)))
+    step(step.settings(other.learning_rate))
+    one.update(expected, gradient(0))
+    assert_close(gpu.ops.numpy(got), expected, 1e-12)
 
 
 def test_one_launch_or_three(gpu, monkeypatch):

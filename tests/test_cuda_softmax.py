@@ -78,12 +78,13 @@ def test_labels_in_one_launch(gpu, K, smoothing, weighted):
     """What the loss computes of targets, weights and smoothing, in float64 beside it."""
     random = np.random.default_rng(K)
     scores, labels = random.standard_normal((21, K)), random.integers(0, K, 21)
-    weights = random.uniform(0, 2, 21) if weighted else None
+    weights = random.uniform(0, 2, 21) if weighted else np.ones(21)
     loss = SparseCategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     value, gradient = loss.value_and_gradient(labels, scores, weights)
-    losses, got = gpu.label_cross_entropy(scores, labels.astype("int32"), weights, smoothing, 1 / 21)
-    assert math.fsum(losses) == pytest.approx(value, rel=1e-12)
-    assert_close(got, gradient)
+    losses, kept = np.zeros((1, 21)), np.zeros((1, 21, K))
+    rows = labels[None].astype("int32"), weights[None] / 21, smoothing, losses, kept
+    assert_close(gpu.label_cross_entropy(scores, *rows, np.array([0])), gradient)
+    assert math.fsum(losses[0]) == pytest.approx(value, rel=1e-12)
 
 
 def test_bits_do_not_depend_on_the_order_of_threads(gpu, monkeypatch):
@@ -91,7 +92,9 @@ def test_bits_do_not_depend_on_the_order_of_threads(gpu, monkeypatch):
     for backwards in (False, True):
         monkeypatch.setattr(gpu.kernels, "backwards", backwards, raising=False)
         y, saved = gpu.softmax(scores)
-        losses, gradient = gpu.label_cross_entropy(scores, np.arange(21, dtype="int32"), None, 0.1, 0.5)
+        losses, kept = np.zeros((1, 21), "float32"), np.zeros((1, *scores.shape), "float32")
+        rows = np.arange(21, dtype="int32")[None], np.full((1, 21), 0.5, "float32"), 0.1, losses, kept
+        gradient = gpu.label_cross_entropy(scores, *rows, np.array([0]))
         found.append([y, gpu.softmax_backward(scores, saved), losses, gradient])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -10,17 +10,14 @@ typedef unsigned char given;
 typedef real given;
 #endif
 
-// Batch number *step of an epoch of so many `steps`: x[n] = data[order[… + n]], bytes made numbers, and y[n] its label,
-// unless labels is null. A row of threads takes an image of so many `numbers`.
-KERNEL gather(const given* __restrict__ data, const int* __restrict__ labels, const int* __restrict__ order,
-              OUT x, int* __restrict__ y, const long long* step, int batch, int steps, int numbers) {
+// Batch number *step of an epoch of so many `steps`: x[n] = data[order[… + n]], bytes made numbers. A row of threads takes
+// an image of so many `numbers`.
+KERNEL gather(const given* __restrict__ data, const int* __restrict__ order, OUT x, const long long* step, int batch,
+              int steps, int numbers) {
     const int* chosen = order + *step % steps * batch;
     EACH_ROW(n, batch) {
         const given* image = data + (long long)chosen[n] * numbers;
-        EACH_COLUMN(k, numbers) {
-            x[n * numbers + k] = image[k];
-            if (k == 0 && labels) y[n] = labels[chosen[n]];
-        }
+        EACH_COLUMN(k, numbers) x[n * numbers + k] = image[k];
     }
 }
 

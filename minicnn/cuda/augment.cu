@@ -83,7 +83,7 @@ KERNEL erase(IN x, const long long* __restrict__ boxes, IN fill, OUT y, int pixe
 
 // ---------------------------------------------------------------------- affine maps
 
-enum { CONSTANT, NEAREST, REFLECT, WRAP };
+enum { CONSTANT, NEAREST, REFLECT, WRAP };  // in the order of `FILL_MODES` in ops/reference.py
 
 // The pixel that stands for an index, or -1 where the fill value does.
 __device__ inline int pixel(long long index, int length, int mode) {

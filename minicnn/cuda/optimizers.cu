@@ -4,8 +4,11 @@
 // are done in this order, on what is then in registers. Every operation takes its settings, float64, from one list.
 #include "rows.cuh"
 
-#define SETTINGS 12  // of a program, at most
-#define UNIT 16      // numbers; every parameter begins at a multiple of it
+#ifndef UNIT
+#define UNIT 16  // every parameter begins at a multiple of so many numbers
+#endif
+
+#define MOST_SETTINGS 12  // of a program
 
 enum {
     CLIP_VALUE = 1,
@@ -83,7 +86,7 @@ __device__ inline void adamax(Number& n, const double* s) {  // rate with the co
 }
 
 // The digits of `program`, base 16, are codes of operations, the first one the lowest. The settings are s0, s1, …, or, if
-// there is a table of SETTINGS per step, the row *step of it. Where operations treat parameters unlike, owner[k / UNIT] is
+// there is a table of MOST_SETTINGS per step, the row *step of it. Where operations treat parameters unlike, owner[k / UNIT] is
 // the parameter of number k: squares its sum of squared gradients (CLIP_NORM takes that of all), decayed whether it decays.
 KERNEL __launch_bounds__(THREADS) optimize(long long count, unsigned long long program, real* w, real* g, real* a,
                                            real* b, real* c, real* average, const int* owner,
@@ -91,9 +94,9 @@ KERNEL __launch_bounds__(THREADS) optimize(long long count, unsigned long long p
                                            const long long* step, double s0, double s1, double s2, double s3,
                                            double s4, double s5, double s6, double s7, double s8, double s9,
                                            double s10, double s11) {
-    __shared__ double settings[SETTINGS];
+    __shared__ double settings[MOST_SETTINGS];
     if (threadIdx.x == 0 && table) {
-        for (int i = 0; i < SETTINGS; i++) settings[i] = table[*step * SETTINGS + i];
+        for (int i = 0; i < MOST_SETTINGS; i++) settings[i] = table[*step * MOST_SETTINGS + i];
     } else if (threadIdx.x == 0) {
         settings[0] = s0, settings[1] = s1, settings[2] = s2, settings[3] = s3, settings[4] = s4, settings[5] = s5;
         settings[6] = s6, settings[7] = s7, settings[8] = s8, settings[9] = s9, settings[10] = s10, settings[11] = s11;

@@ -73,17 +73,16 @@ KERNEL softmax_cross_entropy_backward(IN weights, IN probabilities, IN targets, 
 }
 
 // Losses and gradient in one launch, from labels: the target is 1 - smoothing + smoothing / K for the true class and
-// smoothing / K for all others. A sample, and its loss, has the weight weights[n] · scale, or scale where weights is
-// null. With `step`, row *step (modulo `steps`) of labels, weights, losses and kept is used. The scores go into kept,
-// unless it is null.
+// smoothing / K for all others. A sample, and its loss, has a weight. Row *step (modulo `steps`) of labels, weights, losses
+// and kept is used; the scores go into kept.
 KERNEL label_cross_entropy(IN scores, const int* __restrict__ labels, IN weights, OUT losses, OUT gradient, OUT kept,
-                           const long long* step, int rows, int K, int steps, real smoothing, real scale) {
+                           const long long* step, int rows, int K, int steps, real smoothing) {
     const real others = smoothing / K, more = 1 - smoothing;
-    const long long place = step ? *step % steps * rows : 0;
-    labels += place, losses += place;
+    const long long place = *step % steps * rows;
+    labels += place, weights += place, losses += place, kept += place * K;
     EACH_ROW(n, rows) {
         const long long row = (long long)n * K;
-        const real weight = weights ? weights[place + n] * scale : scale, largest = largest_of_row(scores + row, K);
+        const real weight = weights[n], largest = largest_of_row(scores + row, K);
         real sum = 0, loss = 0;
         EACH_LANE(k, K) sum += exp(scores[row + k] - largest);
         sum = warp_sum(sum);
@@ -92,7 +91,7 @@ KERNEL label_cross_entropy(IN scores, const int* __restrict__ labels, IN weights
             const real shifted = scores[row + k] - largest, target = others + (k == labels[n] ? more : 0);
             loss += target * (log_sum - shifted);
             gradient[row + k] = weight * (exp(shifted) / sum - target);
-            if (kept) kept[place * K + row + k] = scores[row + k];
+            kept[row + k] = scores[row + k];
         }
         loss = warp_sum(loss);
         if (threadIdx.x == 0) losses[n] = weight * loss;

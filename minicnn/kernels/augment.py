@@ -7,7 +7,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import inlined, kernel
-from .random import gaussian_noise, philox
+from .random import gaussian_noise, philox, quarter_of
 from .simd import (
     Emitter,
     Vector,
@@ -19,7 +19,6 @@ from .simd import (
     i32,
     i64,
     int_at,
-    interleave,
     lanes_of,
     load,
     number_at,
@@ -30,8 +29,7 @@ from .simd import (
     width_of,
 )
 
-CONSTANT, NEAREST, REFLECT, WRAP = 0, 1, 2, 3
-FILL_MODES = {"constant": CONSTANT, "nearest": NEAREST, "reflect": REFLECT, "wrap": WRAP}
+CONSTANT, NEAREST, REFLECT, WRAP = range(4)  # in the order of `FILL_MODES` in ops/reference.py
 
 
 @inlined
@@ -260,14 +258,7 @@ def random_field(zero, count, rows, columns, reach, strength, key, noise, field,
         while k < numbers:
             r0, r1, r2, r3 = philox((first + n) * ((numbers + 3) // 4) + k // 4, seed, step, layer, zero)
             for quarter in range(4):
-                if quarter == 0:
-                    bits = interleave(r0, r1, r2, r3, 0)
-                elif quarter == 1:
-                    bits = interleave(r0, r1, r2, r3, 1)
-                elif quarter == 2:
-                    bits = interleave(r0, r1, r2, r3, 2)
-                else:
-                    bits = interleave(r0, r1, r2, r3, 3)
+                bits = quarter_of(r0, r1, r2, r3, quarter)
                 if k < numbers:
                     store(factor * (as_numbers(bits, zero) * unit - one), noise + size * k, numbers - k)
                 k += lanes

@@ -194,7 +194,7 @@ def flip_kernel(zero, count, kernel, order, flipped, first, C, F):
 
 
 @part
-def pad(zero, image, lines, line, padded, padded_line):
+def pad(image, lines, line, padded, padded_line):
     """Copies so many lines of so many bytes to the inside of a padded image, whose border is zero and stays so."""
     for i in range(lines):
         copy(image + i * line, padded + i * padded_line, line)
@@ -210,13 +210,13 @@ def convolve(
     for n in range(count):
         source = x + n * H * line
         if padded:
-            pad(zero, source, H, line, padded + top * padded_line + left * size * C, padded_line)
+            pad(source, H, line, padded + top * padded_line + left * size * C, padded_line)
             source = padded
         run_plan(plan, panels, source, weights, bias, y + n * y_image)
 
 
 @part
-def take_lines(zero, image, lines, line, first, wanted, target, target_line):
+def take_lines(image, lines, line, first, wanted, target, target_line):
     """Copies `wanted` lines of `line` bytes from number `first` of an image on; lines outside the image become zero."""
     for i in range(first, first + wanted):
         if 0 <= i < lines:
@@ -242,7 +242,7 @@ def convolve_bands(
         image, begin = x + (first + n) // bands * H * line, (first + n) % bands * step - top
         source = image + begin * line
         if padded:
-            take_lines(zero, image, H, line, begin, reach, padded + left * size * C, padded_line)
+            take_lines(image, H, line, begin, reach, padded + left * size * C, padded_line)
             source = padded
         run_plan(plan, panels, source, weights, bias, y + n * y_band)
 
@@ -294,7 +294,7 @@ def convolve_backward(
         if padded_dy:
             start, gradient = padded_start, padded_dy
         if padded:
-            pad(zero, source, H, line, padded + top * padded_line + left * size * C, padded_line)
+            pad(source, H, line, padded + top * padded_line + left * size * C, padded_line)
             source = padded
         run_plan(kernel_plan, kernel_panels, source, start, 0, dkernel)
         if dx:
@@ -323,7 +323,7 @@ def kernel_gradient_by_columns(
     padded_line = size * padded_width
     for n in range(count):
         inside = padded + top * padded_line + left * size
-        pad(zero, x + size * n * H * W, H, size * W, inside, padded_line)
+        pad(x + size * n * H * W, H, size * W, inside, padded_line)
         for begin in range(0, OH, lines):
             end = min(begin + lines, OH)
             for a in range(KH):

@@ -43,6 +43,18 @@ def philox(first, seed, step, layer, zero):
 
 
 @inlined
+def quarter_of(r0, r1, r2, r3, quarter):
+    """`interleave` for a quarter that is not a literal."""
+    if quarter == 0:
+        return interleave(r0, r1, r2, r3, 0)
+    if quarter == 1:
+        return interleave(r0, r1, r2, r3, 1)
+    if quarter == 2:
+        return interleave(r0, r1, r2, r3, 2)
+    return interleave(r0, r1, r2, r3, 3)
+
+
+@inlined
 def drop(bits, x, y, left, threshold, factor, zero):
     store(select(reaches(bits, threshold), load(x, left, zero) * factor, fill(zero, zero)), y, left)
 
@@ -83,14 +95,7 @@ def dropout(zero, count, x, y, first, each, key, threshold, scale):
     while k < numbers:
         r0, r1, r2, r3 = philox((first + k) // 4, seed, step, layer, zero)
         for quarter in range(4):
-            if quarter == 0:
-                bits = interleave(r0, r1, r2, r3, 0)
-            elif quarter == 1:
-                bits = interleave(r0, r1, r2, r3, 1)
-            elif quarter == 2:
-                bits = interleave(r0, r1, r2, r3, 2)
-            else:
-                bits = interleave(r0, r1, r2, r3, 3)
+            bits = quarter_of(r0, r1, r2, r3, quarter)
             if k < numbers:
                 drop(bits, x + size * k, y + size * k, numbers - k, threshold, factor, zero)
             k += lanes

@@ -39,7 +39,7 @@ RUN, PHASE = 40, 20  # first bits, in a word, of the numbers of the run and of t
 OVER = NEXT = 0xFFFFF  # the phase when all is done; the bits of the next task
 LINE = 8  # int64 in a cache line: words that workers contend for lie apart
 MOST_SHARES = 32  # of the tasks of a phase
-PATIENCE = 2000  # pauses after which a waiting worker gives its core to others
+MOST_PAUSES = 2000  # pauses after which a waiting worker gives its core to others
 
 
 @intrinsic
@@ -88,7 +88,7 @@ def add(typing, address, number):
 
 @intrinsic
 def pause(typing, times):
-    """Lets a core's other thread go first; after `PATIENCE` times also other programs, where the system knows how."""
+    """Lets a core's other thread go first; after `MOST_PAUSES` times also other programs, where the system knows how."""
     machine = cpu_target.target_context.codegen().magic_tuple()[0]
 
     def generate(context, builder, signature, arguments):
@@ -97,7 +97,7 @@ def pause(typing, times):
             hint = cgutils.get_or_insert_function(builder.module, ir.FunctionType(void, []), "llvm.x86.sse2.pause")
             builder.call(hint, [])
         if os.name == "posix":
-            with builder.if_then(builder.icmp_signed(">", arguments[0], i64(PATIENCE)), likely=False):
+            with builder.if_then(builder.icmp_signed(">", arguments[0], i64(MOST_PAUSES)), likely=False):
                 kind = ir.FunctionType(ir.IntType(32), [])
                 builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
         return context.get_dummy_value()
@@ -150,7 +150,8 @@ def call_kernel(typing, zero, function, arguments, group, first, count, fresh, l
 
 # A program is an array of int64; these are the places of its first numbers, most of them addresses of the rest.
 (
-    STATE, SHARES, TIMES, PHASES, STEPS, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES, BEHIND_BOXES,
+    STATE, SHARES, TIMES, PHASES, STEPS_OF_RUN, PHASE_TABLE, STRAND_TABLE, CUTS, INSTRUCTIONS, WALK, WORKERS, BOXES,
+    BEHIND_BOXES,
 ) = range(13)  # fmt: skip
 
 
@@ -217,7 +218,7 @@ def walk(zero, program, worker, run):
     tasks of each; TIMES takes the clock at the beginning and at the end of each in the last step.
     """
     state, times, phases = number_of(program, STATE), number_of(program, TIMES), number_of(program, PHASES)
-    last = phases * number_of(program, STEPS) - 1
+    last = phases * number_of(program, STEPS_OF_RUN) - 1
     finished = state + 8 * LINE
     done = waited = 0
     empty = -1  # what the word says of a phase in which no task is left

@@ -327,7 +327,7 @@ def images_into(zero, function, x, images, V, padded, H, W, C, S, top, left, pad
     for n in range(images):
         image, image_line = x + n * H * line, line
         if padded:
-            pad(zero, image, H, line, padded + top * padded_line + left * pixel, padded_line)
+            pad(image, H, line, padded + top * padded_line + left * pixel, padded_line)
             image, image_line = padded, padded_line
         place = V + n * down * across * row
         image_to_planes(function, image, image_line, pixel, S, m, down, across, C, place, row, plane, T)
@@ -432,7 +432,7 @@ def winograd_rows(
         image, begin = x + (first + n) // down * H * line, (first + n) % down * m * S - top
         source, source_line, place = image + begin * line, line, V + n * across * row
         if padded:
-            take_lines(zero, image, H, line, begin, T * S, padded + left * pixel, padded_line)
+            take_lines(image, H, line, begin, T * S, padded + left * pixel, padded_line)
             source, source_line = padded, padded_line
         image_to_planes(int_at(functions), source, source_line, pixel, S, m, 1, across, C, place, row, plane, T)
     run_planes(plans + 16 * count, T * T, V, plane, U, row * F, M, result_plane)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.reference import Array, Key
+from ..ops.reference import FILL_MODES, Array, Key
 from .base import RandomLayer, Symbol, channels_last, is_number
 from .convolution import pair
 
@@ -113,10 +113,9 @@ class _RandomAffine(_Augmentation):
         **options: Any,
     ) -> None:
         super().__init__(seed, data_format, **options)
-        if fill_mode not in ("constant", "nearest", "reflect", "wrap"):
-            raise ValueError(
-                f"layer {self.name}: fill_mode must be constant, nearest, reflect or wrap, not {fill_mode!r}"
-            )
+        if fill_mode not in FILL_MODES:
+            known = f"{', '.join(FILL_MODES[:-1])} or {FILL_MODES[-1]}"
+            raise ValueError(f"layer {self.name}: fill_mode must be {known}, not {fill_mode!r}")
         if interpolation != "bilinear":
             raise ValueError(f"layer {self.name}: interpolation must be 'bilinear', not {interpolation!r}")
         self.fill_mode, self.fill_value = fill_mode, fill_value

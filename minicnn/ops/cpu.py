@@ -18,13 +18,12 @@ from .cpu_convolution import Geometry, convolve, convolve_backward
 from .cpu_dense import dense_layer, dense_layer_backward
 from .instructions import Moments
 from .reference import (
-    NO_PADS,
     Array,
     Key,
-    Ops,
     Pads,
     Pair,
     Saved,
+    WholeImages,
     expect,
     expect_alike,
     expect_per_channel,
@@ -75,7 +74,7 @@ class Tapes:
         return True
 
 
-class CpuOps(Ops):
+class CpuOps(WholeImages):
     name = "cpu"
 
     def __init__(self) -> None:
@@ -234,20 +233,6 @@ class CpuOps(Ops):
     def _pooled(self, x: Array, size: Pair, strides: Pair, pads: Pads) -> tuple[int, ...]:
         _check_pads("pooling", pads)
         return pooled(x.shape, size, strides, pads)
-
-    def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
-        y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
-        return y.reshape(len(x), -1), saved
-
-    def global_avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        return self.avg_pool2d_backward(dy[:, None, None], saved)
-
-    def global_max_pool2d(self, x: Array) -> tuple[Array, Saved]:
-        y, saved = self.max_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
-        return y.reshape(len(x), -1), saved
-
-    def global_max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        return self.max_pool2d_backward(dy[:, None, None], saved)
 
     # ------------------------------------------------------------------ activations
 

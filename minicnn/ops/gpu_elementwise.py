@@ -9,12 +9,13 @@ import numpy as np
 from .gpu_kernels import KernelOps, address
 from .reference import (
     ELEMENTWISE,
-    NO_PADS,
+    FILL_MODES,
     Array,
     Key,
     Pads,
     Pair,
     Saved,
+    WholeImages,
     drop_threshold,
     expect,
     expect_per_channel,
@@ -22,7 +23,6 @@ from .reference import (
 )
 
 FUNCTIONS = ("elu", *ELEMENTWISE)  # in the order of their numbers in activation.cu
-FILL_MODES = ("constant", "nearest", "reflect", "wrap")  # likewise in augment.cu
 TAPS = 2**16  # a window has at most, for its winner to fit into 16 bits
 
 
@@ -34,7 +34,7 @@ def expect_type(what: str, array: Array, dtype: Any) -> None:
         )
 
 
-class ElementwiseOps(KernelOps):
+class ElementwiseOps(KernelOps, WholeImages):
     def _key(self, key: Key) -> tuple[Any, ...]:
         """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
         seed, step, layer = key
@@ -99,20 +99,6 @@ class ElementwiseOps(KernelOps):
         window = H, W, C // together, *size, *strides, pads[0][0], pads[1][0], *y.shape[1:3]
         shape = pixels, C // together
         self._rows("pooling", name, made.dtype, shape, *arrays, pixels, *window, TOGETHER=together)
-
-    def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
-        y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
-        return y.reshape(len(x), -1), saved
-
-    def global_avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        return self.avg_pool2d_backward(dy[:, None, None], saved)
-
-    def global_max_pool2d(self, x: Array) -> tuple[Array, Saved]:
-        y, saved = self.max_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
-        return y.reshape(len(x), -1), saved
-
-    def global_max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
-        return self.max_pool2d_backward(dy[:, None, None], saved)
 
     # ------------------------------------------------------------------ activations
 
@@ -252,38 +238,28 @@ class ElementwiseOps(KernelOps):
         return gradient
 
     def label_cross_entropy(
-        self,
-        logits: Array,
-        labels: Array,
-        weights: Array | None,
-        smoothing: float,
-        scale: float,
-        kept: tuple[Array, Array] | None = None,
-        step: Array | None = None,
-    ) -> tuple[Array, Array]:
-        """Softmax, cross-entropy and its gradient in one launch, for a training step.
+        self, logits: Array, labels: Array, weights: Array, smoothing: float, losses: Array, scores: Array, step: Array
+    ) -> Array:
+        """Softmax, cross-entropy and its gradient in one launch, for a captured step: returns dlogits (N, K).
 
-        Returns weighted losses (N,), or those of `kept` where it is given, and dlogits (N, K).
-
-        labels (N,) are int32. The weight of a sample is weights[n] · scale, or scale; `smoothing` is as in the losses.
-        In a captured step, which has a `step`, row *step of labels and weights, both (S, N), is used, and losses and
-        logits are written to row *step of the two arrays `kept`, (S, N) and (S, N, K).
+        labels, int32, weights and losses (S, N), scores (S, N, K), step one int64: of row *step the labels and the weights
+        are used, the weighted losses and the logits written to it. `smoothing` is as in the losses.
         """
         (logits,) = self.alike(logits)
-        rows = logits.shape[:1] if step is None else (len(labels), len(logits))
-        expect("label_cross_entropy labels", labels, rows)
-        expect_type("label_cross_entropy labels", labels, np.int32)
-        weights = None if weights is None else self.xp.ascontiguousarray(weights, logits.dtype)
-        if weights is not None:
-            expect("label_cross_entropy weights", weights, rows)
-        losses, scores = (self.empty(rows, logits.dtype), None) if kept is None else kept
-        for array in () if kept is None else kept:
-            expect("label_cross_entropy kept", array, (len(labels), *logits.shape)[: array.ndim])
-            expect_type("label_cross_entropy kept", array, logits.dtype)
-        gradient = self.empty(logits.shape, logits.dtype)
-        arrays, settings = (logits, labels, weights, losses, gradient, scores, step), (float(smoothing), float(scale))
-        self._warps("label_cross_entropy", logits.dtype, *logits.shape, *arrays, ending=(rows[0], *settings))
-        return losses, gradient
+        (N, K), steps, dtype = logits.shape, len(labels), logits.dtype
+        for name, array, shape, kind in (
+            ("labels", labels, (steps, N), np.int32),
+            ("weights", weights, (steps, N), dtype),
+            ("losses", losses, (steps, N), dtype),
+            ("scores", scores, (steps, N, K), dtype),
+            ("step", step, (1,), np.int64),
+        ):
+            expect(f"label_cross_entropy {name}", array, shape)
+            expect_type(f"label_cross_entropy {name}", array, kind)
+        gradient = self.empty(logits.shape, dtype)
+        arrays = logits, labels, weights, losses, gradient, scores, step
+        self._warps("label_cross_entropy", dtype, N, K, *arrays, ending=(steps, float(smoothing)))
+        return gradient
 
     def _warps(self, name: str, dtype: Any, rows: int, K: int, *arrays: Any, ending: tuple[Any, ...] = ()) -> None:
         """Launches a kernel with a warp per row of K scores."""
@@ -337,21 +313,19 @@ class ElementwiseOps(KernelOps):
 
     # ------------------------------------------------------------------ captured steps, and geometry
 
-    def gather(self, data: Array, labels: Array | None, order: Array, step: Array, batch: int, dtype: Any) -> Any:
-        """Batch number *step of an epoch, in a captured step: x (B, …), and its labels (B,), or None.
+    def gather(self, data: Array, order: Array, step: Array, batch: int, dtype: Any) -> Array:
+        """Batch number *step of an epoch, in a captured step: x (B, …).
 
-        data (M, …) are bytes, or of this number type; labels (M,) and order int32, step one int64. `order` has the samples
-        of all batches of an epoch; after the last one the first follows.
+        data (M, …) are bytes, or of this number type; order int32, step one int64. `order` has the samples of all batches of
+        an epoch; after the last one the first follows.
         """
         expect_type("gather data", data, np.uint8 if data.dtype == np.uint8 else dtype)
-        for name, array in (("labels", labels), ("order", order), ("step", step)):
-            if array is not None:
-                expect_type(f"gather {name}", array, np.int64 if name == "step" else np.int32)
+        expect_type("gather order", order, np.int32)
+        expect_type("gather step", step, np.int64)
         x, numbers = self.empty((batch, *data.shape[1:]), dtype), prod(data.shape[1:])
-        y = None if labels is None else self.empty((batch,), np.int32)
-        arguments = data, labels, order, x, y, step, batch, order.size // batch, numbers
+        arguments = data, order, x, step, batch, order.size // batch, numbers
         self._rows("arrays", "gather", dtype, (batch, numbers), *arguments, OF_BYTES=int(data.dtype == np.uint8))
-        return x, y
+        return x
 
     def keep(self, values: Array, kept: Array, step: Array) -> None:
         """Row *step (after the last one the first) of kept (S, …) becomes the values."""

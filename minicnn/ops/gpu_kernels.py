@@ -90,12 +90,12 @@ class KernelOps(Ops):
         if count:
             self.kernels.launch(file, name, dtype, (-(-count // THREADS),), (THREADS,), arguments)
 
-    def _each(self, file: str, name: str, dtype: Any, items: int, *arguments: Any) -> None:
+    def _each(self, file: str, name: str, dtype: Any, items: int, *arguments: Any, **macros: int) -> None:
         """Launches a kernel over `items` things, one after the other in memory."""
         if items:
             blocks = -(-items // THREADS)
             grid = (min(blocks, max(BLOCKS, -(-blocks // 4))),)
-            self.kernels.launch(file, name, dtype, grid, (THREADS,), arguments)
+            self.kernels.launch(file, name, dtype, grid, (THREADS,), arguments, **macros)
 
     def _block(self, columns: int) -> tuple[int, int]:
         """Threads along the columns, and along the rows."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .gpu_kernels import PARTS, THREADS, KernelOps
-from .reference import Array, expect, expect_alike, uniform
+from .reference import UNIT, Array, expect, expect_alike, uniform
 
 if TYPE_CHECKING:
     from ..optimizers import Optimizer
 
-SETTINGS, UNIT = 12, 16  # as in optimizers.cu
+MOST_SETTINGS = 12  # of a program, as in optimizers.cu
 CODES = {
     name: code
     for code, name in enumerate(
@@ -39,9 +39,9 @@ class OptimizerOps(KernelOps):
         expect_alike(names[0], *arrays)
         first = next(array for array in arrays if array is not None)
         program = sum(CODES[name] << 4 * place for place, name in enumerate(names))
-        numbers = [np.float64(number) for number in (*settings, *[0.0] * SETTINGS)][:SETTINGS]
+        numbers = [np.float64(number) for number in (*settings, *[0.0] * MOST_SETTINGS)][:MOST_SETTINGS]
         arguments = np.int64(first.size), np.uint64(program), *arrays, *tables, *numbers
-        self._each("optimizers", "optimize", first.dtype, first.size, *arguments)
+        self._each("optimizers", "optimize", first.dtype, first.size, *arguments, UNIT=UNIT)
 
     def _squares(self, g: Array, starts: Array | None) -> Array:
         """The sums (S,) of the squares of the parts of g that begin at starts (S + 1,), or of all."""
@@ -141,7 +141,7 @@ class OptimizerStep:
     def settings(self, rate: float) -> list[float]:
         """A row of a table: what all operations take in step number `optimizer.iterations`, at a learning rate."""
         found = [number for operation in self.operations for number in operation.settings(rate)]
-        return (found + [0.0] * SETTINGS)[:SETTINGS]
+        return (found + [0.0] * MOST_SETTINGS)[:MOST_SETTINGS]
 
     def __call__(self, settings: Sequence[float] = (), table: Array | None = None, step: Array | None = None) -> None:
         """Makes the step with these settings; or, when captured, with row *step (one int64) of table (·, 12), float64."""

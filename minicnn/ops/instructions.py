@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels import activation, arrays, augment, normalization, optimizers, penalties, pooling, random, softmax
 from ..kernels.simd import lanes
 from ..tape import FRESH, LANES, Buffer, Each, Part, Place, Steps, Tape, Times, cut
-from .reference import Array, Key, Pads, Pair, drop_threshold
+from .reference import FILL_MODES, Array, Key, Pads, Pair, drop_threshold
 
 
 def each(place: Place) -> int:
@@ -108,7 +108,7 @@ def affine(
     _, H, W, C = x.shape
     tape.add(
         augment.affine, len(x), x=Each(x), matrices=Each(matrices), field=0 if field is None else Each(field), y=Each(y),
-        H=H, W=W, C=C, mode=augment.FILL_MODES[fill_mode], fill_value=float(fill_value),
+        H=H, W=W, C=C, mode=FILL_MODES.index(fill_mode), fill_value=float(fill_value),
     )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ Pads: TypeAlias = tuple[Pair, Pair]  # zeros added to an image: ((top, bottom), 
 Key: TypeAlias = tuple[int, int, int]  # what randomness is a function of: (seed, step, layer)
 
 NO_PADS: Pads = ((0, 0), (0, 0))
+FILL_MODES = "constant", "nearest", "reflect", "wrap"  # what lies outside an image, see `Ops.affine`
+UNIT = 16  # every parameter of a model begins at a multiple of so many numbers: 64 bytes in float32
 
 
 def positions(image: Sequence[int], pads: Pads, size: Sequence[int], strides: Pair, dilation: Pair = (1, 1)) -> Pair:
@@ -616,6 +618,24 @@ class Ops:
         mean += (1.0 - momentum) * (w - mean)
         if overwrite:
             w[...] = mean
+
+
+class WholeImages(Ops):
+    """Global pooling as pooling of one window."""
+
+    def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
+        y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
+        return y.reshape(len(x), -1), saved
+
+    def global_avg_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        return self.avg_pool2d_backward(dy[:, None, None], saved)
+
+    def global_max_pool2d(self, x: Array) -> tuple[Array, Saved]:
+        y, saved = self.max_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
+        return y.reshape(len(x), -1), saved
+
+    def global_max_pool2d_backward(self, dy: Array, saved: Saved) -> Array:
+        return self.max_pool2d_backward(dy[:, None, None], saved)
 
 
 def _sigmoid(ops: Ops, x: Array) -> Array:

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..absent import without
-from ..kernels import arrays, augment
+from ..kernels import arrays
 from ..memory import POOL
 from ..ops import get_ops, instructions
+from ..ops.reference import FILL_MODES
 from ..seeding import generator, new_seed
 from ..tape import Each, Tape, Times
 from ..threads import forks, get_threads, hand_over
@@ -195,7 +196,7 @@ class ImageDataGenerator:
             if number is not None and not _is_number(number):
                 raise _wrong(name, "a number", number)
         for name, value, allowed in (
-            ("fill_mode", fill_mode, tuple(augment.FILL_MODES)),
+            ("fill_mode", fill_mode, FILL_MODES),
             ("data_format", data_format, (None, "channels_last")),
             ("interpolation_order", interpolation_order, (1,)),
             ("dtype", dtype, (None, "float32", np.float32)),
