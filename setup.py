@@ -16,10 +16,12 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda-check": ["nvidia-cuda-nvrtc"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5", "h5py", "pillow"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5", "h5py", "pillow", "matplotlib", "tensorboardX"],
         "parity": ["keras>=3.10", "jax", "h5py", "scipy", "pillow"],
         "h5": ["h5py"],
         "images": ["pillow"],
+        "plot": ["matplotlib"],
+        "tensorboard": ["tensorboardX"],
         "dev": ["ruff", "mypy", "pandas-stubs"],
     },
     classifiers=[

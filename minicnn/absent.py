@@ -16,7 +16,7 @@ def by_name(reasons: Mapping[str, str]) -> dict[str, str]:
 
 
 DROPPED = by_name({  # modules that Keras 3 has no longer, behind what is used today
-    "minicnn.utils": "utils.data_utils utils.generic_utils utils.all_utils",
+    "minicnn.utils": "utils.data_utils utils.generic_utils utils.all_utils utils.vis_utils",
     "minicnn.utils.to_categorical": "utils.np_utils",
     "minicnn.layers": """
         layers.core layers.convolutional layers.noise layers.advanced_activations layers.experimental layers.preprocessing
@@ -45,7 +45,6 @@ ABSENT = by_name({  # modules that are not here, behind the reason
         layers.recurrent layers.recurrent_v2 layers.convolutional_recurrent layers.cudnn_recurrent layers.rnn layers.wrappers
         layers.embeddings layers.attention layers.dense_attention layers.local layers.locally_connected
         preprocessing.text preprocessing.sequence preprocessing.timeseries""",
-    "model.summary() prints the layers, report.write a page about the trained model": "utils.vis_utils",
     "a model is on one device, that of model.to": "utils.multi_gpu_utils utils.training_utils distribution",
     "numpy.random draws, and set_random_seed seeds all": "random",
     "import from minicnn itself, without it": "src api legacy python",

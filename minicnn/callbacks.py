@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -381,15 +382,15 @@ class EveryFewBatches:
         return True
 
 
-def batches_between(callback: Any, save_freq: str | int) -> EveryFewBatches | None:
+def batches_between(callback: Any, frequency: str | int, name: str = "save_freq") -> EveryFewBatches | None:
     """None for "epoch", the counter for a number; ValueError for anything else."""
-    if save_freq == "epoch":
+    if frequency == "epoch":
         return None
-    if not isinstance(save_freq, Integral) or save_freq < 1 or save_freq is True:
+    if not isinstance(frequency, Integral) or frequency < 1 or frequency is True:
         raise ValueError(
-            f"{type(callback).__name__}: save_freq must be 'epoch' or a whole number of batches from 1 on, not {save_freq!r}"
+            f"{type(callback).__name__}: {name} must be 'epoch' or a whole number of batches from 1 on, not {frequency!r}"
         )
-    return EveryFewBatches(save_freq)
+    return EveryFewBatches(frequency)
 
 
 # ---------------------------------------------------------------------- what sets the learning rate
@@ -530,6 +531,75 @@ class CSVLogger(Callback):
         writer.writerow([row.get(name, "NA") for name in self.columns])
         with open(self.filename, "ab", buffering=0) as file:
             file.write(text.getvalue().encode())
+
+
+class TensorBoard(Callback):
+    """Writes the numbers of every epoch for TensorBoard, into the folders `train` and `validation` of `log_dir`, as Keras does.
+
+    With `histogram_freq` also all weights, after every so many epochs; with an `update_freq` of "batch", or a number of
+    batches, the numbers of these as well. The other settings are there for Keras' sake. This takes tensorboardX: without
+    it there is a warning, and nothing is written.
+    """
+
+    def __init__(
+        self,
+        log_dir: PathLike = "logs",
+        histogram_freq: int = 0,
+        write_graph: bool = True,
+        write_images: bool = False,
+        write_steps_per_second: bool = False,
+        update_freq: str | int = "epoch",
+        profile_batch: Any = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: Any = None,
+    ) -> None:
+        self.log_dir, self.histogram_freq = log_dir, histogram_freq
+        self.batches = batches_between(self, 1 if update_freq == "batch" else update_freq, "update_freq")
+        self.writers: dict[str, Any] = {}
+        self.missing = False
+
+    @property
+    def watches_batches(self) -> bool:
+        return self.batches is not None or overrides(self, TensorBoard)
+
+    def writer(self, folder: str) -> Any:
+        """What writes into this folder of `log_dir`; None where tensorboardX is missing."""
+        if folder not in self.writers and not self.missing:
+            try:
+                writer = import_module("tensorboardX").SummaryWriter
+            except ImportError:
+                self.missing = True
+                warnings.warn(
+                    'TensorBoard: nothing is written without the package tensorboardX: pip install "minicnn[tensorboard]"',
+                    stacklevel=2,
+                )
+            else:
+                self.writers[folder] = writer(str(Path(self.log_dir, folder)))
+        return self.writers.get(folder)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self.batches is not None and self.batches.due(batch):
+            self._write("batch", logs or {}, int(self.model.optimizer.iterations))
+        super().on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._write("epoch", {"learning_rate": float(self.model.optimizer.learning_rate)} | (logs or {}), epoch)
+        if self.histogram_freq and epoch % self.histogram_freq == 0 and (writer := self.writer("train")):
+            for parameter in self.model.parameters:
+                writer.add_histogram(f"{parameter.name}/histogram", parameter.numpy(), epoch)
+        for writer in self.writers.values():
+            writer.flush()
+
+    def _write(self, kind: str, logs: Logs, step: int) -> None:
+        for name, value in logs.items():
+            writer = self.writer("validation" if name.startswith("val_") else "train")
+            if writer and np.size(value) == 1:
+                writer.add_scalar(f"{kind}_{name.removeprefix('val_')}", float(value), step)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        for writer in self.writers.values():
+            writer.close()
+        self.writers = {}
 
 
 class TerminateOnNaN(Callback):
@@ -720,12 +790,12 @@ def seeded_layers(model: Any) -> list[Any]:
 
 __getattr__, _absent = without(__name__, "callback ", {
     "fit shows its progress itself, CSVLogger writes it to a file": """
-        TensorBoard RemoteMonitor ProgbarLogger BaseLogger""",
+        RemoteMonitor ProgbarLogger BaseLogger""",
     "fit calls callbacks itself": "CallbackList",
     "BackupAndRestore keeps backups": "OrbaxCheckpoint",
 })  # fmt: skip
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "EarlyStopping", "History", "LambdaCallback", "LearningRateScheduler",
-    "ModelCheckpoint", "ReduceLROnPlateau", "SwapEMAWeights", "TerminateOnNaN", *_absent,
+    "ModelCheckpoint", "ReduceLROnPlateau", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN", *_absent,
 ]  # fmt: skip

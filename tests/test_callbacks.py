@@ -6,6 +6,9 @@ What they decide is compared with Keras in parity/test_parity_callbacks.py.
 import csv
 import math
 import re
+import struct
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -531,3 +534,54 @@ def test_averages_are_evaluated_and_parameters_trained():
     assert same(model.get_weights(), parameters) and np.array_equal(model.optimizer.state["average"], average)
     with pytest.raises(ValueError, match="SwapEMAWeights: expected an optimizer with use_ema=True, not Adam without"):
         fit(network(), SwapEMAWeights(swap_on_epoch=True))
+
+
+# ---------------------------------------------------------------------- TensorBoard
+
+
+def scalars(folder):
+    """{name: [(step, value), …]} and the names of histograms in the event files of a folder, read by their format:
+
+    length (8 bytes), checksum (4), an Event of protobuf, checksum (4).
+    """
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs tensorboardX")
+    found, histograms = {}, set()
+    for path in sorted(Path(folder).iterdir()):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack_from("<Q", data, place)
+            event = event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
+            place += 16 + length
+            for value in event.summary.value:
+                if value.HasField("histo"):
+                    histograms.add(value.tag)
+                else:
+                    found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found, histograms
+
+
+def test_tensorboard_gets_the_numbers_of_epochs_and_batches(tmp_path):
+    pytest.importorskip("tensorboardX", reason="needs tensorboardX")
+    model = network()
+    board = callbacks.TensorBoard(tmp_path / "logs", histogram_freq=1, update_freq="batch")
+    history = fit(model, board, validation_split=0.2, epochs=3).history
+    train, histograms = scalars(tmp_path / "logs" / "train")
+    held, _ = scalars(tmp_path / "logs" / "validation")
+    for name in ("loss", "accuracy"):
+        assert train[f"epoch_{name}"] == [(epoch, pytest.approx(x, rel=1e-6)) for epoch, x in enumerate(history[name])]
+        assert held[f"epoch_{name}"] == [
+            (epoch, pytest.approx(x, rel=1e-6)) for epoch, x in enumerate(history[f"val_{name}"])
+        ]
+    assert [step for step, _ in train["batch_loss"]] == list(range(1, int(model.optimizer.iterations) + 1))
+    assert train["epoch_learning_rate"][0][1] == pytest.approx(float(model.optimizer.learning_rate))
+    assert histograms == {f"{parameter.name}/histogram" for parameter in model.parameters}
+    assert not callbacks.TensorBoard().watches_batches and board.watches_batches
+
+
+def test_tensorboard_without_its_package_warns_once_and_trains(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.warns(UserWarning, match="nothing is written without the package tensorboardX") as warned:
+        history = fit(network(), callbacks.TensorBoard(tmp_path / "logs"), validation_split=0.2, epochs=2)
+    assert len(history.epoch) == 2 and len(warned) == 1 and not (tmp_path / "logs").exists()
+    with pytest.raises(ValueError, match="TensorBoard: update_freq must be 'epoch' or a whole number of batches"):
+        callbacks.TensorBoard(update_freq=0)

@@ -5,6 +5,8 @@ import importlib
 import inspect
 import json
 import pickle
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -1026,7 +1028,7 @@ def test_layers_that_are_not_here_say_so_when_used(name, why):
 @pytest.mark.parametrize(
     "name",
     [
-        "callbacks.TensorBoard", "utils.plot_model", "constraints.maxnorm", "optimizers.Lion", "losses.Huber",
+        "callbacks.RemoteMonitor", "utils.model_to_dot", "constraints.maxnorm", "optimizers.Lion", "losses.Huber",
         "metrics.MeanIoU",
     ],
 )  # fmt: skip
@@ -1279,7 +1281,7 @@ def starred(module):
         ("callbacks", "ModelCheckpoint EarlyStopping History TensorBoard"),
         ("losses", "Loss MeanSquaredError categorical_crossentropy mse get Huber hinge"),
         ("metrics", "Metric Mean categorical_crossentropy mean_squared_error CategoricalAccuracy MeanIoU"),
-        ("utils", "to_categorical Sequence plot_model get_file set_random_seed get_custom_objects"),
+        ("utils", "to_categorical Sequence model_to_dot get_file set_random_seed get_custom_objects"),
         ("optimizers", "Adam SGD schedules Lion adam get"),
         ("optimizers.schedules", "ExponentialDecay"),
         ("initializers", "HeNormal he_normal get STFT"),
@@ -1362,7 +1364,7 @@ def test_names_of_any_keras_say_what_is_used_today(place, sentence):
         ("from minicnn.engine.topology import Layer", "use minicnn.layers.Layer"),
         ("from minicnn.callbacks.callbacks import History", "use minicnn.callbacks$"),
         ("from minicnn.callbacks import callbacks", "use minicnn.callbacks$"),
-        ("from minicnn.utils.vis_utils import plot_model", r"model.summary\(\)"),
+        ("from minicnn.utils.vis_utils import plot_model", "use minicnn.utils$"),
         ("from minicnn.utils.data_utils import Sequence", "use minicnn.utils$"),
         ("from minicnn.preprocessing.text import Tokenizer", "for the classification of images"),
         ("from minicnn.preprocessing import sequence", "for the classification of images"),
@@ -2231,3 +2233,33 @@ def test_a_built_in_metric_may_have_an_update_of_its_own():
     model = small(metrics=[metric, "accuracy"])
     history = model.fit(X, Y, batch_size=10, verbose=0).history
     assert metric.batches == 5 and history["right"] == history["accuracy"]
+
+
+def test_a_model_is_drawn(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    inner = Sequential([Conv2D(2, 3)], name="base")
+    model = Sequential([Input((6, 6, 1), name="start"), inner, Flatten(), Dense(4, activation="softmax", name="end")])
+    drawn = {}
+    for expand in (False, True):
+        path = tmp_path / f"{expand}.svg"
+        minicnn.utils.plot_model(
+            model, path, show_shapes=True, show_layer_names=True, show_layer_activations=True, expand_nested=expand
+        )
+        drawn[expand] = "\n".join(
+            re.findall("<!-- (.*?) -->", path.read_text())
+        )  # the words, which are drawn as shapes
+    for text in drawn.values():
+        assert [text.index(name) for name in ("start", "flatten", "end")] == sorted(
+            text.index(name) for name in ("start", "flatten", "end")
+        )
+        assert "end (Dense)" in text and "activation: softmax" in text and "output: (None, 32)" in text
+    assert "base (Sequential)" in drawn[False] and "(Conv2D)" not in drawn[False]
+    assert "base (Sequential)" not in drawn[True] and "(Conv2D)" in drawn[True]
+    minicnn.utils.plot_model(model, tmp_path / "m.png", rankdir="LR", dpi=60)
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(minicnn.data.DataError, match=r"m\.words: the picture cannot be written"):
+        minicnn.utils.plot_model(model, tmp_path / "m.words")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.warns(UserWarning, match="nothing is drawn without the package matplotlib"):
+        minicnn.utils.plot_model(model, tmp_path / "other.png")
+    assert not (tmp_path / "other.png").exists()

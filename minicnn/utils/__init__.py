@@ -9,6 +9,7 @@ from ..backend import clear_session
 from ..preprocessing.pictures import array_to_img, img_to_array, load_img, save_img
 from ..registered import CustomObjectScope, custom_object_scope, get_custom_objects, register_keras_serializable
 from ..seeding import set_random_seed
+from .plot import plot_model
 
 
 class PyDataset:
@@ -76,7 +77,7 @@ __getattr__, _absent = without(__name__, "", {
     "download the file yourself; datasets.mnist.load_data does it for MNIST": "get_file",
     "fit shows its progress itself, and tqdm that of your own loops": "Progbar",
     "model.summary() prints the layers, report.write a page about the trained model": """
-        plot_model model_to_dot print_summary""",
+        model_to_dot print_summary""",
     "a model is on one device, that of model.to": "multi_gpu_model",
     "an array is split by its indices: x[:n] and x[n:]": "split_dataset",
     "fit and predict have the argument verbose": """
@@ -93,6 +94,6 @@ __getattr__, _absent = without(__name__, "", {
 
 __all__ = [
     "CustomObjectScope", "PyDataset", "Sequence", "array_to_img", "clear_session", "custom_object_scope", "get_custom_objects",
-    "img_to_array", "load_img", "normalize", "register_keras_serializable", "save_img", "set_random_seed", "to_categorical",
+    "img_to_array", "load_img", "normalize", "plot_model", "register_keras_serializable", "save_img", "set_random_seed", "to_categorical",
     *_absent,
 ]  # fmt: skip
