@@ -74,6 +74,11 @@ def library(text, options):
     return ctypes.CDLL(str(target))
 
 
+def within_limits(name, grid, block, shared):
+    assert np.prod(block) <= 1024 and shared <= 227 * 1024, f"{name}: no GPU has so large a block"
+    assert grid[0] < 2**31 and max(grid[1:], default=1) < 2**16, f"{name}: no GPU takes the grid {grid}"
+
+
 class EmulatedKernels:
     processors = 4
     backwards = False  # whether the last thread runs first
@@ -91,7 +96,7 @@ class EmulatedKernels:
         self.launch_source(cuda.source(file), name, dtype, grid, block, arguments, shared, **macros)
 
     def launch_source(self, text, name, dtype, grid, block, arguments, shared=0, **macros):
-        assert np.prod(block) <= 1024 and shared <= 227 * 1024, f"{name}: no GPU has so large a block"
+        within_limits(name, grid, block, shared)
         given, kept = (Argument * len(arguments))(), []
         for place, argument in zip(given, cuda.by_value(arguments, dtype), strict=True):
             if isinstance(argument, np.ndarray):

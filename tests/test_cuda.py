@@ -11,7 +11,7 @@ import nvrtc
 import pytest
 from calls import normal
 from conftest import DTYPES, TOLERANCE, assert_close
-from cuda_emulator import COMPILER, EmulatedKernels, emulated_ops
+from cuda_emulator import COMPILER, EmulatedKernels, emulated_ops, within_limits
 from cuda_emulator import MISSING as NO_COMPILER
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -375,6 +375,22 @@ def test_a_reduction_is_shared_among_blocks_without_gaps():
                 assert (shares - 1) * depth < depths <= shares * depth
                 at_once = max(2, 256 // tile.threads) * processors
                 assert shares == 1 or shares * tile.blocks(rows, 70) <= at_once
+
+
+@pytest.mark.parametrize("shape", [(224 * 224 * 64, 1), (1, 224 * 224 * 64)])
+def test_grids_of_the_largest_dense_layers_are_within_the_limits(monkeypatch, shape):
+    ops, launched = emulated_ops(), []
+
+    def launch(file, name, dtype, grid, block, arguments, shared=0, **macros):
+        within_limits(name, grid, block, shared)
+        launched.append(name)
+
+    monkeypatch.setattr(ops.kernels, "launch", launch)
+    ops.kernels.processors = 132
+    x, kernel = np.zeros((2, shape[0]), np.float32), np.zeros(shape, np.float32)
+    y, saved = ops.dense(x, kernel, None)
+    ops.dense_backward(y, kernel, saved)
+    assert {"conv2d", "swap_channels"} <= set(launched)
 
 
 @pytest.mark.parametrize(

@@ -279,8 +279,9 @@ class ConvolutionOps(KernelOps):
         t = turned
         swapped = self.empty((t.KH * t.KW, t.C, t.F), kernel.dtype)
         if kernel.size:
+            squares = -(-t.C // 32) * -(-t.F // 32)  # in grid.x, which alone may be larger than 65,535
             self.kernels.launch(
-                "convolution_parts", "swap_channels", kernel.dtype, (-(-t.C // 32), -(-t.F // 32), t.KH * t.KW), (32, 8),
+                "convolution_parts", "swap_channels", kernel.dtype, (squares, t.KH * t.KW), (32, 8),
                 (kernel, swapped, t.F, t.C, t.KH, t.KW, *t.step, *t.offset, *t.down),
             )  # fmt: skip
         return swapped
