@@ -428,6 +428,30 @@ def test_a_capture_that_fails_is_said_once(gpu):
     assert_same(model, cpu)
 
 
+def test_a_capture_without_memory_is_an_exception_after_which_training_goes_on(gpu, monkeypatch):
+    model, cpu = network().to(gpu), network()
+    capture, empty, calls = gpu.kernels.capture, gpu.empty, itertools.count()
+
+    def short(step):
+        with monkeypatch.context() as patch:
+            patch.setattr(gpu, "empty", lambda *size: empty(*size) if next(calls) < 9 else refuse())
+            return capture(step)
+
+    def refuse():
+        raise MemoryError("the GPU is full")
+
+    rows = np.arange(32)
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu.kernels, "capture", short)
+        with pytest.raises(MemoryError, match="the GPU is full"):
+            model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
+    assert next(calls) == 10 and model.optimizer.iterations == 1
+    cpu.train_steps(IMAGES, LABELS[:16], None, rows[:16], BATCH)
+    assert_same(model, cpu)
+    fit(model, 1), fit(cpu, 1)
+    assert_same(model, cpu)
+
+
 def test_a_model_that_runs_eagerly_says_nothing(gpu):
     model, cpu = network(run_eagerly=True).to(gpu), network()
     with warnings.catch_warnings():
@@ -701,7 +725,7 @@ class Fake:
     def __init__(self):
         self.log = log = []
         at = SimpleNamespace
-        graph = at(launch=lambda: log.append("launch"))
+        self.graph = graph = at(launch=lambda: log.append("launch"), upload=lambda: log.append("upload"))
 
         def end():
             log.append("end")
@@ -736,13 +760,20 @@ class Fake:
 
         self.get_default_memory_pool = lambda: at(free_all_blocks=lambda: log.append("free"))
         self.cuda = at(
-            MemoryPool=self.pool, Stream=lambda non_blocking: stream(next(names)),
+            MemoryPool=self.pool, Memory=self.memory, MemoryPointer=lambda *of: of, Stream=lambda non_blocking: stream(next(names)),
             get_current_stream=lambda: stream(within[-1]), using_allocator=using_allocator,
             runtime=at(CUDARuntimeError=self.CUDARuntimeError), Device=lambda: at(attributes={"MultiProcessorCount": 1}),
         )  # fmt: skip
         self.in_use = 0  # bytes of a pool that arrays keep
+        self.error = None  # what an allocation ends with
 
-    def pool(self):
+    def memory(self, size):
+        if self.error:
+            raise self.CUDARuntimeError(self.error)
+        return f"{size} bytes"
+
+    def pool(self, allocator):
+        self.allocator = allocator
         return SimpleNamespace(
             malloc="own pool",
             free_all_blocks=lambda: self.log.append("own pool freed"),
@@ -753,7 +784,8 @@ class Fake:
 def test_what_a_capture_asks_of_cupy():
     cupy = Fake()
     replay = Kernels(cupy).capture(lambda: cupy.log.append(gc.isenabled()))
-    assert cupy.log == ["free", "stream", "own pool", "begin", False, "end", "pool", "default"] and gc.isenabled()
+    assert cupy.log == ["free", "stream", "own pool", "begin", False, "end", "upload", "pool", "default"]
+    assert gc.isenabled()
     del cupy.log[:]
     replay(), replay()
     assert cupy.log == ["launch", "launch"]
@@ -808,7 +840,41 @@ def test_a_capture_that_fails_ends():
     cupy = Fake()
     with pytest.raises(RuntimeError, match="not now"):
         Kernels(cupy).capture(step)
-    assert cupy.log[-1] == "end" and gc.isenabled()
+    assert "end" in cupy.log and "upload" not in cupy.log and gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "error, kind, sentence",
+    [
+        ("cudaErrorMemoryAllocation: all used", MemoryError, "^the GPU has no 4,096 bytes left for a captured step$"),
+        ("cudaErrorStreamCaptureUnsupported: not now", Fake.CUDARuntimeError, "not now"),
+    ],
+)
+def test_a_graph_for_which_there_is_too_little_memory(error, kind, sentence):
+    """CuPy's pool does not see the error, after which it would free what earlier nodes use; the next capture frees it all."""
+    cupy = Fake()
+    kernels = Kernels(cupy)
+    kernels.capture(lambda: cupy.log.append(cupy.allocator(512)))
+    assert ("512 bytes", 0) in cupy.log
+    cupy.error = error
+    with pytest.raises(kind, match=sentence):
+        kernels.capture(lambda: cupy.allocator(4096))
+    del cupy.log[:]
+    kept = kernels.capture(lambda: None)
+    assert cupy.log.count("own pool freed") == 1 and kept
+
+
+def test_a_graph_that_is_not_made_executable():
+    """It fails while it is captured, not when it is launched."""
+
+    def upload():
+        raise Fake.CUDARuntimeError("no room for the graph")
+
+    cupy = Fake()
+    cupy.graph.upload = upload
+    with pytest.raises(Fake.CUDARuntimeError, match="no room for the graph"):
+        Kernels(cupy).capture(lambda: None)
+    assert gc.isenabled()
 
 
 # ---------------------------------------------------------------------- operations of a step

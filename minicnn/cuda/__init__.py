@@ -99,7 +99,7 @@ class Kernels:
         self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
         self.side: Any = None  # while a graph is captured, a second stream
         self.parted = False  # whether it has been used since the last `join`
-        self.left: list[Any] = []  # pools of graphs that are gone: of their memory, arrays may still be in use
+        self.left: list[Any] = []  # pools of graphs that are gone, or were none: arrays may still use their memory
 
     def launch(
         self,
@@ -129,13 +129,14 @@ class Kernels:
         """Records what `step` starts on the device, without running it, as a CUDA graph; returns what runs all of it again.
 
         What `step` allocates lies in memory of the graph's own, and what it starts must have been compiled before. What it
-        cannot do while it is recorded, wait for the device above all, raises CuPy's or the driver's exception.
+        cannot do while it is recorded, wait for the device above all, raises CuPy's or the driver's exception; where there
+        is too little memory, that is a MemoryError.
         """
         self.cupy.get_default_memory_pool().free_all_blocks()  # the graph's own memory is as much again
         for pool in self.left:
             pool.free_all_blocks()
         self.left[:] = [pool for pool in self.left if pool.total_bytes()]
-        pool, stream = self.cupy.cuda.MemoryPool(), self.cupy.cuda.Stream(non_blocking=True)
+        pool, stream = self.cupy.cuda.MemoryPool(self._allocate), self.cupy.cuda.Stream(non_blocking=True)
         collecting = gc.isenabled()
         gc.disable()  # what it frees may be memory of the device, for which that has to wait
         self.side = self.cupy.cuda.Stream(non_blocking=True)
@@ -149,12 +150,26 @@ class Kernels:
                         stream.end_capture()  # which fails as well
                     raise
                 graph = stream.end_capture()
+                graph.upload()  # makes it executable, which CuPy may leave to the first launch
+        except BaseException:
+            self.left.append(pool)
+            raise
         finally:
             self.side, self.parted = None, False
             if collecting:
                 gc.enable()
 
         return Graph(graph, pool, self.left)
+
+    def _allocate(self, size: int) -> Any:
+        """A block of a graph's pool, which after CUDA's own error would try again without free blocks that the graph uses."""
+        cuda = self.cupy.cuda
+        try:
+            return cuda.MemoryPointer(cuda.Memory(size), 0)
+        except cuda.runtime.CUDARuntimeError as error:
+            if "cudaErrorMemoryAllocation" not in str(error):
+                raise
+            raise MemoryError(f"the GPU has no {size:,} bytes left for a captured step") from error
 
     @contextmanager
     def beside(self) -> Iterator[None]:
