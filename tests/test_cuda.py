@@ -163,7 +163,7 @@ def tf32(x):
     return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32).astype(float)
 
 
-CHANNELS = [1, 2, 3, 4, 5, 8, 17, 20]
+CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17, 20]
 FILTERS = [1, 3, 4, 10, 32, 33, 68, 132]
 pairs = st.tuples
 
@@ -237,6 +237,24 @@ def test_every_tile_and_its_edges(device, monkeypatch, tile, strides, C, more):
     case = new(2, 9, 10, C), new(3, 2, C, tile.BN + more), new(tile.BN + more), strides, ((1, 1), (1, 0)), (1, 1), 9
     check_fast(device, case)
     check_exact(device, "conv2d_relu", "float32", case)
+
+
+@pytest.mark.parametrize("strides, C", [((1, 1), 48), ((2, 2), 32), ((3, 1), 48)])
+@pytest.mark.parametrize("processors", [1, 132])  # with the latter, blocks begin at any tap of any group
+def test_sums_of_groups_of_channels(device, monkeypatch, processors, strides, C):
+    only(monkeypatch, TILES[-1])
+    new = normal("float64")
+    case = new(1, 7, 6, C), new(3, 2, C, 20), new(20), strides, ((1, 1), (1, 0)), (1, 1), processors
+    check_fast(device, case)
+    check_exact(device, "conv2d", "float32", case)
+
+
+def test_neighbouring_taps_are_added_before_the_next_channels(device):
+    x, kernel = np.zeros((1, 1, 2, 32)), np.ones((1, 2, 32, 1))
+    x[0, 0, :, 0], x[0, 0, 0, 20] = (2.0**24, -(2.0**24)), 1  # which is nothing beside the first number
+    device.precision = "exact"
+    y, _ = device.conv2d(*on_device(device, "float32", x, kernel), None, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    assert device.numpy(y).item() == 1
 
 
 @pytest.mark.parametrize("precision", ["fast", "exact"])

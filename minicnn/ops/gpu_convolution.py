@@ -39,11 +39,11 @@ class Tile:
         return self.STAGES * (a + self.BK * (self.BN + 8)) * np.dtype(dtype).itemsize
 
 
-TILES = [  # the largest first
-    Tile(128, 64, 64, 32, 16, 4),
-    Tile(64, 64, 32, 32, 16, 4),
-    Tile(128, 32, 32, 32, 16, 4),
-    Tile(64, 32, 32, 32, 16, 4),
+TILES = [  # the largest first; four stages would take memory from the L1 cache
+    Tile(128, 64, 64, 32, 16, 3),
+    Tile(64, 64, 32, 32, 16, 3),
+    Tile(128, 32, 32, 32, 16, 3),
+    Tile(64, 32, 32, 32, 16, 3),
 ]
 LARGE = [  # for tensor cores and wide copies: the registers hold the sums of few blocks, but shared memory is read less
     Tile(128, 256, 64, 64, 16, 3),
