@@ -300,15 +300,23 @@ def test_who_follows_a_relu_computes_its_gradient_as_well(gpu, chain):
     assert gpu.numpy(relu.backward(x)).tolist() == [[0, 2]]
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_what_runs_beside_the_rest_may_do_so_early_or_late(gpu, monkeypatch, early):
+    monkeypatch.setattr(gpu.kernels, "early", early, raising=False)
+    model, cpu = network().to(gpu), network()
+    fit(model), fit(cpu)
+    assert_same(model, cpu)
+
+
 def test_kernels_are_swapped_beside_the_forward_pass(gpu, monkeypatch):
     """In a captured step, for all layers, and joined before the backward pass asks for them; elsewhere when it does."""
     kernels, log = gpu.kernels, []
     launch, beside, join = kernels.launch, kernels.beside, kernels.join
 
     @contextmanager
-    def noted():
+    def noted(mark):
         log.append("beside")
-        with beside():
+        with beside(mark):
             yield
         log.append("back")
 
@@ -323,6 +331,7 @@ def test_kernels_are_swapped_beside_the_forward_pass(gpu, monkeypatch):
     assert [forward[i - 1 : i + 2] for i, what in enumerate(forward) if what == "swap_channels"] == [
         ["beside", "swap_channels", "back"]
     ] * 3
+    assert [forward[i - 2] for i, what in enumerate(forward) if what == "swap_channels"] == ["conv2d"] * 3
     assert "join" not in forward and "swap_channels" not in backward
     assert backward.index("join") < backward.index("beside")
 
@@ -754,7 +763,7 @@ class Fake:
             found = MagicMock(begin_capture=lambda: log.append("begin"), end_capture=end)
             found.__enter__.side_effect = lambda: [contexts.append(entered(name)), contexts[-1].__enter__()]
             found.__exit__.side_effect = lambda *error: contexts.pop().__exit__(*error)
-            found.record = lambda: f"what {name} has to do"
+            found.record = lambda: (log.append(f"{name} is marked"), f"what {name} had to do")[1]
             found.wait_event = lambda event: log.append(f"{name} waits for {event}")
             return found
 
@@ -806,14 +815,16 @@ def test_the_memory_of_a_graph_goes_when_it_does():
 
 
 def test_two_streams_of_a_capture():
-    """What may run beside the rest begins after all before it, and all that comes after a `join` after it."""
+    """What may run beside the rest begins after all before its mark, and all that comes after a `join` after it."""
     cupy = Fake()
     kernels = Kernels(cupy)
 
     def step():
         kernels.join()  # of nothing
         for name in ("beside", "again"):
-            with kernels.beside():
+            mark = kernels.mark()
+            cupy.log.append(f"before {name}")
+            with kernels.beside(mark):
                 cupy.log.append(name)
         cupy.log.append("meanwhile")
         kernels.join()
@@ -821,14 +832,15 @@ def test_two_streams_of_a_capture():
         cupy.log.append("joined")
 
     step()
-    assert cupy.log == ["beside", "again", "meanwhile", "joined"]  # without a capture in turn
+    together = ["before beside", "beside", "before again", "again", "meanwhile", "joined"]
+    assert cupy.log == together  # without a capture in turn
     del cupy.log[:]
     kernels.capture(step)
     first, last = cupy.log.index("begin"), cupy.log.index("end")
     assert cupy.log[first + 1 : last] == [
-        "side waits for what stream has to do", "side", "beside", "default",
-        "side waits for what stream has to do", "side", "again", "default", "meanwhile",
-        "stream waits for what side has to do", "joined",
+        "stream is marked", "before beside", "side waits for what stream had to do", "side", "beside", "default",
+        "stream is marked", "before again", "side waits for what stream had to do", "side", "again", "default",
+        "meanwhile", "side is marked", "stream waits for what side had to do", "joined",
     ]  # fmt: skip
 
 

@@ -171,16 +171,21 @@ class Kernels:
                 raise
             raise MemoryError(f"the GPU has no {size:,} bytes left for a captured step") from error
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        """In a graph, kernels launched inside may run in parallel with those launched after it, until `join`.
+    def mark(self) -> Any:
+        """This place in a graph, for `beside`."""
+        return None if self.side is None else self.cupy.cuda.get_current_stream().record()
 
-        The arrays they read must be kept until then: memory that is freed earlier may be overwritten.
+    @contextmanager
+    def beside(self, mark: Any) -> Iterator[None]:
+        """In a graph, kernels launched inside may run in parallel with those launched after the mark, until `join`.
+
+        What takes longer should come first, between the mark and this: CUDA goes on with what was recorded first. The arrays
+        they read must be kept until the join: memory that is freed earlier may be overwritten.
         """
         if self.side is None:
             yield
             return
-        self.side.wait_event(self.cupy.cuda.get_current_stream().record())
+        self.side.wait_event(mark)
         self.parted = True
         with self.side:
             yield

@@ -162,11 +162,11 @@ class ConvolutionOps(KernelOps):
         return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
 
     def _forward(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> Saved:
-        ahead = None
-        if self.chained:  # so that the backward pass need not wait; whether it needs this at all is known only there
-            with self.kernels.beside():
-                ahead = kernel, self._swapped(geometry.turned(), kernel)  # both must be there until the join
+        ahead, mark = None, self.kernels.mark()
         self._product(geometry, x, kernel, bias, y, relu)
+        if self.chained:  # so that the backward pass need not wait; whether it needs this at all is known only there
+            with self.kernels.beside(mark):
+                ahead = kernel, self._swapped(geometry.turned(), kernel)  # both must be there until the join
         before = self.relu_of(x)
         return x, y, kernel.shape, before, relu, self.rectified(y) if relu else None, geometry, ahead
 
@@ -186,12 +186,13 @@ class ConvolutionOps(KernelOps):
         if not input_gradient:
             dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
             return None, dkernel.reshape(kernel.shape), dbias
-        with self.kernels.beside():
-            dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
+        mark = self.kernels.mark()
         dx, turned = self.empty(x.shape, x.dtype), geometry.turned()
         positive = x if before is not None and before.undo() else None
         swapped = self._swapped(turned, kernel) if ahead is None else ahead[1]
         self._product(turned, dy, swapped, None, dx, False, positive)
+        with self.kernels.beside(mark):
+            dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
         self.kernels.join()
         return dx, dkernel.reshape(kernel.shape), dbias
 
