@@ -412,20 +412,23 @@ def test_grids_of_the_largest_dense_layers_are_within_the_limits(monkeypatch, sh
 
 
 @pytest.mark.parametrize(
-    "rows, columns, reduction, expected",
+    "rows, columns, reduction, tile, shares",
     [
-        (1024 * 56 * 56, 256, 2304, LARGE[0]),  # a large convolution: few reads of shared memory
-        (1024 * 56 * 56, 64, 576, LARGE[2]),
-        (576, 64, 1024 * 56 * 56, LARGE[2]),  # and its weights' gradient
-        (576, 64, 128 * 14 * 14, TILES[1]),  # a small one
-        (128 * 28 * 28, 32, 800, TILES[2]),
-        (128, 10, 256, TILES[3]),  # a last layer
+        (1024 * 56 * 56, 256, 2304, LARGE[0], 1),  # a large convolution: few reads of shared memory
+        (1024 * 56 * 56, 64, 576, LARGE[2], 1),
+        (576, 64, 1024 * 56 * 56, LARGE[2], 88),  # and its weights' gradient
+        (288, 64, 1024 * 56 * 56, TILES[0], 88),  # of which a larger tile would be empty for the most part
+        (128 * 14 * 14, 64, 288, LARGE[2], 1),  # a small one, which leaves some processors without a block
+        (128 * 8 * 8, 64, 576, TILES[1], 1),  # nor is its sum shared by two
+        (128 * 28 * 28, 32, 800, TILES[2], 1),
+        (128, 10, 256, TILES[3], 2),  # a last layer
     ],
 )
-def test_the_tile_fits_the_work(rows, columns, reduction, expected):
+def test_the_tile_fits_the_work(rows, columns, reduction, tile, shares):
     ops = emulated_ops()
     ops.kernels.processors, ops.precision = 132, "fast"
-    assert ops._divide(np.dtype("float32"), rows, columns, reduction, True)[0] == expected
+    found, _, divided = ops._divide(np.dtype("float32"), rows, columns, reduction, True)
+    assert (found, divided) == (tile, shares)
 
 
 def test_the_input_gradient_of_an_input_gradient_is_the_convolution():

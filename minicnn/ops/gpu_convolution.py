@@ -52,6 +52,8 @@ LARGE = [  # for tensor cores and wide copies: the registers hold the sums of fe
 ]
 DOUBLE = [Tile(64, 64, 32, 32, 16, 2), Tile(64, 32, 32, 32, 16, 2)]
 LEAST_DEPTH = 8  # of a tile, BK: a smaller share of a sum is not worth a block of its own
+FULL = 0.7  # of the processors: where so many have a block, tiles need not be smaller
+MANY = 4  # shares: where so many processors have a block anyway, fewer are not worth adding up
 THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
 
@@ -316,15 +318,18 @@ class ConvolutionOps(KernelOps):
         wide: whether neighbours in the rows of A are copied together.
         """
         processors = self.kernels.processors
+        enough = FULL * processors  # blocks
         tiles = DOUBLE if dtype == np.float64 else LARGE + TILES if wide and self._fast(dtype) else TILES
         fitting = [  # not mostly empty
             t for t in tiles if (t.BN == 32 or columns > t.BN // 2) and (t.BM == 64 or rows > t.BM // 2)
         ]
         deep = max(1, reduction // DEEP)
-        full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= processors]
-        tile = full[0] if full else fitting[-1]
-        depths = max(1, -(-reduction // tile.BK))
-        wanted = max(1, max(2, 256 // tile.threads) * processors // (phases * tile.blocks(rows, columns)))
+        full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= enough]
+        tile = min(full or fitting[-1:], key=lambda t: t.blocks(rows, columns) * (t.BM + t.BN))  # the least to copy
+        blocks, depths = phases * tile.blocks(rows, columns), max(1, -(-reduction // tile.BK))
+        wanted = max(1, max(2, 256 // tile.threads) * processors // blocks)
+        if blocks >= enough and wanted < MANY:
+            wanted = 1
         depth = -(-depths // min(wanted, max(1, depths // LEAST_DEPTH)))
         return tile, depth, -(-depths // depth)
 
