@@ -133,6 +133,22 @@ def test_all_of_a_step_is_kernels(gpu):
     ] * 4
 
 
+def test_gradients_are_computed_where_the_optimizer_expects_them(gpu):
+    """Those of kernels, biases, γ and β whose sizes leave no gaps."""
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        chain = [convolve(16, activation="relu"), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+        model = Sequential([layers.Input((8, 8, 1)), layers.Rescaling(1 / 255), *chain, layers.Dense(10)])
+        model.compile(SGD(0.05), SparseCategoricalCrossentropy(from_logits=True))
+        models.append(model.to(device))
+    histories = [model.fit(IMAGES, LABELS, BATCH, 2, 0).history["loss"] for model in models]
+    assert histories[1] == pytest.approx(histories[0], rel=1e-4)
+    assert_same(*models)
+    if gpu.kernels.step is not None:
+        assert "gradient_sums" in gpu.kernels.step and "collect" not in gpu.kernels.step
+
+
 def test_replayed_steps_are_the_same_as_those_started_one_by_one(gpu, monkeypatch):
     models = []
     for capture in (gpu.kernels.capture, lambda step: step):
