@@ -9,6 +9,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from inspect import signature
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -121,14 +122,14 @@ class Run:
         return found
 
     def _rooms(self) -> dict[int, Array]:
-        """`KernelOps.rooms` for the layers whose kernel and bias follow each other without a gap."""
+        """`KernelOps.rooms` for the layers whose two parameters follow each other without a gap."""
         found, places = {}, self.places
-        for layer in self.model._layers:
-            kernel: Any = getattr(layer, "kernel", None)
-            bias: Any = getattr(layer, "bias", None)
-            first, end = places.get(id(kernel)), places.get(id(bias))
-            if first is not None and end is not None and end - first == kernel.data.size:
-                found[address(kernel.data)] = self.flat[1][first : end + bias.data.size]
+        for layer, names in product(self.model._layers, (("kernel", "bias"), ("gamma", "beta"))):
+            pair: list[Any] = [getattr(layer, name, None) for name in names]
+            one, other = pair
+            first, end = places.get(id(one)), places.get(id(other))
+            if first is not None and end is not None and end - first == one.data.size:
+                found[address(one.data)] = self.flat[1][first : end + other.data.size]
         return found
 
     def _start(self) -> None:

@@ -418,7 +418,7 @@ inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 inline float __fmaf_rn(float x, float y, float z) { return std::fma(x, y, z); }
 
-template <int BYTES>
+template <int BYTES, bool REUSED = false>
 void copy_async(void* shared, const void* global, bool valid) {
     if (reinterpret_cast<uintptr_t>(shared) % BYTES || (valid && reinterpret_cast<uintptr_t>(global) % BYTES))
         emulator::fail("an asynchronous copy that is not aligned");

@@ -74,6 +74,11 @@ def library(text, options):
     return ctypes.CDLL(str(target))
 
 
+def within_limits(name, grid, block, shared):
+    assert np.prod(block) <= 1024 and shared <= 227 * 1024, f"{name}: no GPU has so large a block"
+    assert grid[0] < 2**31 and max(grid[1:], default=1) < 2**16, f"{name}: no GPU takes the grid {grid}"
+
+
 class EmulatedKernels:
     processors = 4
     backwards = False  # whether the last thread runs first
@@ -82,7 +87,9 @@ class EmulatedKernels:
         """A stand-in for a graph that does the step anew each time; `recording_ops` has one that does not."""
         return step
 
-    def beside(self):
+    def mark(self): ...
+
+    def beside(self, mark):
         return contextlib.nullcontext()
 
     def join(self): ...
@@ -91,7 +98,7 @@ class EmulatedKernels:
         self.launch_source(cuda.source(file), name, dtype, grid, block, arguments, shared, **macros)
 
     def launch_source(self, text, name, dtype, grid, block, arguments, shared=0, **macros):
-        assert np.prod(block) <= 1024 and shared <= 227 * 1024, f"{name}: no GPU has so large a block"
+        within_limits(name, grid, block, shared)
         given, kept = (Argument * len(arguments))(), []
         for place, argument in zip(given, cuda.by_value(arguments, dtype), strict=True):
             if isinstance(argument, np.ndarray):

@@ -163,7 +163,8 @@ def _asnumpy(values):
 
 class RecordingKernels(EmulatedKernels):
     captured = replayed = 0
-    waiting = ()  # what may run beside the rest: it does so as late as it may
+    early = False  # whether what may run beside the rest does so as early as it may, or as late
+    waiting = ()  # such work
     step = ()  # what the last captured one consists of
     refused = None  # an exception that a capture ends with
 
@@ -175,8 +176,11 @@ class RecordingKernels(EmulatedKernels):
         call = partial(super().launch, file, name, dtype, grid, block, plain(arguments), shared, **macros)
         do(call, name)
 
+    def mark(self):
+        return len(TAPE.calls) if recording() else None
+
     @contextmanager
-    def beside(self):
+    def beside(self, mark):
         if not recording():
             yield
             return
@@ -184,7 +188,11 @@ class RecordingKernels(EmulatedKernels):
         try:
             yield
         finally:
-            TAPE.calls, self.waiting = main, [*self.waiting, *TAPE.calls]
+            TAPE.calls, side = main, TAPE.calls
+            if self.early:
+                main[mark:mark] = side
+            else:
+                self.waiting = [*self.waiting, *side]
 
     def join(self):
         if recording():

@@ -11,7 +11,7 @@ import nvrtc
 import pytest
 from calls import normal
 from conftest import DTYPES, TOLERANCE, assert_close
-from cuda_emulator import COMPILER, EmulatedKernels, emulated_ops
+from cuda_emulator import COMPILER, EmulatedKernels, emulated_ops, within_limits
 from cuda_emulator import MISSING as NO_COMPILER
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -163,7 +163,7 @@ def tf32(x):
     return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32).astype(float)
 
 
-CHANNELS = [1, 2, 3, 4, 5, 8, 17, 20]
+CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17, 20]
 FILTERS = [1, 3, 4, 10, 32, 33, 68, 132]
 pairs = st.tuples
 
@@ -237,6 +237,24 @@ def test_every_tile_and_its_edges(device, monkeypatch, tile, strides, C, more):
     case = new(2, 9, 10, C), new(3, 2, C, tile.BN + more), new(tile.BN + more), strides, ((1, 1), (1, 0)), (1, 1), 9
     check_fast(device, case)
     check_exact(device, "conv2d_relu", "float32", case)
+
+
+@pytest.mark.parametrize("strides, C", [((1, 1), 48), ((2, 2), 32), ((3, 1), 48)])
+@pytest.mark.parametrize("processors", [1, 132])  # with the latter, blocks begin at any tap of any group
+def test_sums_of_groups_of_channels(device, monkeypatch, processors, strides, C):
+    only(monkeypatch, TILES[-1])
+    new = normal("float64")
+    case = new(1, 7, 6, C), new(3, 2, C, 20), new(20), strides, ((1, 1), (1, 0)), (1, 1), processors
+    check_fast(device, case)
+    check_exact(device, "conv2d", "float32", case)
+
+
+def test_neighbouring_taps_are_added_before_the_next_channels(device):
+    x, kernel = np.zeros((1, 1, 2, 32)), np.ones((1, 2, 32, 1))
+    x[0, 0, :, 0], x[0, 0, 0, 20] = (2.0**24, -(2.0**24)), 1  # which is nothing beside the first number
+    device.precision = "exact"
+    y, _ = device.conv2d(*on_device(device, "float32", x, kernel), None, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    assert device.numpy(y).item() == 1
 
 
 @pytest.mark.parametrize("precision", ["fast", "exact"])
@@ -377,21 +395,40 @@ def test_a_reduction_is_shared_among_blocks_without_gaps():
                 assert shares == 1 or shares * tile.blocks(rows, 70) <= at_once
 
 
+@pytest.mark.parametrize("shape", [(224 * 224 * 64, 1), (1, 224 * 224 * 64)])
+def test_grids_of_the_largest_dense_layers_are_within_the_limits(monkeypatch, shape):
+    ops, launched = emulated_ops(), []
+
+    def launch(file, name, dtype, grid, block, arguments, shared=0, **macros):
+        within_limits(name, grid, block, shared)
+        launched.append(name)
+
+    monkeypatch.setattr(ops.kernels, "launch", launch)
+    ops.kernels.processors = 132
+    x, kernel = np.zeros((2, shape[0]), np.float32), np.zeros(shape, np.float32)
+    y, saved = ops.dense(x, kernel, None)
+    ops.dense_backward(y, kernel, saved)
+    assert {"conv2d", "swap_channels"} <= set(launched)
+
+
 @pytest.mark.parametrize(
-    "rows, columns, reduction, expected",
+    "rows, columns, reduction, tile, shares",
     [
-        (1024 * 56 * 56, 256, 2304, LARGE[0]),  # a large convolution: few reads of shared memory
-        (1024 * 56 * 56, 64, 576, LARGE[2]),
-        (576, 64, 1024 * 56 * 56, LARGE[2]),  # and its weights' gradient
-        (576, 64, 128 * 14 * 14, TILES[1]),  # a small one
-        (128 * 28 * 28, 32, 800, TILES[2]),
-        (128, 10, 256, TILES[3]),  # a last layer
+        (1024 * 56 * 56, 256, 2304, LARGE[0], 1),  # a large convolution: few reads of shared memory
+        (1024 * 56 * 56, 64, 576, LARGE[2], 1),
+        (576, 64, 1024 * 56 * 56, LARGE[2], 88),  # and its weights' gradient
+        (288, 64, 1024 * 56 * 56, TILES[0], 88),  # of which a larger tile would be empty for the most part
+        (128 * 14 * 14, 64, 288, LARGE[2], 1),  # a small one, which leaves some processors without a block
+        (128 * 8 * 8, 64, 576, TILES[1], 1),  # nor is its sum shared by two
+        (128 * 28 * 28, 32, 800, TILES[2], 1),
+        (128, 10, 256, TILES[3], 2),  # a last layer
     ],
 )
-def test_the_tile_fits_the_work(rows, columns, reduction, expected):
+def test_the_tile_fits_the_work(rows, columns, reduction, tile, shares):
     ops = emulated_ops()
     ops.kernels.processors, ops.precision = 132, "fast"
-    assert ops._divide(np.dtype("float32"), rows, columns, reduction, True)[0] == expected
+    found, _, divided = ops._divide(np.dtype("float32"), rows, columns, reduction, True)
+    assert (found, divided) == (tile, shares)
 
 
 def test_the_input_gradient_of_an_input_gradient_is_the_convolution():

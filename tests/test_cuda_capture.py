@@ -133,6 +133,22 @@ def test_all_of_a_step_is_kernels(gpu):
     ] * 4
 
 
+def test_gradients_are_computed_where_the_optimizer_expects_them(gpu):
+    """Those of kernels, biases, γ and β whose sizes leave no gaps."""
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        chain = [convolve(16, activation="relu"), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+        model = Sequential([layers.Input((8, 8, 1)), layers.Rescaling(1 / 255), *chain, layers.Dense(10)])
+        model.compile(SGD(0.05), SparseCategoricalCrossentropy(from_logits=True))
+        models.append(model.to(device))
+    histories = [model.fit(IMAGES, LABELS, BATCH, 2, 0).history["loss"] for model in models]
+    assert histories[1] == pytest.approx(histories[0], rel=1e-4)
+    assert_same(*models)
+    if gpu.kernels.step is not None:
+        assert "gradient_sums" in gpu.kernels.step and "collect" not in gpu.kernels.step
+
+
 def test_replayed_steps_are_the_same_as_those_started_one_by_one(gpu, monkeypatch):
     models = []
     for capture in (gpu.kernels.capture, lambda step: step):
@@ -305,15 +321,23 @@ def test_who_follows_a_relu_computes_its_gradient_as_well(gpu, chain):
     assert gpu.numpy(relu.backward(x)).tolist() == [[0, 2]]
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_what_runs_beside_the_rest_may_do_so_early_or_late(gpu, monkeypatch, early):
+    monkeypatch.setattr(gpu.kernels, "early", early, raising=False)
+    model, cpu = network().to(gpu), network()
+    fit(model), fit(cpu)
+    assert_same(model, cpu)
+
+
 def test_kernels_are_swapped_beside_the_forward_pass(gpu, monkeypatch):
     """In a captured step, for all layers, and joined before the backward pass asks for them; elsewhere when it does."""
     kernels, log = gpu.kernels, []
     launch, beside, join = kernels.launch, kernels.beside, kernels.join
 
     @contextmanager
-    def noted():
+    def noted(mark):
         log.append("beside")
-        with beside():
+        with beside(mark):
             yield
         log.append("back")
 
@@ -328,6 +352,7 @@ def test_kernels_are_swapped_beside_the_forward_pass(gpu, monkeypatch):
     assert [forward[i - 1 : i + 2] for i, what in enumerate(forward) if what == "swap_channels"] == [
         ["beside", "swap_channels", "back"]
     ] * 3
+    assert [forward[i - 2] for i, what in enumerate(forward) if what == "swap_channels"] == ["conv2d"] * 3
     assert "join" not in forward and "swap_channels" not in backward
     assert backward.index("join") < backward.index("beside")
 
@@ -430,6 +455,30 @@ def test_a_capture_that_fails_is_said_once(gpu):
         fit(model)
     fit(cpu)
     assert len(said) == 1
+    assert_same(model, cpu)
+
+
+def test_a_capture_without_memory_is_an_exception_after_which_training_goes_on(gpu, monkeypatch):
+    model, cpu = network().to(gpu), network()
+    capture, empty, calls = gpu.kernels.capture, gpu.empty, itertools.count()
+
+    def short(step):
+        with monkeypatch.context() as patch:
+            patch.setattr(gpu, "empty", lambda *size: empty(*size) if next(calls) < 9 else refuse())
+            return capture(step)
+
+    def refuse():
+        raise MemoryError("the GPU is full")
+
+    rows = np.arange(32)
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu.kernels, "capture", short)
+        with pytest.raises(MemoryError, match="the GPU is full"):
+            model.train_steps(IMAGES, LABELS[rows], None, rows, BATCH)
+    assert next(calls) == 10 and model.optimizer.iterations == 1
+    cpu.train_steps(IMAGES, LABELS[:16], None, rows[:16], BATCH)
+    assert_same(model, cpu)
+    fit(model, 1), fit(cpu, 1)
     assert_same(model, cpu)
 
 
@@ -706,7 +755,7 @@ class Fake:
     def __init__(self):
         self.log = log = []
         at = SimpleNamespace
-        graph = at(launch=lambda: log.append("launch"))
+        self.graph = graph = at(launch=lambda: log.append("launch"), upload=lambda: log.append("upload"))
 
         def end():
             log.append("end")
@@ -735,19 +784,26 @@ class Fake:
             found = MagicMock(begin_capture=lambda: log.append("begin"), end_capture=end)
             found.__enter__.side_effect = lambda: [contexts.append(entered(name)), contexts[-1].__enter__()]
             found.__exit__.side_effect = lambda *error: contexts.pop().__exit__(*error)
-            found.record = lambda: f"what {name} has to do"
+            found.record = lambda: (log.append(f"{name} is marked"), f"what {name} had to do")[1]
             found.wait_event = lambda event: log.append(f"{name} waits for {event}")
             return found
 
         self.get_default_memory_pool = lambda: at(free_all_blocks=lambda: log.append("free"))
         self.cuda = at(
-            MemoryPool=self.pool, Stream=lambda non_blocking: stream(next(names)),
+            MemoryPool=self.pool, Memory=self.memory, MemoryPointer=lambda *of: of, Stream=lambda non_blocking: stream(next(names)),
             get_current_stream=lambda: stream(within[-1]), using_allocator=using_allocator,
             runtime=at(CUDARuntimeError=self.CUDARuntimeError), Device=lambda: at(attributes={"MultiProcessorCount": 1}),
         )  # fmt: skip
         self.in_use = 0  # bytes of a pool that arrays keep
+        self.error = None  # what an allocation ends with
 
-    def pool(self):
+    def memory(self, size):
+        if self.error:
+            raise self.CUDARuntimeError(self.error)
+        return f"{size} bytes"
+
+    def pool(self, allocator):
+        self.allocator = allocator
         return SimpleNamespace(
             malloc="own pool",
             free_all_blocks=lambda: self.log.append("own pool freed"),
@@ -758,7 +814,8 @@ class Fake:
 def test_what_a_capture_asks_of_cupy():
     cupy = Fake()
     replay = Kernels(cupy).capture(lambda: cupy.log.append(gc.isenabled()))
-    assert cupy.log == ["free", "stream", "own pool", "begin", False, "end", "pool", "default"] and gc.isenabled()
+    assert cupy.log == ["free", "stream", "own pool", "begin", False, "end", "upload", "pool", "default"]
+    assert gc.isenabled()
     del cupy.log[:]
     replay(), replay()
     assert cupy.log == ["launch", "launch"]
@@ -779,14 +836,16 @@ def test_the_memory_of_a_graph_goes_when_it_does():
 
 
 def test_two_streams_of_a_capture():
-    """What may run beside the rest begins after all before it, and all that comes after a `join` after it."""
+    """What may run beside the rest begins after all before its mark, and all that comes after a `join` after it."""
     cupy = Fake()
     kernels = Kernels(cupy)
 
     def step():
         kernels.join()  # of nothing
         for name in ("beside", "again"):
-            with kernels.beside():
+            mark = kernels.mark()
+            cupy.log.append(f"before {name}")
+            with kernels.beside(mark):
                 cupy.log.append(name)
         cupy.log.append("meanwhile")
         kernels.join()
@@ -794,14 +853,15 @@ def test_two_streams_of_a_capture():
         cupy.log.append("joined")
 
     step()
-    assert cupy.log == ["beside", "again", "meanwhile", "joined"]  # without a capture in turn
+    together = ["before beside", "beside", "before again", "again", "meanwhile", "joined"]
+    assert cupy.log == together  # without a capture in turn
     del cupy.log[:]
     kernels.capture(step)
     first, last = cupy.log.index("begin"), cupy.log.index("end")
     assert cupy.log[first + 1 : last] == [
-        "side waits for what stream has to do", "side", "beside", "default",
-        "side waits for what stream has to do", "side", "again", "default", "meanwhile",
-        "stream waits for what side has to do", "joined",
+        "stream is marked", "before beside", "side waits for what stream had to do", "side", "beside", "default",
+        "stream is marked", "before again", "side waits for what stream had to do", "side", "again", "default",
+        "meanwhile", "side is marked", "stream waits for what side had to do", "joined",
     ]  # fmt: skip
 
 
@@ -813,7 +873,41 @@ def test_a_capture_that_fails_ends():
     cupy = Fake()
     with pytest.raises(RuntimeError, match="not now"):
         Kernels(cupy).capture(step)
-    assert cupy.log[-1] == "end" and gc.isenabled()
+    assert "end" in cupy.log and "upload" not in cupy.log and gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "error, kind, sentence",
+    [
+        ("cudaErrorMemoryAllocation: all used", MemoryError, "^the GPU has no 4,096 bytes left for a captured step$"),
+        ("cudaErrorStreamCaptureUnsupported: not now", Fake.CUDARuntimeError, "not now"),
+    ],
+)
+def test_a_graph_for_which_there_is_too_little_memory(error, kind, sentence):
+    """CuPy's pool does not see the error, after which it would free what earlier nodes use; the next capture frees it all."""
+    cupy = Fake()
+    kernels = Kernels(cupy)
+    kernels.capture(lambda: cupy.log.append(cupy.allocator(512)))
+    assert ("512 bytes", 0) in cupy.log
+    cupy.error = error
+    with pytest.raises(kind, match=sentence):
+        kernels.capture(lambda: cupy.allocator(4096))
+    del cupy.log[:]
+    kept = kernels.capture(lambda: None)
+    assert cupy.log.count("own pool freed") == 1 and kept
+
+
+def test_a_graph_that_is_not_made_executable():
+    """It fails while it is captured, not when it is launched."""
+
+    def upload():
+        raise Fake.CUDARuntimeError("no room for the graph")
+
+    cupy = Fake()
+    cupy.graph.upload = upload
+    with pytest.raises(Fake.CUDARuntimeError, match="no room for the graph"):
+        Kernels(cupy).capture(lambda: None)
+    assert gc.isenabled()
 
 
 # ---------------------------------------------------------------------- operations of a step

@@ -99,7 +99,7 @@ class Kernels:
         self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
         self.side: Any = None  # while a graph is captured, a second stream
         self.parted = False  # whether it has been used since the last `join`
-        self.left: list[Any] = []  # pools of graphs that are gone: of their memory, arrays may still be in use
+        self.left: list[Any] = []  # pools of graphs that are gone, or were none: arrays may still use their memory
 
     def launch(
         self,
@@ -129,13 +129,14 @@ class Kernels:
         """Records what `step` starts on the device, without running it, as a CUDA graph; returns what runs all of it again.
 
         What `step` allocates lies in memory of the graph's own, and what it starts must have been compiled before. What it
-        cannot do while it is recorded, wait for the device above all, raises CuPy's or the driver's exception.
+        cannot do while it is recorded, wait for the device above all, raises CuPy's or the driver's exception; where there
+        is too little memory, that is a MemoryError.
         """
         self.cupy.get_default_memory_pool().free_all_blocks()  # the graph's own memory is as much again
         for pool in self.left:
             pool.free_all_blocks()
         self.left[:] = [pool for pool in self.left if pool.total_bytes()]
-        pool, stream = self.cupy.cuda.MemoryPool(), self.cupy.cuda.Stream(non_blocking=True)
+        pool, stream = self.cupy.cuda.MemoryPool(self._allocate), self.cupy.cuda.Stream(non_blocking=True)
         collecting = gc.isenabled()
         gc.disable()  # what it frees may be memory of the device, for which that has to wait
         self.side = self.cupy.cuda.Stream(non_blocking=True)
@@ -149,6 +150,10 @@ class Kernels:
                         stream.end_capture()  # which fails as well
                     raise
                 graph = stream.end_capture()
+                graph.upload()  # makes it executable, which CuPy may leave to the first launch
+        except BaseException:
+            self.left.append(pool)
+            raise
         finally:
             self.side, self.parted = None, False
             if collecting:
@@ -156,16 +161,31 @@ class Kernels:
 
         return Graph(graph, pool, self.left)
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        """In a graph, kernels launched inside may run in parallel with those launched after it, until `join`.
+    def _allocate(self, size: int) -> Any:
+        """A block of a graph's pool, which after CUDA's own error would try again without free blocks that the graph uses."""
+        cuda = self.cupy.cuda
+        try:
+            return cuda.MemoryPointer(cuda.Memory(size), 0)
+        except cuda.runtime.CUDARuntimeError as error:
+            if "cudaErrorMemoryAllocation" not in str(error):
+                raise
+            raise MemoryError(f"the GPU has no {size:,} bytes left for a captured step") from error
 
-        The arrays they read must be kept until then: memory that is freed earlier may be overwritten.
+    def mark(self) -> Any:
+        """This place in a graph, for `beside`."""
+        return None if self.side is None else self.cupy.cuda.get_current_stream().record()
+
+    @contextmanager
+    def beside(self, mark: Any) -> Iterator[None]:
+        """In a graph, kernels launched inside may run in parallel with those launched after the mark, until `join`.
+
+        What takes longer should come first, between the mark and this: CUDA goes on with what was recorded first. The arrays
+        they read must be kept until the join: memory that is freed earlier may be overwritten.
         """
         if self.side is None:
             yield
             return
-        self.side.wait_event(self.cupy.cuda.get_current_stream().record())
+        self.side.wait_event(mark)
         self.parted = True
         with self.side:
             yield

@@ -17,12 +17,12 @@ typedef REAL real;
     type* name = reinterpret_cast<type*>(dynamic_shared)
 
 // Begins to copy BYTES (4, 8 or 16, and aligned to that) to shared memory, or zeros where `valid` is false: then nothing is
-// read, wherever `global` points.
-template <int BYTES>
+// read, wherever `global` points. REUSED: what is soon read again goes through the L1 cache.
+template <int BYTES, bool REUSED = false>
 __device__ __forceinline__ void copy_async(void* shared, const void* global, bool valid) {
     const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
     const int bytes = valid ? BYTES : 0;  // of the source that are read; the rest is filled with zeros
-    if (BYTES == 16)
+    if (BYTES == 16 && !REUSED)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(BYTES), "r"(bytes)

@@ -51,29 +51,33 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         at[i] = (n * H + y[i]) * W + x[i];
         if (pixel >= pixels) y[i] = -(1 << 30);  // outside for every tap
     }
-    int k = first * BK + a_k, c = k % C;  // the next to be copied
-    const int wide = max(1, taps_x.number);
-    int b = k / C % wide, a = k / C / wide;
-    const int further_a = BK / C / wide, further_b = BK / C % wide, further_c = BK % C;  // from tile to tile
+    // The sum goes through all taps for a group of channels, then for the next: neighbouring taps see the same pixels, which
+    // are still in the L1 cache if a tile is one group.
+    const int group = C % BK == 0 ? BK : C;
+    const int high = max(1, taps_y.number), wide = max(1, taps_x.number);
+    const int k = first * BK + a_k;
+    int c = k % group, b = k / group % wide, a = k / group / wide;  // the next to be copied
+    if (group < C) c += a / high * group, a %= high;
+    const int further_a = BK / group / wide, further_b = BK / group % wide, further_c = BK % group;  // from tile to tile
 
     // Of B, VEC_B filters for each of these rows.
     constexpr int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_COPIES = (BK + B_ROWS - 1) / B_ROWS;
     static_assert(THREADS % B_CHUNKS == 0, "the threads share the rows of B evenly");
     const int b_row = threadIdx.x / B_CHUNKS, b_column = threadIdx.x % B_CHUNKS * VEC_B;
-    int b_k = first * BK;
 
     auto load = [&](real* a_tile, real* b_tile) {
         const int tap_y = a * move_y, tap_x = b * move_x, tap = tap_y * W + tap_x;
-        const bool more = k < K;
+        const int b_k = (a * wide + b) * C + c - a_k;  // the row of the kernel
 #pragma unroll
         for (int i = 0; i < A_COPIES; i++) {
-            const bool inside = more && within(y[i] + tap_y, H) && within(x[i] + tap_x, W);
+            const bool inside = a < high && within(y[i] + tap_y, H) && within(x[i] + tap_x, W);
             const real* from = image + c + static_cast<long long>(at[i] + tap) * C;  // not read where it is outside
-            copy_async<VEC_A * sizeof(real)>(a_tile + (a_row + i * A_ROWS) * A_STRIDE<ROWS> + a_k, from, inside);
+            copy_async<VEC_A * sizeof(real), true>(a_tile + (a_row + i * A_ROWS) * A_STRIDE<ROWS> + a_k, from, inside);
         }
-        k += BK, a += further_a, b += further_b, c += further_c;
+        a += further_a, b += further_b, c += further_c;
         if (c >= C) c -= C, b++;
         if (b >= wide) b -= wide, a++;
+        if (a >= high && group < C) a = 0, c += group;
 #pragma unroll
         for (int i = 0; i < B_COPIES; i++) {
             const int row = b_row + i * B_ROWS, column = first_column + b_column;
@@ -82,7 +86,6 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
             if (BK % B_ROWS == 0 || row < BK)
                 copy_async<VEC_B * sizeof(real)>(b_tile + row * B_STRIDE + b_column, from, inside);
         }
-        b_k += BK;
     };
 
     Sums sums = {};

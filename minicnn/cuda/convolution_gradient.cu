@@ -45,7 +45,7 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
             const int y = i[l] * up_y + tap_y, x = j[l] * up_x + tap_x, row = a_row + l * A_ROWS;
             const bool inside = k < K && pixel + row < pixels && within(y, H) && within(x, W);
             const real* from = image + c + static_cast<long long>((n[l] * H + y) * W + x) * C;  // not read where it is outside
-            copy_async<VEC_A * sizeof(real)>(a_tile + row * A_STRIDE<COLUMNS> + a_column, from, inside);
+            copy_async<VEC_A * sizeof(real), true>(a_tile + row * A_STRIDE<COLUMNS> + a_column, from, inside);
             n[l] += further_n, i[l] += further_i, j[l] += further_j;
             if (j[l] >= OW) j[l] -= OW, i[l]++;
             if (i[l] >= OH) i[l] -= OH, n[l]++;

@@ -21,17 +21,18 @@ KERNEL __launch_bounds__(1024) sum_parts(const real* parts, const real* bias, co
 }
 
 // The kernel (KH, KW, C, F) for the gradient of the input, (KH·KW, F, C) and its taps sorted by phase: taps.cuh. Blocks of
-// 32 x 8 threads move squares of 32 x 32, one tap for every blockIdx.z.
+// 32 x 8 threads move squares of 32 x 32, one tap for every blockIdx.y.
 KERNEL __launch_bounds__(256) swap_channels(const real* kernel, real* out, int C, int F, int KH, int KW, int step_y,
                                             int step_x, int offset_y, int offset_x, int down_y, int down_x) {
     __shared__ real square[32][33];
-    const int tap_y = blockIdx.z / KW, tap_x = blockIdx.z % KW, c = blockIdx.y * 32, f = blockIdx.x * 32;
+    const int tap_y = blockIdx.y / KW, tap_x = blockIdx.y % KW, along = (F + 31) / 32;
+    const int c = blockIdx.x / along * 32, f = blockIdx.x % along * 32;
     const Axis axis_y = {KH, step_y, offset_y, down_y}, axis_x = {KW, step_x, offset_x, down_x};
     const Taps taps_y = taps_of(axis_y, phase_of(axis_y, tap_y)), taps_x = taps_of(axis_x, phase_of(axis_x, tap_x));
     const int before = taps_y.before * KW + taps_y.number * taps_x.before;
     const int tap =
         before + (tap_y - taps_y.first) / taps_y.stride * taps_x.number + (tap_x - taps_x.first) / taps_x.stride;
-    kernel += static_cast<long long>(blockIdx.z) * C * F;
+    kernel += static_cast<long long>(blockIdx.y) * C * F;
     out += static_cast<long long>(tap) * C * F;
     for (int i = threadIdx.y; i < 32; i += 8)
         if (c + i < C && f + threadIdx.x < F)

@@ -84,7 +84,7 @@ KERNEL scale_rows(IN x, IN mean, IN inverse, IN gamma, IN beta, OUT y, long long
     }
 }
 
-// sums (2, C): Σ dy and Σ dy · (x - mean) · inverse; parts (P, 2, C): over the rows that blocks (·, part) have read.
+// sums (2, C): Σ dy · (x - mean) · inverse and Σ dy; parts (P, 2, C): over the rows that blocks (·, part) have read.
 KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, real* parts, real* sums, unsigned* counters, long long M, int C) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     const long long stride = (long long)gridDim.y * blockDim.y;
@@ -99,18 +99,18 @@ KERNEL gradient_sums(IN dy, IN x, IN mean, IN inverse, real* parts, real* sums, 
     }
     one = column_sum(one), along = column_sum(along);
     if (threadIdx.y == 0 && c < C) {
-        parts[(blockIdx.y * 2 + 0) * C + c] = one;
-        parts[(blockIdx.y * 2 + 1) * C + c] = along;
+        parts[(blockIdx.y * 2 + 0) * C + c] = along;
+        parts[(blockIdx.y * 2 + 1) * C + c] = one;
     }
     add_up<2>(parts, sums, counters, C);
 }
 
-// dx = γ · inverse · (dy - dβ / M - z · dγ / M), z = (x - mean) · inverse; sums (2, C): dβ and dγ. With `positive`, 0 where
+// dx = γ · inverse · (dy - dβ / M - z · dγ / M), z = (x - mean) · inverse; sums (2, C): dγ and dβ. With `positive`, 0 where
 // x is not: the gradient of the ReLU that x came from.
 KERNEL input_gradient(IN dy, IN x, IN mean, IN inverse, IN gamma, IN sums, OUT dx, long long M, int C, int positive) {
     EACH_COLUMN(c, C) {
         const real middle = mean[c], scale = gamma[c] * inverse[c];
-        const real one = sums[c] / M, along = sums[C + c] / M * inverse[c];
+        const real along = sums[c] / M * inverse[c], one = sums[C + c] / M;
 #pragma unroll 4
         EACH_ROW(r, M) {
             const real value = x[r * C + c], slope = scale * (dy[r * C + c] - one - (value - middle) * along);

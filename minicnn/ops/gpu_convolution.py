@@ -39,11 +39,11 @@ class Tile:
         return self.STAGES * (a + self.BK * (self.BN + 8)) * np.dtype(dtype).itemsize
 
 
-TILES = [  # the largest first
-    Tile(128, 64, 64, 32, 16, 4),
-    Tile(64, 64, 32, 32, 16, 4),
-    Tile(128, 32, 32, 32, 16, 4),
-    Tile(64, 32, 32, 32, 16, 4),
+TILES = [  # the largest first; four stages would take memory from the L1 cache
+    Tile(128, 64, 64, 32, 16, 3),
+    Tile(64, 64, 32, 32, 16, 3),
+    Tile(128, 32, 32, 32, 16, 3),
+    Tile(64, 32, 32, 32, 16, 3),
 ]
 LARGE = [  # for tensor cores and wide copies: the registers hold the sums of few blocks, but shared memory is read less
     Tile(128, 256, 64, 64, 16, 3),
@@ -52,6 +52,8 @@ LARGE = [  # for tensor cores and wide copies: the registers hold the sums of fe
 ]
 DOUBLE = [Tile(64, 64, 32, 32, 16, 2), Tile(64, 32, 32, 32, 16, 2)]
 LEAST_DEPTH = 8  # of a tile, BK: a smaller share of a sum is not worth a block of its own
+FULL = 0.7  # of the processors: where so many have a block, tiles need not be smaller
+MANY = 4  # shares: where so many processors have a block anyway, fewer are not worth adding up
 THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
 
@@ -162,11 +164,11 @@ class ConvolutionOps(KernelOps):
         return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
 
     def _forward(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> Saved:
-        ahead = None
-        if self.chained:  # so that the backward pass need not wait; whether it needs this at all is known only there
-            with self.kernels.beside():
-                ahead = kernel, self._swapped(geometry.turned(), kernel)  # both must be there until the join
+        ahead, mark = None, self.kernels.mark()
         self._product(geometry, x, kernel, bias, y, relu)
+        if self.chained:  # so that the backward pass need not wait; whether it needs this at all is known only there
+            with self.kernels.beside(mark):
+                ahead = kernel, self._swapped(geometry.turned(), kernel)  # both must be there until the join
         before = self.relu_of(x)
         return x, y, kernel.shape, before, relu, self.rectified(y) if relu else None, geometry, ahead
 
@@ -186,12 +188,13 @@ class ConvolutionOps(KernelOps):
         if not input_gradient:
             dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
             return None, dkernel.reshape(kernel.shape), dbias
-        with self.kernels.beside():
-            dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
+        mark = self.kernels.mark()
         dx, turned = self.empty(x.shape, x.dtype), geometry.turned()
         positive = x if before is not None and before.undo() else None
         swapped = self._swapped(turned, kernel) if ahead is None else ahead[1]
         self._product(turned, dy, swapped, None, dx, False, positive)
+        with self.kernels.beside(mark):
+            dkernel, dbias = self._kernel_gradient(geometry, x, dy, room)
         self.kernels.join()
         return dx, dkernel.reshape(kernel.shape), dbias
 
@@ -279,8 +282,9 @@ class ConvolutionOps(KernelOps):
         t = turned
         swapped = self.empty((t.KH * t.KW, t.C, t.F), kernel.dtype)
         if kernel.size:
+            squares = -(-t.C // 32) * -(-t.F // 32)  # in grid.x, which alone may be larger than 65,535
             self.kernels.launch(
-                "convolution_parts", "swap_channels", kernel.dtype, (-(-t.C // 32), -(-t.F // 32), t.KH * t.KW), (32, 8),
+                "convolution_parts", "swap_channels", kernel.dtype, (squares, t.KH * t.KW), (32, 8),
                 (kernel, swapped, t.F, t.C, t.KH, t.KW, *t.step, *t.offset, *t.down),
             )  # fmt: skip
         return swapped
@@ -314,15 +318,18 @@ class ConvolutionOps(KernelOps):
         wide: whether neighbours in the rows of A are copied together.
         """
         processors = self.kernels.processors
+        enough = FULL * processors  # blocks
         tiles = DOUBLE if dtype == np.float64 else LARGE + TILES if wide and self._fast(dtype) else TILES
         fitting = [  # not mostly empty
             t for t in tiles if (t.BN == 32 or columns > t.BN // 2) and (t.BM == 64 or rows > t.BM // 2)
         ]
         deep = max(1, reduction // DEEP)
-        full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= processors]
-        tile = full[0] if full else fitting[-1]
-        depths = max(1, -(-reduction // tile.BK))
-        wanted = max(1, max(2, 256 // tile.threads) * processors // (phases * tile.blocks(rows, columns)))
+        full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= enough]
+        tile = min(full or fitting[-1:], key=lambda t: t.blocks(rows, columns) * (t.BM + t.BN))  # the least to copy
+        blocks, depths = phases * tile.blocks(rows, columns), max(1, -(-reduction // tile.BK))
+        wanted = max(1, max(2, 256 // tile.threads) * processors // blocks)
+        if blocks >= enough and wanted < MANY:
+            wanted = 1
         depth = -(-depths // min(wanted, max(1, depths // LEAST_DEPTH)))
         return tile, depth, -(-depths // depth)
 

@@ -474,11 +474,11 @@ class ElementwiseOps(KernelOps, WholeImages):
 
     def batch_norm_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
         x, mean, inverse, gamma, before = saved
-        dy, sums = self._gradient_sums(dy, x, mean, inverse)
+        dy, sums = self._gradient_sums(dy, x, mean, inverse, self.rooms.get(address(gamma)))
         dx, shape = self.empty(x.shape, x.dtype), (x.size // x.shape[-1], x.shape[-1])
         arrays, positive = (dy, x, mean, inverse, gamma, sums, dx), before is not None and before.undo()
         self._rows("normalization", "input_gradient", x.dtype, shape, *arrays, *self._sizes(shape), positive)
-        return dx, sums[1], sums[0]
+        return dx, sums[0], sums[1]
 
     def normalize(
         self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
@@ -491,7 +491,7 @@ class ElementwiseOps(KernelOps, WholeImages):
     def normalize_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
         x, mean, inverse, gamma = saved
         dy, sums = self._gradient_sums(dy, x, mean, inverse)
-        return dy * (gamma * inverse), sums[1], sums[0]
+        return dy * (gamma * inverse), sums[0], sums[1]
 
     def _scale(self, x: Array, mean: Array, inverse: Array, gamma: Array, beta: Array) -> Array:
         """γ (x - mean) · inverse + β"""
@@ -501,9 +501,12 @@ class ElementwiseOps(KernelOps, WholeImages):
         self._rows("normalization", "scale_rows", x.dtype, shape, *arrays, *self._sizes(shape))
         return y
 
-    def _gradient_sums(self, dy: Array, x: Array, mean: Array, inverse: Array) -> tuple[Array, Array]:
-        """dy as the kernels expect it, and dβ and dγ, (2, C)."""
+    def _gradient_sums(
+        self, dy: Array, x: Array, mean: Array, inverse: Array, room: Array | None = None
+    ) -> tuple[Array, Array]:
+        """dy as the kernels expect it, and dγ and dβ, (2, C); in `room`, if that is given."""
         expect("batch_norm gradient", dy, x.shape)
         dy, C = self.xp.ascontiguousarray(dy, x.dtype), x.shape[-1]
         shape = x.size // C, C
-        return dy, self._sum_rows("normalization", "gradient_sums", x.dtype, shape, 2, dy, x, mean, inverse)
+        arrays = dy, x, mean, inverse
+        return dy, self._sum_rows("normalization", "gradient_sums", x.dtype, shape, 2, *arrays, room=room)

@@ -39,7 +39,9 @@ class KernelOps(Ops):
     """Operations with arrays of `xp` and an object that launches the kernels of `minicnn.cuda` on them."""
 
     kernels: Any
-    rooms: Mapping[int, Array] = {}  # where the gradients of a kernel and its bias go together, by its address
+    rooms: Mapping[
+        int, Array
+    ] = {}  # where the gradients of a kernel and its bias, or of γ and β, go together, by its address
     chained = False
     _made: tuple[Array, Relu] | None = None
 
@@ -117,10 +119,17 @@ class KernelOps(Ops):
         along, high = self._block(columns)
         return (-(-columns // along), max(1, min(-(-rows // (8 * high)), PARTS))), (along, high)
 
-    def _sum_rows(self, file: str, name: str, dtype: Any, shape: tuple[int, int], kinds: int, *arguments: Any) -> Array:
-        """Sums over rows of columns, (kinds, columns), of a kernel that takes what they need and the two sizes last."""
+    def _sum_rows(
+        self, file: str, name: str, dtype: Any, shape: tuple[int, int], kinds: int, *arguments: Any,
+        room: Array | None = None,
+    ) -> Array:  # fmt: skip
+        """Sums over rows of columns, (kinds, columns), of a kernel that takes what they need and the two sizes last.
+
+        In `room`, if that is given.
+        """
         grid, block = self._parts(shape)
-        parts, sums = self.empty((grid[1], kinds, shape[1]), dtype), self.empty((kinds, shape[1]), dtype)
+        parts = self.empty((grid[1], kinds, shape[1]), dtype)
+        sums = (self.empty((kinds * shape[1],), dtype) if room is None else room).reshape(kinds, shape[1])
         needed = parts, sums, self._counters(grid[0]), *self._sizes(shape)
         self.kernels.launch(file, name, dtype, grid, block, (*arguments, *needed))
         return sums
