@@ -113,7 +113,7 @@ def _chain_description(model: "Sequential") -> dict[str, Any]:
 
 def load_model(
     filepath: str | Path,
-    custom_objects: "Mapping[str, type[Layer]] | None" = None,
+    custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
 ) -> "Sequential":
@@ -175,10 +175,11 @@ def _set_weights(
 
 
 def _restore(
-    header: dict[str, Any], tensors: dict[str, np.ndarray], custom_objects: "Mapping[str, type[Layer]] | None"
+    header: dict[str, Any], tensors: dict[str, np.ndarray], custom_objects: Mapping[str, Any] | None
 ) -> "Sequential":
     """The model that the header describes, with the tensors as its weights and moments."""
-    model = from_description(header, custom_objects)
+    with custom_object_scope(custom_objects or {}):
+        model = from_description(header)
     for parameter in model.parameters:
         parameter.value = model.ops.array(tensors[parameter.name], parameter.data.dtype)
     if model.optimizer is not None:
@@ -187,9 +188,9 @@ def _restore(
     return model
 
 
-def from_description(header: dict[str, Any], custom_objects: "Mapping[str, type[Layer]] | None" = None) -> "Sequential":
+def from_description(header: dict[str, Any]) -> "Sequential":
     """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
-    custom_objects = get_custom_objects() | dict(custom_objects or {})
+    custom_objects = get_custom_objects()
     model = _chain(header, custom_objects)
     model.build()
     if header["optimizer"] is not None:

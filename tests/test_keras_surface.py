@@ -1935,6 +1935,8 @@ def test_a_constraint_may_be_a_function(tmp_path):
         ValueError, match="unknown constraint 'halve': one of your own must be defined, or be among cust"
     ):
         minicnn.load_model(tmp_path / "m.safetensors")
+    found = minicnn.load_model(tmp_path / "m.safetensors", custom_objects={"halve": halve})
+    assert found.layers[0].kernel_constraint is halve and "halve" not in minicnn.utils.get_custom_objects()
     with minicnn.utils.custom_object_scope({"halve": halve}):
         assert minicnn.load_model(tmp_path / "m.safetensors").layers[0].kernel_constraint is halve
     assert isinstance(minicnn.constraints.get(minicnn.constraints.NonNeg), minicnn.constraints.NonNeg)
