@@ -14,6 +14,7 @@ from conftest import assert_close
 
 import minicnn
 from minicnn import activations, layers
+from minicnn.constraints import NonNeg
 from minicnn.gradcheck import check_layer
 from minicnn.initializers import Ones
 from minicnn.layers import Layer
@@ -163,6 +164,32 @@ def test_the_configuration_makes_the_same_layer(make, shape):
         copy.build((None, *shape))
     again.set_weights(layer.get_weights())
     np.testing.assert_array_equal(again.forward(x, training=True), layer.forward(x, training=True))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Dense(3),
+        lambda: layers.Conv2D(3, 2),
+        layers.PReLU,
+        layers.LayerNormalization,
+        layers.BatchNormalization,
+    ],
+    ids=["Dense", "Conv2D", "PReLU", "LayerNormalization", "BatchNormalization"],
+)
+def test_settings_of_parameters_are_attributes_which_may_change_until_the_layer_is_built(make):
+    layer = make()
+    changes = [("initializer", Ones()), ("regularizer", L1L2(0.1, 0.2)), ("constraint", NonNeg())]
+    for setting in layer.get_config():
+        for ending, change in changes:
+            if setting.endswith(ending):
+                assert hasattr(layer, setting)
+                setattr(layer, setting, change)
+    layer.build((None, 4, 4, 2))
+    for parameter in layer.parameters:
+        assert (parameter.data == 1).all()
+        settings = [change for _, change in changes[1:]] if parameter.trainable else [None, None]
+        assert [parameter.regularizer, parameter.constraint] == settings
 
 
 def test_gradients_are_overwritten_not_added():

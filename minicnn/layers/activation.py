@@ -124,8 +124,7 @@ class PReLU(Layer):
                     f"layer {self.name}: shared_axes must be from 1 to {len(shape)} for an input of shape {self.input_shape}, not {axis}"
                 )
             shape[axis - 1] = 1
-        settings = self.alpha_regularizer, self.alpha_constraint
-        self.alpha = self.add_weight(shape, self.alpha_initializer, True, "alpha", *settings)
+        self.alpha = self._add_named(shape, "alpha")
 
     def forward(self, x: Array, training: bool = False) -> Array:
         y, self.saved = self.ops.prelu(self.check_input(x), self.alpha.data)
@@ -136,12 +135,7 @@ class PReLU(Layer):
         return dx
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "alpha_initializer": initializers.serialize(self.alpha_initializer),
-            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
-            "alpha_constraint": constraints.serialize(self.alpha_constraint),
-            "shared_axes": self.shared_axes or None,
-        }
+        return super().get_config() | self._settings_config("alpha") | {"shared_axes": self.shared_axes or None}
 
 
 class Elementwise(Layer):

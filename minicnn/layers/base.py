@@ -22,6 +22,7 @@ from ..registered import snake_case
 from ..seeding import new_seed
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
+SETTINGS = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}  # of a parameter
 _instances: Counter[str] = Counter()
 RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "nb_filter": "filters", "nb_row": "kernel_size", "nb_col": "kernel_size", "border_mode": "padding", "subsample": "strides",
@@ -488,6 +489,16 @@ class Layer:
         self.parameters.append(parameter)
         return parameter
 
+    def _add_named(self, shape: Sequence[int], name: str, trainable: bool = True) -> Parameter:
+        """`add_weight` with the layer's settings of this name: its kernel_initializer, kernel_regularizer, …"""
+        settings = {kind: getattr(self, f"{name}_{kind}", None) for kind in SETTINGS}
+        return self.add_weight(shape, trainable=trainable, name=name, **settings)
+
+    def _settings_config(self, *names: str) -> dict[str, Any]:
+        """Those settings of parameters of these names that the layer has, for `get_config`."""
+        found = [(f"{name}_{kind}", module) for kind, module in SETTINGS.items() for name in names]
+        return {key: module.serialize(getattr(self, key)) for key, module in found if hasattr(self, key)}
+
     def check_input_shape(self, shape: Sequence[int | None]) -> Shape:
         """`shape` with the batch axis in front; raises ValueError for an input that cannot fit."""
         shape = tuple(shape)
@@ -704,14 +715,8 @@ class ActivatedLayer(WithActivation):
 
     def add_weights(self, shape: Sequence[int]) -> None:
         """The kernel, of this shape, and the bias."""
-        self.kernel = self.add_weight(
-            shape, self.kernel_initializer, True, "kernel", self.kernel_regularizer, self.kernel_constraint
-        )
-        self.bias: Parameter | None = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape[-1:], self.bias_initializer, True, "bias", self.bias_regularizer, self.bias_constraint
-            )
+        self.kernel = self._add_named(shape, "kernel")
+        self.bias = self._add_named(shape[-1:], "bias") if self.use_bias else None
 
     def forward(self, x: Array, training: bool = False) -> Array:
         return self.activate.forward(self.linear(x), training)
@@ -720,12 +725,4 @@ class ActivatedLayer(WithActivation):
         return self.linear_backward(self.activate.backward(dy))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
-        }
+        return super().get_config() | {"use_bias": self.use_bias} | self._settings_config("kernel", "bias")

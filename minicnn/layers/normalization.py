@@ -42,15 +42,15 @@ class BatchNormalization(Layer):
     ) -> None:
         super().__init__(**options)
         check_numbers(self, axis=axis, momentum=momentum, epsilon=epsilon)
-        self.regularizers = {"gamma": regularizers.get(gamma_regularizer), "beta": regularizers.get(beta_regularizer)}
-        self.constraints = {"gamma": constraints.get(gamma_constraint), "beta": constraints.get(beta_constraint)}
         self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
-        self.initializers = {
-            "gamma": initializers.get(gamma_initializer),
-            "beta": initializers.get(beta_initializer),
-            "moving_mean": initializers.get(moving_mean_initializer),
-            "moving_variance": initializers.get(moving_variance_initializer),
-        }
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
@@ -60,14 +60,11 @@ class BatchNormalization(Layer):
                 f"layer {self.name}: axis must be from 1 to {axes - 1} for an input of shape {self.input_shape}, not {self.axis}"
             )
         self.of_channels = self.axis in (-1, axes - 1)
-        self.gamma = self._weight("gamma") if self.scale else None
-        self.beta = self._weight("beta") if self.center else None
-        self.moving_mean = self._weight("moving_mean", trainable=False)
-        self.moving_variance = self._weight("moving_variance", trainable=False)
-
-    def _weight(self, name: str, trainable: bool = True) -> Parameter:
-        settings = self.regularizers.get(name), self.constraints.get(name)
-        return self.add_weight((self.input_shape[self.axis],), self.initializers[name], trainable, name, *settings)
+        channels = (self.input_shape[self.axis],)
+        self.gamma = self._add_named(channels, "gamma") if self.scale else None
+        self.beta = self._add_named(channels, "beta") if self.center else None
+        self.moving_mean = self._add_named(channels, "moving_mean", trainable=False)
+        self.moving_variance = self._add_named(channels, "moving_variance", trainable=False)
 
     def _moved(self, x: Array, source: int, target: int) -> Array:
         return x if self.of_channels else self.ops.xp.ascontiguousarray(self.ops.xp.moveaxis(x, source, target))
@@ -99,12 +96,8 @@ class BatchNormalization(Layer):
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}
-        started = {f"{name}_initializer": initializers.serialize(value) for name, value in self.initializers.items()}
-        regularized = {
-            f"{name}_regularizer": regularizers.serialize(value) for name, value in self.regularizers.items()
-        }
-        held = {f"{name}_constraint": constraints.serialize(value) for name, value in self.constraints.items()}
-        return super().get_config() | own | started | regularized | held
+        settings = self._settings_config("gamma", "beta", "moving_mean", "moving_variance")
+        return super().get_config() | own | settings
 
 
 class LayerNormalization(Layer):
@@ -130,9 +123,12 @@ class LayerNormalization(Layer):
         super().__init__(**options)
         check_numbers(self, epsilon=epsilon)
         self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
-        self.beta_initializer, self.gamma_initializer = map(initializers.get, (beta_initializer, gamma_initializer))
-        self.beta_regularizer, self.gamma_regularizer = map(regularizers.get, (beta_regularizer, gamma_regularizer))
-        self.beta_constraint, self.gamma_constraint = map(constraints.get, (beta_constraint, gamma_constraint))
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
@@ -146,13 +142,9 @@ class LayerNormalization(Layer):
             )
         self.axes = tuple(sorted({axis % len(axes) for axis in given}))
         self.rest = tuple(axis for axis in axes if axis not in self.axes)
-        self.gamma = self._weight("gamma") if self.scale else None
-        self.beta = self._weight("beta") if self.center else None
-
-    def _weight(self, name: str) -> Parameter:
-        kinds = (getattr(self, f"{name}_{kind}") for kind in ("initializer", "regularizer", "constraint"))
-        initializer, *settings = kinds
-        return self.add_weight([self.input_shape[axis] for axis in self.axes], initializer, True, name, *settings)
+        shape = [self.input_shape[axis] for axis in self.axes]
+        self.gamma = self._add_named(shape, "gamma") if self.scale else None
+        self.beta = self._add_named(shape, "beta") if self.center else None
 
     def _spread(self, parameter: Parameter) -> Array:
         """The numbers along `axes`, to go with all of x."""
@@ -181,14 +173,7 @@ class LayerNormalization(Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"axis": list(self.axis) if np.iterable(self.axis) else self.axis}
         own |= {name: getattr(self, name) for name in ("epsilon", "center", "scale")}
-        for name in ("beta", "gamma"):
-            for kind, module in (
-                ("initializer", initializers),
-                ("regularizer", regularizers),
-                ("constraint", constraints),
-            ):
-                own[f"{name}_{kind}"] = module.serialize(getattr(self, f"{name}_{kind}"))
-        return super().get_config() | own
+        return super().get_config() | own | self._settings_config("beta") | self._settings_config("gamma")
 
 
 class Rescaling(Layer):
