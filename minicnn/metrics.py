@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from math import sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from .losses import (  # which are metrics too
 )
 from .numbers import Numbers, as_numbers
 from .registered import Configured, class_of, description, made, snake_case
+
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -274,30 +276,6 @@ class MeanMetric(Metric):
         return super().get_config() | self.options
 
 
-def _metric(name: str, fn: Callable[..., Any], of_scores: bool = False, /, **defaults: Any) -> type[MeanMetric]:
-    """The class of a metric that is the mean of a function, with the arguments that this may be given."""
-    label = getattr(fn, "__name__", name)
-    in_front = [option for option in defaults if option == "k"]  # of the name, in Keras' order
-    known = dict.fromkeys([*in_front, "name", "dtype"]) | defaults
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    expected = inspect.Signature([inspect.Parameter(option, kind, default=value) for option, value in known.items()])
-
-    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
-        if unknown := sorted(set(options) - set(known)):
-            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; it has {', '.join(known)}")
-        given = expected.bind(*arguments, **options)
-        given.apply_defaults()
-        settings = given.arguments
-        MeanMetric.__init__(self, fn, settings.pop("name") or self.label, settings.pop("dtype"), **settings)
-
-    __init__.__signature__ = inspect.signature(Metric.__init__).replace(  # type: ignore[attr-defined]
-        parameters=[inspect.Parameter("self", kind), *expected.parameters.values()]
-    )
-    words = snake_case(name)
-    about = f"The mean of `{label}` over all samples."
-    return type(name, (MeanMetric,), {"__init__": __init__, "__doc__": about, "of_scores": of_scores, "label": words})
-
-
 class Sum(Metric):
     """The sum of the numbers that `update_state` is given: of loops of your own, not of `compile`."""
 
@@ -327,29 +305,137 @@ class Mean(Sum):
         return self.total / self.weight if self.weight else 0.0
 
 
+def _naming_arguments(init: Init) -> Init:
+    """A constructor that says which arguments there are when it is given another one."""
+    known = list(inspect.signature(init).parameters)[1:]
+
+    @wraps(init)
+    def naming(self: Any, *arguments: Any, **options: Any) -> None:
+        if unknown := sorted(set(options) - set(known)):
+            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; it has {', '.join(known)}")
+        init(self, *arguments, **options)
+
+    return cast(Init, naming)
+
+
 def _equal(y_true: Any, y_pred: Any) -> np.ndarray:
     return np.asarray(np.asarray(y_true).reshape(np.shape(y_pred)) == y_pred, float)
 
 
-Accuracy = _metric("Accuracy", _equal)
-BinaryAccuracy = _metric("BinaryAccuracy", binary_accuracy, threshold=0.5)
-CategoricalAccuracy = _metric("CategoricalAccuracy", accuracy, True)
-SparseCategoricalAccuracy = _metric("SparseCategoricalAccuracy", accuracy, True)
-TopKCategoricalAccuracy = _metric("TopKCategoricalAccuracy", top_k_categorical_accuracy, True, k=5)
-SparseTopKCategoricalAccuracy = _metric("SparseTopKCategoricalAccuracy", top_k_categorical_accuracy, True, k=5)
-MeanSquaredError = _metric("MeanSquaredError", losses.mean_squared_error)
-MeanAbsoluteError = _metric("MeanAbsoluteError", losses.mean_absolute_error)
-BinaryCrossentropy = _metric("BinaryCrossentropy", losses.binary_crossentropy, from_logits=False, label_smoothing=0.0)
-CategoricalCrossentropy = _metric(
-    "CategoricalCrossentropy", losses.categorical_crossentropy, from_logits=False, label_smoothing=0.0, axis=-1
-)
-SparseCategoricalCrossentropy = _metric(
-    "SparseCategoricalCrossentropy",
-    losses.sparse_categorical_crossentropy,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
-)
+class Accuracy(MeanMetric):
+    """The mean of y_true == y_pred over all samples; the name "accuracy" asks for `accuracy` instead."""
+
+    @_naming_arguments
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(_equal, name or "accuracy", dtype)
+
+
+class BinaryAccuracy(MeanMetric):
+    """The mean of `binary_accuracy` over all samples."""
+
+    @_naming_arguments
+    def __init__(self, name: str | None = None, dtype: Any = None, threshold: float = 0.5) -> None:
+        super().__init__(binary_accuracy, name, dtype, threshold=threshold)
+
+
+class CategoricalAccuracy(MeanMetric):
+    """The mean of `categorical_accuracy` over all samples."""
+
+    of_scores = True
+
+    @_naming_arguments
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(categorical_accuracy, name, dtype)
+
+
+class SparseCategoricalAccuracy(MeanMetric):
+    """The mean of `sparse_categorical_accuracy` over all samples."""
+
+    of_scores = True
+
+    @_naming_arguments
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(sparse_categorical_accuracy, name, dtype)
+
+
+class TopKCategoricalAccuracy(MeanMetric):
+    """The mean of `top_k_categorical_accuracy` over all samples."""
+
+    of_scores = True
+
+    @_naming_arguments
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
+
+
+class SparseTopKCategoricalAccuracy(MeanMetric):
+    """The mean of `sparse_top_k_categorical_accuracy` over all samples."""
+
+    of_scores = True
+
+    @_naming_arguments
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k)
+
+
+class MeanSquaredError(MeanMetric):
+    """The mean of `mean_squared_error` over all samples."""
+
+    @_naming_arguments
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(mean_squared_error, name, dtype)
+
+
+class MeanAbsoluteError(MeanMetric):
+    """The mean of `mean_absolute_error` over all samples."""
+
+    @_naming_arguments
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(mean_absolute_error, name, dtype)
+
+
+class BinaryCrossentropy(MeanMetric):
+    """The mean of `binary_crossentropy` over all samples."""
+
+    @_naming_arguments
+    def __init__(
+        self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(binary_crossentropy, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing)
+
+
+class CategoricalCrossentropy(MeanMetric):
+    """The mean of `categorical_crossentropy` over all samples."""
+
+    @_naming_arguments
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(
+            categorical_crossentropy, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis
+        )
+
+
+class SparseCategoricalCrossentropy(MeanMetric):
+    """The mean of `sparse_categorical_crossentropy` over all samples."""
+
+    @_naming_arguments
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(
+            sparse_categorical_crossentropy, name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis
+        )
 
 
 def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
