@@ -26,7 +26,7 @@ from .ops.reference import Array
 from .regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
-    from .models import Sequential
+    from .sequential import Sequential
 
 MOST = 512  # steps at once
 SCORES = 2**26  # bytes of the scores of steps at once, at most, unless one alone has more

@@ -40,7 +40,7 @@ from .tape import GROUPS, Buffer, Each, Steps, Tape, Times
 from .threads import forks
 
 if TYPE_CHECKING:
-    from .models import Sequential
+    from .sequential import Sequential
 
 __getattr__, _ = without(__name__, "", {})  # for what scripts take from keras.engine
 

@@ -26,7 +26,7 @@ from .optimizers import schedules
 from .registered import class_of, get_custom_objects, made, snake_case
 
 if TYPE_CHECKING:
-    from .models import Sequential
+    from .sequential import Sequential
 
 Arrays = Sequence[Any]  # NumPy arrays or h5py's data sets, which are read when they are indexed
 Listing: TypeAlias = "Callable[[Sequential], list[Any]]"  # the layers of a model, and models within it
@@ -148,7 +148,7 @@ def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "S
 
 def _model(config: Any, custom: Mapping[str, Any]) -> "Sequential":
     """The model that was described, not compiled."""
-    from .models import assembled
+    from .functional import assembled
 
     kind, inner = config["class_name"], config["config"]
     if kind not in ("Sequential", "Functional"):

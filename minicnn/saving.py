@@ -27,7 +27,7 @@ from .registered import (
 )
 
 if TYPE_CHECKING:
-    from .models import Sequential
+    from .sequential import Sequential
 
 
 def save_model(model: "Sequential", filepath: str | Path, overwrite: bool = True, zipped: bool | None = None) -> None:
@@ -210,7 +210,7 @@ def from_description(header: dict[str, Any]) -> "Sequential":
 
 def _chain(told: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> "Sequential":
     """The model, not compiled, that `_chain_description` told."""
-    from .models import assembled
+    from .functional import assembled
 
     modes = told.get("modes") or [None] * len(told["layers"])
     members = ((_member(entry, custom_objects), mode) for entry, mode in zip(told["layers"], modes, strict=True))

@@ -19,7 +19,7 @@ from .callbacks import Callback, History, ProgressBar
 from .seeding import generator
 
 if TYPE_CHECKING:
-    from .models import Sequential
+    from .sequential import Sequential
 
 PAUSE = 0.05  # seconds for which steps are done without looking at the progress bar, or at Ctrl-C
 INFERENCE = 256  # samples of a batch that is not trained on, unless told
