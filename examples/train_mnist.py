@@ -165,7 +165,10 @@ def main() -> None:
             held_out=held_out, device=args.device, folder=keep and Path(keep, part),
         )  # fmt: skip
 
-    recipe.model(len(images), args.epochs, args.batch_size).summary()
+    model = recipe.model(len(images), args.epochs, args.batch_size)
+    if args.save and args.save.endswith(".keras"):
+        minicnn.keras_format.config_of(model)  # refuses what Keras does not have
+    model.summary()
     start = perf_counter()
     if args.cross_validate:
         probabilities = cross_validate(args.cross_validate, train, images, labels)

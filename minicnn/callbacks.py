@@ -194,7 +194,7 @@ class ProgressBar(Callback):
 
 # words of a metric's name that tell which way is better
 DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|logcosh|mse|mae|mape|msle"
-UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|fbeta|io_?u|r2|similarity|correlation"
+UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|f_?beta|io_?u|r2|similarity|correlation"
 
 
 def _upwards(name: str) -> bool | None:
@@ -220,10 +220,11 @@ class MonitorCallback(Callback):
             raise ValueError(f"{type(self).__name__}: monitor must be a name, such as 'val_loss', not {monitor!r}")
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self.upwards = _upwards(monitor) if mode == "auto" else mode == "max"
+        self.told = self.upwards is not None
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
-        if self.upwards is None:
+        if not self.told:
             metric = model._means.all.get(self.monitor.removeprefix("val_"))
             self.upwards = _upwards(snake_case(type(metric).__name__))
         if self.upwards is None:

@@ -108,6 +108,10 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
     if constraint is None:
         return None
     if not isinstance(constraint, Constraint):
+        if not hasattr(constraint, "__name__"):
+            raise ValueError(
+                f"constraint {constraint!r}: expected a function that has a name, or a Constraint, to be saved"
+            )
         return {"class_name": constraint.__name__, "config": {}}
     config = {
         name: list(value) if isinstance(value, tuple | np.ndarray) else value

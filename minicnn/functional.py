@@ -79,7 +79,7 @@ class Model(Sequential, metaclass=_ModelKind):
             raise ValueError(
                 "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
             )
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
         path = last.path if isinstance(last, Tensor) else [Tensor(start)]
         for tensor in path:
             self._append(tensor.layer, tensor.mode)
@@ -90,8 +90,6 @@ class Model(Sequential, metaclass=_ModelKind):
                 part = self._parts[end] = Sequential(name=f"{self.name}_{end}")
                 for tensor in path[first + 1 if first else 0 : end + 1]:
                     part._append(tensor.layer, tensor.mode)
-        if not trainable:
-            self.trainable = False
 
     @property
     def layers(self) -> list[Any]:

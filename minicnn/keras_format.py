@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Arrays = Sequence[Any]  # NumPy arrays or h5py's data sets, which are read when they are indexed
 Listing: TypeAlias = "Callable[[Sequential], list[Any]]"  # the layers of a model, and models within it
 FORMAT = "3.15.1"  # of which Keras the files are
+MODE = "minicnn_training"  # beside the calls that Keras reads: whether one said so itself
 
 # Keras' modules, ours, and the base of their classes
 FAMILIES: dict[str, tuple[Any, type]] = {
@@ -118,6 +119,7 @@ def _model_config(model: "Sequential") -> dict[str, Any]:
         sources = [None, *(member for member, _ in members)]
         for entry, name, (_, mode), source in zip(layers, names, members, sources, strict=False):
             entry |= {"name": name, "inbound_nodes": [] if source is None else [_call(source, mode)]}
+            entry |= {} if mode is None else {MODE: mode}
         del inner["build_input_shape"]
         inner |= {"input_layers": [names[0], 0, 0], "output_layers": [names[-1], 0, 0]}
     return {
@@ -160,10 +162,17 @@ def _model(config: Any, custom: Mapping[str, Any]) -> "Sequential":
 
 
 def _mode(entry: Any) -> bool | None:
-    """What `training` the call of a layer says, in a model made of tensors; None where it says nothing."""
+    """What `training` the call of a layer says, in a model made of tensors; None where it says nothing.
+
+    Keras writes the default of a layer's `call` where nothing was said, and minds neither in `fit` and `predict`.
+    """
+    if MODE in entry:
+        return bool(entry[MODE])
     calls = entry.get("inbound_nodes") or [{}]
     training = calls[0].get("kwargs", {}).get("training")
-    return None if training is None else bool(training)
+    cls = find("keras.layers", entry["class_name"])
+    default = getattr(cls, "works_as_in_training", None) if cls and issubclass(cls, RandomLayer) else None
+    return None if training in (None, default) else bool(training)
 
 
 def _call(source: "Layer | Sequential", mode: bool | None) -> dict[str, Any]:

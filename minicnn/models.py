@@ -10,6 +10,7 @@ from .functional import Model, assembled
 from .layers.base import Layer
 from .layers.function import Lambda
 from .layers.reshaping import Input
+from .registered import custom_object_scope
 from .saving import load_model, save_model
 from .sequential import Sequential
 
@@ -36,8 +37,8 @@ def clone_model(
         model._needs_one_output("cloned")
         return _cloned(model, clone_function)
     own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
-    own |= custom_objects or {}
-    return type(model).from_config(model.get_config(), *([own] if own else []))
+    with custom_object_scope(own | dict(custom_objects or {})):
+        return type(model).from_config(model.get_config())
 
 
 def _cloned(model: Sequential, make: Callable[[Layer], Layer]) -> Sequential:

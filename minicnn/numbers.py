@@ -13,10 +13,33 @@ class Numbers(np.ndarray):
 
 
 class Number(float):
-    """A number of Python's."""
+    """A number of Python's, also in calculations with arrays, whose type it does not change."""
+
+    shape, ndim = (), 0
 
     def numpy(self) -> np.float32:
         return np.float32(self)
+
+    def item(self) -> float:
+        return float(self)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = (float(one) if isinstance(one, Number) else one for one in inputs)
+        return getattr(ufunc, method)(*plain, **options)
+
+
+class Number32(np.float32):
+    """A number of NumPy's."""
+
+    def numpy(self) -> np.float32:
+        return np.float32(self)
+
+
+class Number64(np.float64):
+    """A number of NumPy's."""
+
+    def numpy(self) -> np.float64:
+        return np.float64(self)
 
 
 def as_numbers(results: Any) -> Any:
@@ -25,6 +48,7 @@ def as_numbers(results: Any) -> Any:
         return [as_numbers(one) for one in results]
     if isinstance(results, dict):
         return {name: as_numbers(one) for name, one in results.items()}
-    if isinstance(results, float | np.floating):
-        return Number(results)
+    for kind, answering in ((float, Number), (np.float32, Number32), (np.float64, Number64)):
+        if type(results) is kind:
+            return answering(results)
     return results.view(Numbers) if type(results) is np.ndarray else results

@@ -276,7 +276,9 @@ def train(
     in training after each epoch: the same call goes on there after it was interrupted, with the same result to the bit.
     DataError (a ValueError) where the folder holds networks of another training.
     """
-    size = int(len(images) * held_out)
+    labels, size = np.asarray(labels), int(len(images) * held_out)
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out is a share of the images from 0 on and below 1, not {held_out}")
     epochs, batch_size = epochs or recipe.epochs, batch_size or min(recipe.batch_size, len(images) - size)
     calm = Calm(round(epochs * (1 - recipe.calm)))
     set_random_seed(seed)  # refuses one that is none, by its own value
@@ -284,7 +286,7 @@ def train(
     for member in range(len(recipe.networks)):
         set_random_seed(seed * 100 + member)
         held = np.arange(len(images) - (member + 1) * size, len(images) - member * size) % len(images)
-        x, y = np.delete(images, held, axis=0), np.delete(labels, held)
+        x, y = (np.delete(images, held, axis=0), np.delete(labels, held)) if size else (images, labels)
         model = recipe.model(len(x), epochs, batch_size, member).to(device)
         kept = None
         if folder is not None:

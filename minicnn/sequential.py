@@ -7,6 +7,7 @@ step is one call.
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,9 @@ class Sequential:
         self._views: list[tuple[Parameter, Array]] = []
         self._engine = engine.Engine()
         self.run_eagerly = False
+        self._trainable = trainable
         for layer in layers or []:
             self.add(layer)
-        if not trainable:
-            self.trainable = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -111,13 +111,13 @@ class Sequential:
         """
         pairs, place = list(zip(self._layers, self._modes, strict=True)), 0
         found: list[tuple[Layer | Sequential, bool | None]] = []
-        for added, count in self._added:
-            brought = pairs[place : place + count]
+        for added, number in self._added:
+            brought = pairs[place : place + number]
             modes: list[bool | None] = []
-            if count and isinstance(added, Sequential) and _is_ours(type(added)):
+            if number and isinstance(added, Sequential) and _is_ours(type(added)):
                 modes = [mode for mode in (None, True, False) if added._brings(mode, first=not place) == brought]
             found += [(added, modes[0])] if modes else brought
-            place += count
+            place += number
         return found
 
     def _brings(self, mode: bool | None, first: bool) -> list[tuple[Layer, bool | None]]:
@@ -159,7 +159,10 @@ class Sequential:
             raise TypeError(f"a model is made of layers, not of {layer!r}")
         if layer.built and any(layer is other for other in self._layers):
             layer = layer._copy_for_chain()
-        if any(layer.name == other.name for other in self._layers):
+        taken = {other.name for other in self._layers}
+        if layer.name in taken and layer.named_by_itself and not layer.built and layer not in self._layers:
+            layer.name = next(name for number in count(1) if (name := f"{layer.name}_{number}") not in taken)
+        if layer.name in taken:
             raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
         if isinstance(layer, Input):
             if self._layers:
@@ -169,6 +172,8 @@ class Sequential:
             _build(layer, self._layers[-1].output_shape)
         elif not self._layers and layer.given_shape is not None:
             _build(layer, layer.given_shape)
+        if not self._trainable:
+            layer.trainable = False
         self._layers.append(layer.to(self.ops))
         self._modes.append(mode)
         self._added.append((layer, 1))
@@ -286,12 +291,12 @@ class Sequential:
 
     @property
     def trainable(self) -> bool:
-        """Whether any layer is trained; what is assigned goes to all layers, also those of models within this one."""
-        return any(layer.trainable for layer in self._layers)
+        """Whether any layer is trained; what is assigned goes to all layers, also later ones and those of models within this one."""
+        return any(layer.trainable for layer in self.chain) if self.chain else self._trainable
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
-        self._needs_layers()
+        self._trainable = trainable
         for layer in self._layers:
             layer.trainable = trainable
         for part, _ in self._added:
@@ -694,7 +699,8 @@ class Sequential:
 
     def reset_metrics(self) -> None:
         """Has all metrics forget what they hold; each epoch and evaluation begins so anyway."""
-        self._means.begin()
+        for metric in self._means.all.values():
+            metric.reset_state()
 
     @property
     def metrics_names(self) -> list[str]:
@@ -736,9 +742,9 @@ class Sequential:
         return np.array(self.outputs_of(training.checked(self, x)[0]))
 
     def _report(self, loss: float, y: Any, scores: np.ndarray, sample_weight: Any, return_dict: bool) -> Any:
-        means = self._means.begin()
-        means.add(self, [loss], y, scores, sample_weight)
-        logs = means.logs() | {"loss": loss}
+        with self._means.counting() as means:
+            means.add(self, [loss], y, scores, sample_weight)
+            logs = means.logs() | {"loss": loss}
         return training.in_order(logs) if return_dict else list(logs.values()) if len(logs) > 1 else loss
 
     def fit(

@@ -6,6 +6,7 @@ of the number of steps trained before; or over the batches that a generator give
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral
 from time import perf_counter
@@ -38,22 +39,31 @@ class RunningMeans:
         self.loss = all_metrics.Mean("loss")
         self.metrics = all_metrics.tracked(self.asked)
         self.weighted = all_metrics.tracked(self.asked_weighted, self.metrics)
-        self.busy = False  # whether an epoch is counted
+        self.free = [True]  # empty while these are counting
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"busy": False}
+        return self.__dict__ | {"free": [True]}
 
     @property
     def all(self) -> dict[str, Any]:
         """The loss and the metrics, by the names under which they are reported."""
         return {"loss": self.loss} | self.metrics | self.weighted
 
-    def begin(self) -> "RunningMeans":
-        """These, or copies of them while an epoch is counted in these, with no samples seen."""
-        means = deepcopy(self) if self.busy else self
-        for metric in means.all.values():
-            metric.reset_state()
-        return means
+    @contextmanager
+    def counting(self) -> Iterator["RunningMeans"]:
+        """These, or copies of them where these are counting already, with no samples seen."""
+        try:
+            self.free.pop()
+            means = self
+        except IndexError:
+            means = deepcopy(self)
+        try:
+            for metric in means.all.values():
+                metric.reset_state()
+            yield means
+        finally:
+            if means is self:
+                self.free.append(True)
 
     def add(
         self,
@@ -420,7 +430,7 @@ def fit(
         weights = weights_of(y, sample_weight, class_weight)
         feed = Arrays(x, y, weights, min(len(x), size), shuffle, steps_per_epoch)
         if validation_steps is None:  # which say the size of validation batches
-            batch_size = size
+            batch_size = 32 if batch_size is None else size
         model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
@@ -446,33 +456,31 @@ def fit(
             tell(listeners, "on_epoch_begin", epoch, {})
             number, model.initial_step = model.initial_step, 0
             feed.begin(model, epoch - initial_epoch, number)
-            means = model._means.begin()
-            means.busy = True
-            while feed.steps is None or number < feed.steps:
-                taken = feed.take(number, at_once)
-                if taken is None:
-                    break
-                (inputs, targets, weights, rows), together = taken
-                tell(listeners, "on_train_batch_begin", number, {})
-                start, samples = perf_counter(), len(targets)
-                size = samples if together == 1 else samples // together
-                losses, scores = model.train_steps(inputs, targets, weights, rows, size)
-                number += together
-                means.add(model, losses, targets, scores, weights)
-                logs = in_order(means.logs())
-                if bar:
-                    bar.add(samples)
-                tell(listeners, "on_train_batch_end", number - 1, logs)
-                if not model.stop_training:
-                    check_finite(losses, epoch, number - together)
-                if not watched:
-                    at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
-                if model.stop_training and watched:
-                    break
-            if number == 0:
-                raise ValueError("the generator gave no batch to train on")
-            feed.end()
-            means.busy = False
+            with model._means.counting() as means:
+                while feed.steps is None or number < feed.steps:
+                    taken = feed.take(number, at_once)
+                    if taken is None:
+                        break
+                    (inputs, targets, weights, rows), together = taken
+                    tell(listeners, "on_train_batch_begin", number, {})
+                    start, samples = perf_counter(), len(targets)
+                    size = samples if together == 1 else samples // together
+                    losses, scores = model.train_steps(inputs, targets, weights, rows, size)
+                    number += together
+                    means.add(model, losses, targets, scores, weights)
+                    logs = in_order(means.logs())
+                    if bar:
+                        bar.add(samples)
+                    tell(listeners, "on_train_batch_end", number - 1, logs)
+                    if not model.stop_training:
+                        check_finite(losses, epoch, number - together)
+                    if not watched:
+                        at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
+                    if model.stop_training and watched:
+                        break
+                if number == 0:
+                    raise ValueError("the generator gave no batch to train on")
+                feed.end()
             if validation_data is not None and is_validated(epoch, validation_freq):
                 found = validate(
                     model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
@@ -482,7 +490,6 @@ def fit(
             if model.stop_training:
                 break
     finally:
-        model._means.busy = False
         if bar:
             bar.close()
     model.optimizer.finalize_variable_values(model.trainable_parameters)
@@ -563,24 +570,25 @@ def measure(model: "Sequential", feed: Feed, listeners: list[Callback]) -> dict[
     """Loss and metrics over an epoch of batches."""
     tell(listeners, "on_test_begin", {})
     feed.begin(model)
-    means, number = model._means.begin(), 0
-    while feed.steps is None or number < feed.steps:
-        taken = feed.take(number, 1)
-        if taken is None:
-            break
-        (inputs, targets, weights, rows), _ = taken
-        if rows is not None:
-            inputs = inputs[rows[0] : rows[-1] + 1]
-        tell(listeners, "on_test_batch_begin", number, {})
-        loss, scores = model.scores_of(inputs, targets, weights)
-        means.add(model, [loss], targets, scores, weights)
-        tell(listeners, "on_test_batch_end", number, in_order(means.logs()))
-        number += 1
-    if number == 0:
-        raise ValueError("there was no batch to evaluate")
-    feed.end()
-    tell(listeners, "on_test_end", in_order(means.logs()))
-    return means.logs()
+    with model._means.counting() as means:
+        number = 0
+        while feed.steps is None or number < feed.steps:
+            taken = feed.take(number, 1)
+            if taken is None:
+                break
+            (inputs, targets, weights, rows), _ = taken
+            if rows is not None:
+                inputs = inputs[rows[0] : rows[-1] + 1]
+            tell(listeners, "on_test_batch_begin", number, {})
+            loss, scores = model.scores_of(inputs, targets, weights)
+            means.add(model, [loss], targets, scores, weights)
+            tell(listeners, "on_test_batch_end", number, in_order(means.logs()))
+            number += 1
+        if number == 0:
+            raise ValueError("there was no batch to evaluate")
+        feed.end()
+        tell(listeners, "on_test_end", in_order(means.logs()))
+        return means.logs()
 
 
 def predict(

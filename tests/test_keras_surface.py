@@ -7,6 +7,8 @@ import json
 import pickle
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -1608,9 +1610,8 @@ def test_what_a_class_with_a_call_does_before_it_is_built():
     assert len(model.chain) == 7 and [type(one) for one in model.layers] == [Input, Called, layers.Softmax]
     with pytest.raises(ValueError, match="does not know the shape of its input"):
         Sequential([Called()])
-    for change in (lambda model: setattr(model, "trainable", False), lambda model: model.astype("float64")):
-        with pytest.raises(ValueError, match="does not know the shape of its input"):
-            change(Called())
+    with pytest.raises(ValueError, match="does not know the shape of its input"):
+        Called().astype("float64")
     one, other = (Called() for _ in range(2))
     for each in (one, other):
         each.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -2033,7 +2034,7 @@ def test_an_evaluation_in_the_middle_of_an_epoch_does_not_disturb_its_metrics():
         seen = Count()
         model = small(metrics=["accuracy", seen])
         found.append(model.fit(X, Y, epochs=2, batch_size=16, verbose=0, callbacks=listeners).history)
-        assert seen.result() == 50 and not copy.copy(model._means).busy
+        assert seen.result() == 50
     assert found[0] == found[1]
 
 
@@ -2265,3 +2266,121 @@ def test_a_model_is_drawn(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="nothing is drawn without the package matplotlib"):
         minicnn.utils.plot_model(model, tmp_path / "other.png")
     assert not (tmp_path / "other.png").exists()
+
+
+# ---------------------------------------------------------------------- what is measured amid something else
+
+
+class Amid(callbacks.Callback):
+    """Asks for other numbers of the same model after every batch."""
+
+    def ask(self):
+        self.model.test_on_batch(X[:10], (Y[:10] + 1) % 4)
+        self.model.evaluate(X[:20], (Y[:20] + 2) % 4, verbose=0)
+
+    def on_test_batch_end(self, batch, logs=None):
+        if not getattr(self, "asking", False):
+            self.asking = True
+            self.ask()
+            self.asking = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.on_test_batch_end(batch)
+
+
+def test_what_is_measured_amid_an_evaluation_or_an_epoch_does_not_disturb_it():
+    alone, disturbed = small(), small()
+    assert alone.fit(X, Y, verbose=0).history == disturbed.fit(X, Y, verbose=0, callbacks=[Amid()]).history
+    assert alone.evaluate(X, Y, 16, verbose=0) == disturbed.evaluate(X, Y, 16, verbose=0, callbacks=[Amid()])
+
+    def asking():
+        for first in range(0, 50, 10):
+            disturbed.test_on_batch(X[:3], Y[:3])
+            yield X[first : first + 10], Y[first : first + 10]
+
+    expected = alone.evaluate(X, Y, 10, verbose=0)
+    assert disturbed.evaluate(asking(), steps=5, verbose=0) == expected
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: disturbed.evaluate(X, Y, 10, verbose=0), range(40))) == [expected] * 40
+
+
+def test_a_fit_amid_a_fit_leaves_the_outer_count_alone():
+    inner = small()
+
+    class Nested(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model is not None and not getattr(self, "done", False):
+                self.done = True
+                weights, optimizer = self.model.get_weights(), self.model.optimizer.iterations
+                self.model.fit(X[:8], Y[:8], verbose=0)
+                self.model.set_weights(weights)
+                self.model.optimizer.iterations = optimizer
+            self.model.evaluate(X[:20], (Y[:20] + 1) % 4, verbose=0)
+
+    assert inner.fit(X, Y, 10, shuffle=False, verbose=0, callbacks=[Nested()]).history == small().fit(
+        X, Y, 10, shuffle=False, verbose=0
+    ).history  # fmt: skip
+
+
+# ---------------------------------------------------------------------- models that are frozen, names that are taken
+
+
+def test_a_model_that_is_not_trainable_freezes_what_comes_later():
+    model = Sequential(trainable=False)
+    model.add(Input((4,)))
+    model.add(Dense(2))
+    assert not model.trainable and model.trainable_weights == []
+
+    class Frozen(Model):
+        def __init__(self):
+            super().__init__(trainable=False)
+            self.last = Dense(2)
+
+        def call(self, x):
+            return self.last(x)
+
+    frozen = Frozen()
+    frozen(np.ones((2, 4), "float32"))
+    assert frozen.trainable_weights == [] and not frozen.trainable
+    frozen.trainable = True
+    assert len(frozen.trainable_weights) == 2
+    assert not minicnn.models.clone_model(model).trainable
+
+
+def test_a_name_that_a_layer_gave_itself_makes_way_for_one_that_is_there():
+    minicnn.utils.clear_session()
+    base = Sequential([Input((4,)), Dense(3)])
+    minicnn.utils.clear_session()  # as in another process, which has loaded the base
+    model = Sequential([base, Dense(2), Dense(2)])
+    assert [layer.name for layer in model.chain] == ["dense", "dense_1", "dense_1_1"]
+    assert [p.name for p in model.parameters][2] == "dense_1/kernel"
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named 'dense'"):
+        Sequential([base, Dense(2, name="dense")])
+
+
+def test_numbers_of_metrics_and_schedules_calculate_as_their_own_types():
+    rate = minicnn.optimizers.schedules.CosineDecay(0.1, 100)(3)
+    assert (np.ones(3, "float32") * rate).dtype == np.float32 and f"{rate:.3f}" == "0.100"
+    assert rate.item() == float(rate) and rate.shape == ()
+
+    class Own(metrics.Metric):
+        def reset_state(self):
+            pass
+
+        def result(self):
+            return np.float32(0.25)
+
+    found = Own().result()
+    assert found.dtype == np.float32 and found.numpy() == found.item() == 0.25 and found.astype(int) == 0
+
+
+def test_small_things_of_other_types():
+    cropped = minicnn.Cropping2D(np.int64(1))
+    assert cropped.get_config()["cropping"] == ((1, 1), (1, 1)) and type(cropped.cropping[0][0]) is int
+    assert minicnn.Input((2,), dtype="bool").dtype == np.float32
+    with pytest.raises(ValueError, match="expected a function that has a name, or a Constraint, to be saved"):
+        minicnn.constraints.serialize(partial(np.clip, a_min=-1, a_max=1))
+    stopping = callbacks.EarlyStopping("val_hits")
+    for metric, upwards in ((metrics.FBetaScore(name="hits"), True), (metrics.MeanSquaredError("hits"), False)):
+        stopping.set_model(small(metrics=[metric]))
+        assert stopping.upwards is upwards

@@ -342,6 +342,7 @@ class Layer:
         activity_regularizer: None = None,
         **unknown: Any,
     ) -> None:
+        self.named_by_itself = name is None
         name = new_name(type(self).__name__) if name is None else name
         if unknown:
             raise ValueError(

@@ -27,7 +27,7 @@ class InputLayer(Symbol, Layer):
     ) -> None:
         if shape is not None:
             options["input_shape"] = shape
-        if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int")):
+        if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int", "bool")):
             dtype = None  # of whole numbers, which become floats
         super().__init__(dtype=dtype, batch_size=batch_size, **options)
         if self.given_shape is None:
@@ -150,7 +150,8 @@ def four_sides(layer: Layer, given: Any, name: str) -> Pads:
         raise ValueError(
             f"layer {layer.name}: {name} must be a number, (rows, columns) or ((top, bottom), (left, right)), not {given!r}"
         )
-    return sides
+    (top, bottom), (left, right) = sides
+    return (int(top), int(bottom)), (int(left), int(right))
 
 
 class ZeroPadding2D(Layer):

@@ -693,8 +693,8 @@ ELEMENTWISE: dict[str, tuple[Callable[[Ops, Array], Array], Callable[[Ops, Array
 
 def expect(what: str, array: Array, shape: Sequence[int]) -> None:
     """ValueError unless the array has this shape."""
-    if tuple(array.shape) != tuple(shape):
-        raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, received {tuple(array.shape)}")
+    if np.shape(array) != tuple(shape):
+        raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, received {np.shape(array)}")
 
 
 def expect_per_channel(operation: str, x: Array, **arrays: Array) -> None:

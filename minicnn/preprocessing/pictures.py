@@ -46,7 +46,7 @@ def load_img(
         picture = picture.convert(MODES[color_mode])
     if target_size is None:
         return picture
-    height, width = target_size
+    height, width = target_size[:2]
     box = _middle(picture.size, width, height) if keep_aspect_ratio else None
     return picture.resize((width, height), getattr(pillow.Resampling, interpolation.upper()), box)
 
