@@ -150,6 +150,8 @@ class Variable(Numbers):
 
 def plain(value: Any) -> Any:
     """A float, or an array of several numbers."""
+    if isinstance(value, float):
+        return float(value)
     return float(np.reshape(value, ())) if np.size(value) == 1 else np.asarray(value)
 
 

@@ -39,15 +39,11 @@ class RunningMeans:
         self.loss = all_metrics.Mean("loss")
         self.metrics = all_metrics.tracked(self.asked)
         self.weighted = all_metrics.tracked(self.asked_weighted, self.metrics)
+        self.all = {"loss": self.loss} | self.metrics | self.weighted  # by the names under which they are reported
         self.free = [True]  # empty while these are counting
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"free": [True]}
-
-    @property
-    def all(self) -> dict[str, Any]:
-        """The loss and the metrics, by the names under which they are reported."""
-        return {"loss": self.loss} | self.metrics | self.weighted
 
     @contextmanager
     def counting(self) -> Iterator["RunningMeans"]:
