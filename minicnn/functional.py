@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -46,6 +47,12 @@ class Model(Sequential, metaclass=_ModelKind):
     """
 
     call: Callable[..., Any] | None = None
+    _making = False  # whether a build of a class of your own is running
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "build" in vars(cls):
+            cls.build = _before_the_rest(vars(cls)["build"])  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -101,6 +108,8 @@ class Model(Sequential, metaclass=_ModelKind):
         if self.call is not None and not self._layers:
             if input_shape is None:
                 raise ValueError(UNKNOWN_INPUT)
+            if self._making:
+                return
             output, asked = (self._called(input_shape, training) for training in (True, False))
             lasting = [
                 [type(layer) for layer in found.chain if not isinstance(layer, RandomLayer)]
@@ -199,6 +208,25 @@ class Model(Sequential, metaclass=_ModelKind):
         for end, part in self._parts.items():
             x = found[end] = ask(part, x)
         return [found[end] for end in self._ends]
+
+
+def _before_the_rest(own: Callable[..., Any]) -> Callable[..., None]:
+    """`build` for a class of your own: once, its own, which makes layers for a shape of the input, and then the model's."""
+
+    @wraps(own)
+    def build(model: Model, input_shape: Sequence[int | None] | None = None) -> None:
+        if model._making:  # a class made from it asks
+            own(model, input_shape)
+            return
+        if not model._layers and input_shape is not None:
+            model._making = True
+            try:
+                own(model, tuple(input_shape))
+            finally:
+                model._making = False
+        Model.build(model, input_shape)
+
+    return build
 
 
 def _chain(start: Layer, output: Any) -> list[Layer]:

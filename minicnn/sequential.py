@@ -87,8 +87,6 @@ class Sequential:
         for name in TAKEN:
             if name in vars(cls):
                 raise TypeError(f"model class {cls.__name__}: a model has {name} already, give yours another name")
-        if "build" in vars(cls):
-            raise TypeError(f"model class {cls.__name__}: layers are made in the constructor, and not in a build")
         if "call" in vars(cls) and not hasattr(super(cls, cls), "call"):
             raise TypeError(f"model class {cls.__name__}: a call of your own belongs to a Model, not to a Sequential")
 
@@ -367,8 +365,11 @@ class Sequential:
 
     @property
     def built(self) -> bool:
-        """Whether all shapes are known."""
+        """Whether all shapes are known; what a class of your own assigns changes nothing."""
         return bool(self._layers) and all(layer.built for layer in self._layers)
+
+    @built.setter
+    def built(self, built: bool) -> None: ...
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer (or the model that was added) of this name, or of this place; ValueError if there is none."""

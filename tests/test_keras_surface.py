@@ -1882,7 +1882,6 @@ def test_a_model_class_with_a_config_of_its_own_is_made_from_it():
     [
         (minicnn.Sequential, "call", "class Own: a call of your own belongs to a Model, not to a Sequential"),
         (minicnn.Model, "forward", "class Own: a model has forward already"),
-        (minicnn.Model, "build", "class Own: layers are made in the constructor, and not in a build"),
         (minicnn.optimizers.SGD, "update_step", r"class Own: expected apply\(w, g, learning_rate\), got update_step"),
         (minicnn.Conv2D, "convolution_op", "class Own: expected forward and backward, got convolution_op"),
         (minicnn.RandomFlip, "transform_images", "class Own: expected forward and backward, got transform_images"),
@@ -2384,3 +2383,30 @@ def test_small_things_of_other_types():
     for metric, upwards in ((metrics.FBetaScore(name="hits"), True), (metrics.MeanSquaredError("hits"), False)):
         stopping.set_model(small(metrics=[metric]))
         assert stopping.upwards is upwards
+
+
+def test_a_model_class_may_make_its_layers_in_a_build_of_its_own():
+    shapes = []
+
+    class Early(Model):
+        def build(self, input_shape):
+            shapes.append(tuple(input_shape))
+            self.flatten, self.last = Flatten(), Dense(4, activation="softmax")
+            super().build(input_shape)
+            self.built = True
+
+        def call(self, x):
+            return self.last(self.flatten(x))
+
+    class Late(Early):
+        def build(self, input_shape):
+            super().build(input_shape)
+
+    for kind in (Early, Late):
+        minicnn.set_random_seed(5)
+        model = kind()
+        assert not model.built
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(X, Y, verbose=0)
+        assert model.built and model.count_params() == 36 * 4 + 4 and model.predict(X).shape == (50, 4)
+    assert shapes == [(None, 6, 6, 1)] * 2
