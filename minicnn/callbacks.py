@@ -575,6 +575,7 @@ class TensorBoard(Callback):
                     stacklevel=2,
                 )
             else:
+                make_folder(Path(self.log_dir, folder))
                 self.writers[folder] = writer(str(Path(self.log_dir, folder)))
         return self.writers.get(folder)
 

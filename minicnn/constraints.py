@@ -90,7 +90,7 @@ def get(identifier: Any) -> Constraint | None:
     A function of the weights is one too; after it was saved it is looked for by its name, among `custom_objects`.
     """
     if isinstance(identifier, dict):
-        return described("constraint", CLASSES, identifier)
+        return described("constraint", Constraint, CLASSES, identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
         return identifier
     found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else identifier
@@ -108,7 +108,7 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
     if constraint is None:
         return None
     if not isinstance(constraint, Constraint):
-        if not hasattr(constraint, "__name__"):
+        if getattr(constraint, "__name__", "<lambda>") == "<lambda>":
             raise ValueError(
                 f"constraint {constraint!r}: expected a function that has a name, or a Constraint, to be saved"
             )

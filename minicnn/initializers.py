@@ -240,7 +240,7 @@ def get(identifier: Any) -> Callable[..., Any]:
     among `custom_objects` or when the class has been defined, or the function passed to `get`, before `load_model`.
     """
     if isinstance(identifier, dict):
-        return described("initializer", CLASSES | functions, identifier)  # type: ignore[arg-type]
+        return described("initializer", Initializer, CLASSES | functions, identifier)
     if isinstance(identifier, str) and (identifier in BY_NAME or identifier in CLASSES):
         return (BY_NAME.get(identifier) or CLASSES[identifier])()
     if isinstance(identifier, type) and issubclass(identifier, Initializer):

@@ -23,7 +23,7 @@ from .data.files import DataError, read_bytes, reason, write_bytes
 from .layers.base import Layer, Parameter, RandomLayer
 from .layers.reshaping import Input
 from .optimizers import schedules
-from .registered import class_of, get_custom_objects, made, snake_case
+from .registered import class_of, known, made, snake_case
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -133,7 +133,7 @@ def _model_config(model: "Sequential") -> dict[str, Any]:
 
 def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
     """The model, built and compiled, that `config_of` or Keras described; ValueError for what minicnn does not have."""
-    custom = get_custom_objects() | dict(custom_objects or {})
+    custom = known() | dict(custom_objects or {})
     model = _model(config, custom)
     compiled = config.get("compile_config") or {}
     if compiled.get("optimizer") is not None:

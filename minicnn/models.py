@@ -36,7 +36,9 @@ def clone_model(
     if clone_function is not None:
         model._needs_one_output("cloned")
         return _cloned(model, clone_function)
-    own = {layer.function.__name__: layer.function for layer in model.chain if isinstance(layer, Lambda)}
+    functions: list[Any] = [layer.function for layer in model.chain if isinstance(layer, Lambda)]
+    functions += [parameter.constraint for parameter in model.parameters]
+    own = {function.__name__: function for function in functions if hasattr(function, "__name__")}
     with custom_object_scope(own | dict(custom_objects or {})):
         return type(model).from_config(model.get_config())
 

@@ -11,6 +11,19 @@ class Numbers(np.ndarray):
     def numpy(self) -> np.ndarray:
         return np.array(self)
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """What a calculation gives: a number where an array would give one."""
+        return as_numbers(array[()]) if return_scalar else super().__array_wrap__(array, context, return_scalar)
+
+    def mean(self, *arguments: Any, **options: Any) -> Any:
+        return as_numbers(super().mean(*arguments, **options))
+
+    def std(self, *arguments: Any, **options: Any) -> Any:
+        return as_numbers(super().std(*arguments, **options))
+
+    def var(self, *arguments: Any, **options: Any) -> Any:
+        return as_numbers(super().var(*arguments, **options))
+
 
 class Number(float):
     """A number of Python's, also in calculations with arrays, whose type it does not change."""

@@ -3,16 +3,23 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
 Made = TypeVar("Made", bound="Configured")
 _known: dict[str, Any] = {}
+_in_scope: ContextVar[dict[str, Any]] = ContextVar("custom objects", default={})  # noqa: B039 (it is never written to)
 
 
 def get_custom_objects() -> dict[str, Any]:
     """The classes by their names; what is put into this dictionary is known from then on."""
     return _known
+
+
+def known() -> dict[str, Any]:
+    """These, and those of the `with` blocks of `custom_object_scope` that are open here."""
+    return _known | _in_scope.get()
 
 
 def snake_case(name: str) -> str:
@@ -48,10 +55,12 @@ def made(kind: Any, config: Mapping[str, Any]) -> Any:
     return kind.from_config(config) if hasattr(kind, "from_config") else kind(**config)
 
 
-def described(kind: str, classes: Mapping[str, type[Made]], description: Mapping[str, Any]) -> Made:
-    """The object of one of these classes that was described, or of your own, or a function; ValueError for an unknown name."""
+def described(kind: str, base: type[Made], classes: Mapping[str, Any], description: Mapping[str, Any]) -> Made:
+    """The object that was described: of one of these classes, of your own with this base, or a function; else ValueError."""
     name = class_of(description)
-    found: Any = _known.get(name) or classes.get(name)
+    found: Any = known().get(name)
+    if found is None or (isinstance(found, type) and not issubclass(found, base)):
+        found = classes.get(name)
     if found is None:
         raise ValueError(
             f"unknown {kind} {name!r}: one of your own must be defined, or be among custom_objects, when it is loaded"
@@ -71,14 +80,12 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
 
 @contextmanager
 def custom_object_scope(custom_objects: Mapping[str, Any]) -> Iterator[None]:
-    """Makes classes known within a `with`."""
-    before = _known.copy()
-    _known.update(custom_objects)
+    """Makes classes known within a `with`, to the thread that runs it."""
+    before = _in_scope.set(_in_scope.get() | dict(custom_objects))
     try:
         yield
     finally:
-        _known.clear()
-        _known.update(before)
+        _in_scope.reset(before)
 
 
 CustomObjectScope = custom_object_scope  # Keras' other name

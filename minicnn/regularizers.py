@@ -142,7 +142,7 @@ def get(identifier: Any) -> Regularizer | None:
     if identifier is None:
         return None
     if isinstance(identifier, dict):
-        return described("regularizer", CLASSES, identifier)
+        return described("regularizer", Regularizer, CLASSES, identifier)
     if isinstance(identifier, str) and identifier in BY_NAME:
         return BY_NAME[identifier]()
     if isinstance(identifier, str) and identifier in CLASSES:

@@ -23,6 +23,7 @@ from .registered import (
     custom_object_scope,
     description,
     get_custom_objects,
+    known,
     register_keras_serializable,
 )
 
@@ -107,6 +108,7 @@ def _chain_description(model: "Sequential") -> dict[str, Any]:
         "layers": layers,
         "input_shape": model._layers[0].input_shape,
     }
+    chain |= {} if model._trainable else {"trainable": False}
     modes = [mode for _, mode in members]
     return chain | {"modes": modes} if any(mode is not None for mode in modes) else chain
 
@@ -190,7 +192,7 @@ def _restore(
 
 def from_description(header: dict[str, Any]) -> "Sequential":
     """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
-    custom_objects = get_custom_objects()
+    custom_objects = known()
     model = _chain(header, custom_objects)
     model.build()
     if header["optimizer"] is not None:
@@ -215,7 +217,7 @@ def _chain(told: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> "Seque
     modes = told.get("modes") or [None] * len(told["layers"])
     members = ((_member(entry, custom_objects), mode) for entry, mode in zip(told["layers"], modes, strict=True))
     model = assembled(told["name"], members, told["input_shape"], bool(told.get("functional")))
-    model.seed = told["seed"]
+    model.seed, model._trainable = told["seed"], told.get("trainable", True)
     return model
 
 

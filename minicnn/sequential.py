@@ -7,7 +7,6 @@ step is one call.
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -158,8 +157,8 @@ class Sequential:
         if layer.built and any(layer is other for other in self._layers):
             layer = layer._copy_for_chain()
         taken = {other.name for other in self._layers}
-        if layer.name in taken and layer.named_by_itself and not layer.built and layer not in self._layers:
-            layer.name = next(name for number in count(1) if (name := f"{layer.name}_{number}") not in taken)
+        layer.make_way(taken)
+        layer.named_by_itself = False
         if layer.name in taken:
             raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
         if isinstance(layer, Input):

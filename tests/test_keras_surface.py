@@ -2410,3 +2410,77 @@ def test_a_model_class_may_make_its_layers_in_a_build_of_its_own():
         model.fit(X, Y, verbose=0)
         assert model.built and model.count_params() == 36 * 4 + 4 and model.predict(X).shape == (50, 4)
     assert shapes == [(None, 6, 6, 1)] * 2
+
+
+def test_what_is_calculated_from_results_are_numbers():
+    per_sample = losses.mean_squared_error(np.eye(3), np.full((3, 3), 0.33))
+    y = Dense(2, kernel_initializer="ones")(np.ones((2, 3), "float32"))
+    for array in (per_sample, y):
+        for value in (array.mean(), array.max(), array.std(), np.sum(array), array[0].min()):
+            assert isinstance(value, np.floating) and round(value, 3) == pytest.approx(float(value), abs=1e-3)
+            assert {value} and f"{value:.2f}"
+        assert array.mean().numpy() == array.mean() and (array + 1).shape == array.shape
+    assert type(y.mean(axis=0)) is type(y) and y.mean(axis=0).shape == (2,)
+    assert json.loads(json.dumps({"mean": per_sample.mean()}))["mean"] == pytest.approx(per_sample.mean())
+
+
+def test_a_layer_of_two_models_keeps_its_name():
+    shared = Dense(6)
+    one = Sequential([shared, Dense(6, name=f"{shared.name}_1")])
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named"):
+        Sequential([Dense(6, name=shared.name), shared])
+    assert [layer.name for layer in one.layers] == [shared.name, f"{shared.name}_1"]
+    minicnn.utils.clear_session()
+    base = Sequential([Input((4,)), Dense(3), Dense(3)])
+    minicnn.utils.clear_session()
+    start = Input((4,))
+    for model in (Model(start, Dense(2)(base(start))), Model(base.input, Dense(2)(base.output))):
+        first, second, third = (layer.name for layer in model.chain)
+        assert (first, second) == ("dense", "dense_1") and third in ("dense_2", "dense_1_1")
+
+
+def test_custom_objects_are_those_of_their_own_thread(tmp_path):
+    def model(kind):
+        return Sequential([Input((4,)), kind(), Dense(2)])
+
+    class Left(layers.Layer):
+        def forward(self, x, training=False):
+            return x
+
+    class Right(Left):
+        pass
+
+    class L2(Left):
+        pass
+
+    kinds = {kind.__name__: kind for kind in (Left, Right)}
+    for name, kind in kinds.items():
+        model(kind).save(tmp_path / f"{name}.bin")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            found = list(
+                pool.map(lambda name: minicnn.load_model(tmp_path / f"{name}.bin", {name: kinds[name]}), [*kinds] * 30)
+            )
+    finally:
+        sys.setswitchinterval(before)
+    assert [type(one.layers[0]).__name__ for one in found] == [*kinds] * 30
+    assert not kinds.keys() & minicnn.utils.get_custom_objects().keys()
+
+    named_alike = Sequential([Input((4,)), L2(), Dense(2, kernel_regularizer="l2")])
+    named_alike.save(tmp_path / "alike.bin")
+    both = minicnn.load_model(tmp_path / "alike.bin", custom_objects={"L2": L2}).layers
+    assert type(both[0]) is L2 and type(both[1].kernel_regularizer) is minicnn.regularizers.L2
+
+
+def test_functions_that_files_cannot_name():
+    model = Sequential([Input((4,)), Dense(2, kernel_constraint=lambda w: w)])
+    with pytest.raises(ValueError, match="expected a function that has a name"):
+        model.get_config()
+
+    def half(w):
+        return w / 2
+
+    model = Sequential([Input((4,)), Dense(2, kernel_constraint=half)])
+    assert minicnn.models.clone_model(model).layers[0].kernel_constraint is half

@@ -8,6 +8,7 @@ import operator
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -306,6 +307,7 @@ class Layer:
     input_rank: int | None = None
     works_as_in_training = False
     data_format: str  # of layers that take images: "channels_last"
+    named_by_itself = False  # and may have another name yet
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -414,6 +416,7 @@ class Layer:
         if isinstance(x, Tensor):
             layer = self._copy_for_chain() if self in x.chain else self
             if not layer.built:
+                layer.make_way({other.name for other in x.chain})
                 layer.build(x.shape)
             tensor = Tensor(layer, x, None if training is None else bool(training))
             layer._tensor = layer._tensor or tensor
@@ -424,6 +427,11 @@ class Layer:
             self.build((None, *x.shape[1:]))
         training = enclosing() if training is None else bool(training)
         return as_numbers(apply(self, x, self.works_as_in_training if training is None else training))
+
+    def make_way(self, taken: set[str]) -> None:
+        """Takes another name than those taken, if it named itself, has no parameters yet and stands in no chain."""
+        if self.named_by_itself and not self.built and self.name in taken:
+            self.name = next(name for number in count(1) if (name := f"{self.name}_{number}") not in taken)
 
     def _copy_for_chain(self) -> "Layer":
         """A layer like this one for a second place in a chain; ValueError if both would have the same parameters."""
