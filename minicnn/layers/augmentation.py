@@ -658,7 +658,7 @@ class RandomGaussianNoise(_Augmentation):
 
 
 class _Recolouring(_Augmentation):
-    """y = a · x + b clipped to `value_range`, with numbers a and b per image, or per image and channel, from `colours`."""
+    """y = `changed(x, a number drawn for every image)`, clipped to `value_range`."""
 
     def __init__(
         self,
@@ -674,11 +674,12 @@ class _Recolouring(_Augmentation):
         values(value_range, f"layer {self.name}: value_range")
 
     def limits(self) -> Limits:
-        raise NotImplementedError
+        """Between which the numbers are drawn."""
+        raise TypeError(f"layer {self.name} does not define limits()")
 
     def changed(self, x: Array, drawn: Array) -> Array:
-        """y before it is clipped; `drawn` (N, 1, 1, 1) is within `limits()`."""
-        raise NotImplementedError
+        """y before it is clipped; drawn (N, 1, 1, 1)."""
+        raise TypeError(f"layer {self.name} does not define changed(x, drawn)")
 
     def changed_backward(self, dy: Array) -> Array:
         return dy
