@@ -35,7 +35,8 @@ class Model(Sequential, metaclass=_ModelKind):
     output is made from that input, on the way to the last of them.
 
     A class of your own may define `call(x)` or `call(x, training)` instead, which puts layers one behind the other, and
-    is called with a tensor when the model first sees the shape of its data:
+    is called with a tensor when the model first sees the shape of its data; before that its `build(input_shape)`, if it has
+    one, may make layers:
 
         class Small(Model):
             def __init__(self):
