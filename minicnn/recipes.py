@@ -244,7 +244,7 @@ class Trained:
         """(which, (n,), probabilities (n, 10)) of the training images that were held out, in their order.
 
         Each is asked of the networks only that did not learn from it: "out-of-bag estimation", Breiman (1996). Of several
-        networks this is the accuracy of each of them; their vote over new images errs less.
+        networks this shows how well each of them does; their vote over new images should err less.
         """
         votes, voters = np.zeros((len(images), 10)), np.zeros((len(images), 1))
         for model, held_out in zip(self.models, self.held_out, strict=True):

@@ -167,7 +167,7 @@ class LayerNormalization(Layer):
         if self.gamma is not None:
             self.gamma.gradient = (dy * normed).sum(axis=self.rest)
             dy = dy * self._spread(self.gamma)
-        along = (dy * normed).mean(axis=self.axes, keepdims=True)  # what the variance takes back, and the mean
+        along = (dy * normed).mean(axis=self.axes, keepdims=True)  # by way of the variance; the mean takes Σ dy / n
         return (dy - dy.mean(axis=self.axes, keepdims=True) - normed * along) / self.deviation
 
     def get_config(self) -> dict[str, Any]:
