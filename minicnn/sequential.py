@@ -18,7 +18,18 @@ from .absent import refuse_arguments
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
 from .layers.activation import Activation, Softmax
-from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, Shape, Tensor, apply, enclosing, new_name
+from .layers.base import (
+    ActivatedLayer,
+    Layer,
+    Parameter,
+    RandomLayer,
+    Shape,
+    Tensor,
+    Weighted,
+    apply,
+    enclosing,
+    new_name,
+)
 from .layers.reshaping import Input
 from .numbers import as_numbers
 from .ops import Ops, get_ops
@@ -33,7 +44,7 @@ UNKNOWN_INPUT = (
 )
 
 
-class Sequential:
+class Sequential(Weighted):
     """Layers one after the other.
 
     With an `Input` first, every layer is built when it is added, and one that does not fit its input is reported at
@@ -327,22 +338,6 @@ class Sequential:
     @property
     def outputs(self) -> list[Tensor]:
         return [self.output]
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, as Keras calls them."""
-        return self.parameters
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        return self.trainable_parameters
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        trained = self.trainable_parameters
-        return [parameter for parameter in self.parameters if parameter not in trained]
-
-    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     @property
     def compiled(self) -> bool:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -279,7 +279,34 @@ class _Overridable:
         return self if layer is None else self.function(layer)
 
 
-class Layer:
+class Weighted:
+    """What has parameters, under the names that Keras gives them: a layer or a model."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def parameters(self) -> list[Parameter]: ...
+        @property
+        def trainable_parameters(self) -> list[Parameter]: ...
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters."""
+        return self.parameters
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return self.trainable_parameters
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        trained = {id(parameter) for parameter in self.trainable_parameters}
+        return [parameter for parameter in self.parameters if id(parameter) not in trained]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
+
+class Layer(Weighted):
     """Base of all layers. A layer of your own defines `forward` and `backward`, and `build` if it has parameters:
 
         class Scale(Layer):
@@ -565,25 +592,9 @@ class Layer:
         return self
 
     @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, as Keras calls them."""
-        return self.parameters
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        return self.trainable_parameters
-
-    @property
     def trainable_parameters(self) -> list[Parameter]:
         """Those that training changes: none while the layer itself is not `trainable`."""
         return [parameter for parameter in self.parameters if parameter.trainable and self.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        trained = self.trainable_parameters
-        return [parameter for parameter in self.parameters if not any(parameter is one for one in trained)]
-
-    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     def count_params(self) -> int:
         """The numbers in all parameters, trained or not."""
