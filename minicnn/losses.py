@@ -346,7 +346,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         raise ValueError(
             f"the loss {name!r} is a function without a gradient: make a subclass of Loss whose `terms` gives both"
         )
-    name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else identifier
+    name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else ""
     if name not in NAMES:
         raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}, or a Loss of your own")
     return NAMES[name]()

@@ -46,8 +46,12 @@ def description(thing: Any) -> dict[str, Any]:
 
 
 def class_of(description: Mapping[str, Any]) -> str:
-    """The name of the class that was described; in older files it has other keys."""
-    return str(next(description[key] for key in ("class_name", "class", "schedule", "name") if key in description))
+    """The name of the class that was described; in older files it has other keys. ValueError for no description."""
+    for key in ("class_name", "class", "schedule", "name"):
+        if key in description and "config" in description:
+            return str(description[key])
+    found = ", ".join(map(str, description)) or "nothing"
+    raise ValueError(f"expected a description, with a class_name and a config, got a dictionary with {found}")
 
 
 def made(kind: Any, config: Mapping[str, Any]) -> Any:

@@ -539,6 +539,15 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.BatchNormalization(epsilon=None), "epsilon must be a number, not None"),
         (lambda: layers.RandomRotation(None), "factor must be a number from 0 on or a pair .* not None"),
         (lambda: layers.RandomZoom((0.1, (0, 0.2))), r"must be a number from 0 on or a pair .* not \(0.1, \(0, 0.2\)\)"),
+        (lambda: layers.Dense(3, ["relu"]), r"unknown activation \['relu'\]; expected one of linear, relu, "),
+        (lambda: layers.Dense(3, {"config": {}}), "expected a description, with a class_name .* a dictionary with config$"),
+        (lambda: layers.Dense(3, kernel_regularizer={}), "expected a description, with a class_name .* a dictionary with nothing$"),
+        (lambda: layers.Dense(3, kernel_constraint={"class_name": "NonNeg"}), "and a config, got a dictionary with class_name$"),
+        (lambda: layers.Dropout(0.5, seed=1.5, name="d"), "layer d: seed must be a whole number, or None, not 1.5"),
+        (lambda: layers.RandomFlip(seed=[1]), r"seed must be a whole number, or None, not \[1\]"),
+        (lambda: layers.RandomRotation(0.1, fill_value="black"), "fill_value must be a number, not 'black'"),
+        (lambda: layers.BatchNormalization(1.5).build((None, 4, 4, 1)), "axis must be from 1 to 3 .*, not 1.5"),
+        (lambda: layers.Normalization("x").build((None, 4)), r"axis must be from 1 to 1 .*, not \['x'\]"),
     ],
 )  # fmt: skip
 def test_bad_settings(make, sentence):

@@ -115,6 +115,10 @@ def test_bad_settings_and_names():
         match="unknown loss 'poisson'; expected one of categorical_crossentropy, sparse_categorical_crossentropy",
     ):
         losses.get("poisson")
+    with pytest.raises(ValueError, match=r"unknown loss \['mse'\]; expected one of"):
+        losses.get(["mse"])
+    with pytest.raises(ValueError, match="expected a description, with a class_name and a config, got .* with loss"):
+        losses.get({"loss": "mse"})
     with pytest.raises(ValueError, match=r"expects predictions of shape \(batch, classes\), got \(2, 3, 4\)"):
         CategoricalCrossentropy()(ONE_HOT, np.ones((2, 3, 4)))
 

@@ -176,8 +176,8 @@ def test_statistics_are_saved(tmp_path, name):
     [
         (lambda: layers.Normalization(mean=1.0, name="n"), "layer n: mean and variance must both be given"),
         (lambda: layers.Normalization(mean=[1.0], variance=1.0, name="n"), "layer n: .*in one shape"),
-        (lambda: layers.Normalization(0, name="n").build((None, 3)), "layer n: axis must name axes behind that of the batch"),
-        (lambda: layers.Normalization(2, name="n").build((None, 3)), "layer n: axis must name axes .*, not 2"),
+        (lambda: layers.Normalization(0, name="n").build((None, 3)), "layer n: axis must be from 1 to 1 for an input"),
+        (lambda: layers.Normalization(2, name="n").build((None, 3)), "layer n: axis must be from 1 to 1 .*, not 2"),
         (lambda: layers.Normalization(1, [1, 2], [1, 2], name="n").build((None, 3)), r"layer n: .*shape \(2,\) do not fit"),
         (lambda: layers.Normalization(mean=1.0, variance=1.0, name="n").adapt(np.ones((2, 3))), "were given, and cannot be"),
         (lambda: layers.Normalization(name="n").adapt([]), "layer n: adapt needs at least one sample"),

@@ -205,6 +205,7 @@ DAMAGES = {
     "an unknown layer": lambda path: edited(
         path, lambda header, tensors: put(header["layers"][1], "class_name", "Conv9D")
     ),
+    "a layer without a class": lambda path: edited(path, lambda h, tensors: drop(h["layers"][1], "class_name")),
     "an unknown setting": lambda path: edited(
         path, lambda header, tensors: put(header["layers"][1]["config"], "speed", 9)
     ),

@@ -223,7 +223,7 @@ def name_of(activation: Any) -> str:
                 f"activation takes a name or a function of minicnn.activations, not {activation!r}, whose derivative is not"
                 " known: write a Layer with forward and backward for it"
             )
-    name = SYNONYMS.get(name, name)
+    name = SYNONYMS.get(name, name) if isinstance(name, str) else ""
     if name not in BY_NAME:
         raise ValueError(f"unknown activation {activation!r}; expected one of {', '.join(BY_NAME)}")
     return str(name)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import FILL_MODES, Array, Key
-from .base import RandomLayer, Symbol, channels_last, is_number
+from .base import RandomLayer, Symbol, channels_last, check_numbers, is_number
 from .convolution import pair
 
 Factor = float | Sequence[float]
@@ -118,6 +118,7 @@ class _RandomAffine(_Augmentation):
             raise ValueError(f"layer {self.name}: fill_mode must be {known}, not {fill_mode!r}")
         if interpolation != "bilinear":
             raise ValueError(f"layer {self.name}: interpolation must be 'bilinear', not {interpolation!r}")
+        check_numbers(self, fill_value=fill_value)
         self.fill_mode, self.fill_value = fill_mode, fill_value
 
     def limits(self) -> list[Limits]:

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -640,7 +640,9 @@ class RandomLayer(Layer):
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.seed = new_seed() if seed is None else seed
+        if not isinstance(seed, Integral | None):
+            raise ValueError(f"layer {self.name}: seed must be a whole number, or None, not {seed!r}")
+        self.seed = new_seed() if seed is None else int(seed)
         self.step: Any = 0
 
     def next_key(self) -> Key:

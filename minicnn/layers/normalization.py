@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer, Parameter, check_numbers
+from .base import Layer, Parameter, check_numbers, is_number
+
+
+def _axes(layer: Layer, given: Any) -> tuple[int, ...]:
+    """The axes that a setting names, one or several, as numbers from 1 on, in order; ValueError for others."""
+    rank, axes = len(layer.input_shape), list(given) if np.iterable(given) else [given]
+    if not all(is_number(axis) and axis in range(-rank, rank) and axis % rank for axis in axes):
+        raise ValueError(
+            f"layer {layer.name}: axis must be from 1 to {rank - 1} for an input of shape {layer.input_shape}, not {given}"
+        )
+    return tuple(sorted({int(axis) % rank for axis in axes}))
 
 
 class BatchNormalization(Layer):
@@ -54,13 +63,9 @@ class BatchNormalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        axes = len(self.input_shape)
-        if not (1 <= self.axis < axes or -axes < self.axis <= -1):
-            raise ValueError(
-                f"layer {self.name}: axis must be from 1 to {axes - 1} for an input of shape {self.input_shape}, not {self.axis}"
-            )
-        self.of_channels = self.axis in (-1, axes - 1)
-        channels = (self.input_shape[self.axis],)
+        (self.place,) = _axes(self, self.axis)
+        self.of_channels = self.place == len(self.input_shape) - 1
+        channels = (self.input_shape[self.place],)
         self.gamma = self._add_named(channels, "gamma") if self.scale else None
         self.beta = self._add_named(channels, "beta") if self.center else None
         self.moving_mean = self._add_named(channels, "moving_mean", trainable=False)
@@ -70,7 +75,7 @@ class BatchNormalization(Layer):
         return x if self.of_channels else self.ops.xp.ascontiguousarray(self.ops.xp.moveaxis(x, source, target))
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        x = self._moved(self.check_input(x), self.axis, -1)
+        x = self._moved(self.check_input(x), self.place, -1)
         like = self.moving_mean.data
         gamma = self.ops.xp.ones_like(like) if self.gamma is None else self.gamma.data
         beta = self.ops.xp.zeros_like(like) if self.beta is None else self.beta.data
@@ -83,16 +88,16 @@ class BatchNormalization(Layer):
             y, self.saved = self.ops.normalize(
                 x, gamma, beta, self.moving_mean.data, self.moving_variance.data, self.epsilon
             )
-        return self._moved(y, -1, self.axis)
+        return self._moved(y, -1, self.place)
 
     def backward(self, dy: Array) -> Array:
         backward = self.ops.batch_norm_backward if self.used_batch else self.ops.normalize_backward
-        dx, dgamma, dbeta = backward(self._moved(dy, self.axis, -1), self.saved)
+        dx, dgamma, dbeta = backward(self._moved(dy, self.place, -1), self.saved)
         if self.gamma is not None:
             self.gamma.gradient = dgamma
         if self.beta is not None:
             self.beta.gradient = dbeta
-        return self._moved(dx, -1, self.axis)
+        return self._moved(dx, -1, self.place)
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("axis", "momentum", "epsilon", "center", "scale")}
@@ -132,16 +137,8 @@ class LayerNormalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        axes = range(len(self.input_shape))
-        given = list(self.axis) if np.iterable(self.axis) else [self.axis]
-        if not all(
-            isinstance(axis, Integral) and -len(axes) <= axis < len(axes) and axis % len(axes) for axis in given
-        ):
-            raise ValueError(
-                f"layer {self.name}: axis must be from 1 to {len(axes) - 1} for an input of shape {self.input_shape}, not {self.axis}"
-            )
-        self.axes = tuple(sorted({axis % len(axes) for axis in given}))
-        self.rest = tuple(axis for axis in axes if axis not in self.axes)
+        self.axes = _axes(self, self.axis)
+        self.rest = tuple(axis for axis in range(len(self.input_shape)) if axis not in self.axes)
         shape = [self.input_shape[axis] for axis in self.axes]
         self.gamma = self._add_named(shape, "gamma") if self.scale else None
         self.beta = self._add_named(shape, "beta") if self.center else None
@@ -219,14 +216,7 @@ class Normalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        rank = len(self.input_shape)
-        axes = [] if self.axis is None else np.atleast_1d(self.axis).tolist()
-        self.kept = sorted(axis % rank for axis in axes if -rank <= axis < rank)
-        if len(self.kept) < len(axes) or 0 in self.kept:
-            raise ValueError(
-                f"layer {self.name}: axis must name axes behind that of the batch, for an input of shape "
-                f"{self.input_shape}, not {self.axis}"
-            )
+        self.kept = () if self.axis is None else _axes(self, self.axis)
         shape = tuple(self.input_shape[axis] for axis in self.kept)
         if self.given is None:
             self.mean = self.add_weight(shape, "zeros", False, "mean")
