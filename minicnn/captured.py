@@ -17,7 +17,8 @@ import numpy as np
 
 from . import engine, losses
 from .layers import Lambda, RandomElasticTransform, RandomGaussianBlur
-from .layers.base import Layer, Parameter, RandomLayer
+from .layers.base import Layer, RandomLayer
+from .layers.parameter import Parameter
 from .losses import SparseCategoricalCrossentropy
 from .ops import Ops
 from .ops.gpu_kernels import address

@@ -16,8 +16,9 @@ import numpy as np
 from . import layers as all_layers
 from .absent import without
 from .kernels import arrays
-from .layers.activation import Activation, Linear, ReLU, Softmax
-from .layers.base import ActivatedLayer, Layer, Parameter, RandomLayer, WithActivation
+from .layers.activation import ActivatedLayer, Activation, Linear, ReLU, Softmax, WithActivation
+from .layers.base import Layer, RandomLayer
+from .layers.parameter import Parameter
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .nodes import (
     RECTIFYING,

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .layers.base import Layer, Parameter, RandomLayer
+from .layers.base import Layer, RandomLayer
+from .layers.parameter import Parameter
 from .models import Sequential
 
 STEP = 6e-6  # about the cube root of float64's precision, where rounding and truncation of a central difference balance

@@ -20,7 +20,8 @@ import numpy as np
 
 from . import constraints, initializers, layers, losses, metrics, optimizers, regularizers
 from .data.files import DataError, read_bytes, reason, write_bytes
-from .layers.base import Layer, Parameter, RandomLayer
+from .layers.base import Layer, RandomLayer
+from .layers.parameter import Parameter
 from .layers.reshaping import Input
 from .optimizers import schedules
 from .registered import class_of, known, made, snake_case

@@ -14,7 +14,8 @@ import numpy as np
 from . import layers as all_layers
 from .layers.activation import Linear, ReLU
 from .layers.augmentation import _RandomAffine
-from .layers.base import Layer, Parameter, apply
+from .layers.base import Layer, apply
+from .layers.parameter import Parameter
 from .ops import instructions
 from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands

@@ -17,11 +17,9 @@ from . import captured, engine, keras_format, losses, optimizers, saving, traini
 from .absent import refuse_arguments
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
-from .layers.activation import Activation, Softmax
+from .layers.activation import ActivatedLayer, Activation, Softmax
 from .layers.base import (
-    ActivatedLayer,
     Layer,
-    Parameter,
     RandomLayer,
     Shape,
     Tensor,
@@ -30,6 +28,7 @@ from .layers.base import (
     enclosing,
     new_name,
 )
+from .layers.parameter import Parameter
 from .layers.reshaping import Input
 from .numbers import as_numbers
 from .ops import Ops, get_ops

@@ -16,12 +16,13 @@ from .augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from .base import Layer, Parameter
+from .base import Layer
 from .convolution import Conv2D
 from .dense import Dense
 from .dropout import Dropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
 from .normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
+from .parameter import Parameter
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from .reshaping import Cropping2D, Flatten, Identity, Input, InputLayer, Permute, Reshape, ZeroPadding2D
 

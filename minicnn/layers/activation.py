@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
+from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
 from ..registered import class_of, description
-from .base import Layer, WithActivation, check_numbers
+from .base import Layer, check_numbers
+from .parameter import Parameter
 
 
 class Linear(Layer):
@@ -253,6 +255,96 @@ def serialize(activation: Any) -> Any:
     if isinstance(activation, Layer):
         return description(activation)
     return name_of(activation)
+
+
+class WithActivation(Layer):
+    """A layer with an `activation`: a name, a function of `minicnn.activations`, or an activation layer, which is copied.
+
+    Another one may be assigned at any time. `activate` is the layer that computes it, `Linear` where it is fused.
+    """
+
+    fuses_relu = False
+    activate: Layer
+
+    @property
+    def activation(self) -> Any:
+        """The function of `minicnn.activations`, or the layer."""
+        return getattr(activations, self.activation_name) if self.activation_name else self.activate
+
+    @activation.setter
+    def activation(self, activation: Any) -> None:
+        if isinstance(activation, Activation):
+            activation = activation.activation
+        self.activation_name = name_of(activation)
+        self.fused_relu = self.fuses_relu and self.activation_name == "relu"
+        self.activate = get("linear" if self.fused_relu else activation).to(self.ops)
+        if self.built:
+            self.activate.build(self.output_shape)
+        Parameter.writes += 1
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        self.activate.build(self.output_shape)
+
+    def to(self, device: str | Ops) -> Layer:
+        self.activate.to(device)
+        return super().to(device)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"activation": serialize(self.activation)}
+
+
+class ActivatedLayer(WithActivation):
+    """A layer y = activation(linear(x)); the two parts stay apart, so that a loss can take the scores before a softmax.
+
+    Subclasses define `linear`, of a kernel and perhaps a bias, and `linear_backward`. ReLU is fused into them: they ask the
+    device for an operation that ends with it.
+    """
+
+    fuses_relu = True
+
+    def __init__(
+        self,
+        activation: Any,
+        use_bias: bool,
+        kernel_initializer: Any,
+        bias_initializer: Any,
+        kernel_regularizer: Any,
+        bias_regularizer: Any,
+        activity_regularizer: None,
+        kernel_constraint: Any,
+        bias_constraint: Any,
+        **options: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **options)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.activation = activation
+
+    def linear(self, x: Array) -> Array:
+        raise TypeError(f"layer {self.name} does not define linear(x)")
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        raise TypeError(f"layer {self.name} does not define linear_backward(dy)")
+
+    def add_weights(self, shape: Sequence[int]) -> None:
+        """The kernel, of this shape, and the bias."""
+        self.kernel = self._add_named(shape, "kernel")
+        self.bias = self._add_named(shape[-1:], "bias") if self.use_bias else None
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self.activate.forward(self.linear(x), training)
+
+    def backward(self, dy: Array) -> Array:
+        return self.linear_backward(self.activate.backward(dy))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"use_bias": self.use_bias} | self._settings_config("kernel", "bias")
 
 
 class Activation(WithActivation):

@@ -4,7 +4,6 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 """
 
 import inspect
-import operator
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .. import activations, constraints, initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..absent import today
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
 from ..registered import snake_case
 from ..seeding import new_seed
+from .parameter import Parameter
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
 SETTINGS = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}  # of a parameter
@@ -40,139 +40,6 @@ def new_name(kind: str) -> str:
     count = _instances[kind]
     _instances[kind] += 1
     return f"{kind}_{count}" if count else kind
-
-
-class Parameter:
-    """A trained tensor (or, not trainable, a state such as a moving average) with its gradient.
-
-    Assigning `value` or `gradient` writes into the existing memory, which a model shares between all of its parameters.
-    What is computed from parameters and kept is computed again when `writes` has changed. For a parameter that is `shared`
-    this happens every time: `value` has handed out its array, which may be written to without `writes` changing.
-    """
-
-    writes = 0  # to any parameter, so far
-    handed_out = False  # whether any is shared
-
-    def __init__(
-        self,
-        name: str,
-        value: Array,
-        trainable: bool = True,
-        regularizer: regularizers.Regularizer | None = None,
-        constraint: constraints.Constraint | None = None,
-    ) -> None:
-        self.name, self.trainable, self.shared = name, trainable, False
-        self.regularizer, self.constraint = regularizer, constraint
-        self._value = value
-        self._gradient: Array = np.zeros_like(value) if trainable else None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._value.shape)
-
-    @property
-    def dtype(self) -> str:
-        return self._value.dtype.name
-
-    @property
-    def path(self) -> str:
-        """The name as Keras calls it; it begins with that of the layer: dense/kernel."""
-        return self.name
-
-    @property
-    def value(self) -> Array:
-        """The array itself, which may be written to: so from then on each prediction reads it anew; `data` avoids that.
-
-        What is assigned is copied into it; ValueError for another shape.
-        """
-        self.shared = Parameter.handed_out = True
-        return self._value
-
-    @value.setter
-    def value(self, value: Array) -> None:
-        if tuple(value.shape) != self.shape:
-            raise ValueError(f"{self.name}: expected values of shape {self.shape}, got {tuple(value.shape)}")
-        if hasattr(self._value, "set") and not hasattr(value, "set"):  # to CuPy's array one of the host
-            self._value.set(value.astype(self._value.dtype))
-        else:
-            self._value[...] = value
-        Parameter.writes += 1
-
-    @property
-    def data(self) -> Array:
-        """The values, for those who only read them now."""
-        return self._value
-
-    @property
-    def gradient(self) -> Array:
-        """Of the loss, in the shape of the values; what is assigned is copied into it. None where nothing is trained."""
-        return self._gradient
-
-    @gradient.setter
-    def gradient(self, gradient: Array) -> None:
-        self._gradient[...] = gradient
-
-    def bind(self, value: Array, gradient: Array | None) -> None:
-        """Moves the parameter into other memory (a part of a model's flat buffer, or of another device)."""
-        self._value, self._gradient = value, gradient
-        Parameter.writes += 1
-
-    def assign(self, value: Any) -> None:
-        """Keras' way to set `value`."""
-        self.value = np.asarray(value)
-
-    def assign_add(self, value: Any) -> None:
-        self.assign(self.numpy() + np.asarray(value))
-
-    def assign_sub(self, value: Any) -> None:
-        self.assign(self.numpy() - np.asarray(value))
-
-    def numpy(self) -> np.ndarray:
-        """A copy of the values in the memory of the CPU: what calculations with the parameter itself are done with."""
-        return np.array(self._value.get() if hasattr(self._value, "get") else self._value)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.numpy() if dtype is None else self.numpy().astype(dtype)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.numpy()[key]
-
-    def __len__(self) -> int:
-        return len(self._value)
-
-    def __bool__(self) -> bool:
-        return True  # it is there, whatever its length
-
-    def __repr__(self) -> str:
-        return f"<Parameter {self.name} {self.shape} {self._value.dtype}>"
-
-
-def _calculating(name: str) -> Callable[..., Any]:
-    def calculate(parameter: Parameter, *other: Any) -> Any:
-        numbers = [one.numpy() if isinstance(one, Parameter) else one for one in other]
-        return getattr(operator, name)(parameter.numpy(), *numbers)
-
-    return calculate
-
-
-def _reflected(name: str) -> Callable[..., Any]:
-    return lambda parameter, other: getattr(operator, name)(other, parameter.numpy())
-
-
-def _refuse_in_place(parameter: Parameter, other: Any) -> Any:
-    raise TypeError(f"{parameter.name}: a parameter is changed by assign, assign_add or assign_sub")
-
-
-for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
-    setattr(Parameter, f"__{_name}__", _calculating(_name))
-    setattr(Parameter, f"__r{_name}__", _reflected(_name))
-    setattr(Parameter, f"__i{_name}__", _refuse_in_place)
-for _name in ("neg", "abs"):
-    setattr(Parameter, f"__{_name}__", _calculating(_name))
 
 
 def is_number(value: Any) -> bool:
@@ -654,97 +521,3 @@ class RandomLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"seed": self.seed}
-
-
-class WithActivation(Layer):
-    """A layer with an `activation`: a name, a function of `minicnn.activations`, or an activation layer, which is copied.
-
-    Another one may be assigned at any time. `activate` is the layer that computes it, `Linear` where it is fused.
-    """
-
-    fuses_relu = False
-    activate: Layer
-
-    @property
-    def activation(self) -> Any:
-        """The function of `minicnn.activations`, or the layer."""
-        return getattr(activations, self.activation_name) if self.activation_name else self.activate
-
-    @activation.setter
-    def activation(self, activation: Any) -> None:
-        from .activation import Activation, get, name_of
-
-        if isinstance(activation, Activation):
-            activation = activation.activation
-        self.activation_name = name_of(activation)
-        self.fused_relu = self.fuses_relu and self.activation_name == "relu"
-        self.activate = get("linear" if self.fused_relu else activation).to(self.ops)
-        if self.built:
-            self.activate.build(self.output_shape)
-        Parameter.writes += 1
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        super().build(input_shape)
-        self.activate.build(self.output_shape)
-
-    def to(self, device: str | Ops) -> Layer:
-        self.activate.to(device)
-        return super().to(device)
-
-    def get_config(self) -> dict[str, Any]:
-        from .activation import serialize
-
-        return super().get_config() | {"activation": serialize(self.activation)}
-
-
-class ActivatedLayer(WithActivation):
-    """A layer y = activation(linear(x)); the two parts stay apart, so that a loss can take the scores before a softmax.
-
-    Subclasses define `linear`, of a kernel and perhaps a bias, and `linear_backward`. ReLU is fused into them: they ask the
-    device for an operation that ends with it.
-    """
-
-    fuses_relu = True
-
-    def __init__(
-        self,
-        activation: Any,
-        use_bias: bool,
-        kernel_initializer: Any,
-        bias_initializer: Any,
-        kernel_regularizer: Any,
-        bias_regularizer: Any,
-        activity_regularizer: None,
-        kernel_constraint: Any,
-        bias_constraint: Any,
-        **options: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **options)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self.activation = activation
-
-    def linear(self, x: Array) -> Array:
-        raise TypeError(f"layer {self.name} does not define linear(x)")
-
-    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
-        raise TypeError(f"layer {self.name} does not define linear_backward(dy)")
-
-    def add_weights(self, shape: Sequence[int]) -> None:
-        """The kernel, of this shape, and the bias."""
-        self.kernel = self._add_named(shape, "kernel")
-        self.bias = self._add_named(shape[-1:], "bias") if self.use_bias else None
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        return self.activate.forward(self.linear(x), training)
-
-    def backward(self, dy: Array) -> Array:
-        return self.linear_backward(self.activate.backward(dy))
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"use_bias": self.use_bias} | self._settings_config("kernel", "bias")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array, Pads, Pair, positions
-from .base import ActivatedLayer, Layer, Shape, channels_last
+from .activation import ActivatedLayer
+from .base import Layer, Shape, channels_last
 
 
 def pair(layer: Layer, value: int | Sequence[int], name: str) -> Pair:

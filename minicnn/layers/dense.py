@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array
-from .base import ActivatedLayer, Shape
+from .activation import ActivatedLayer
+from .base import Shape
 
 
 class Dense(ActivatedLayer):

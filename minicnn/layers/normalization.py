@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer, Parameter, check_numbers, is_number
+from .base import Layer, check_numbers, is_number
+from .parameter import Parameter
 
 
 def _axes(layer: Layer, given: Any) -> tuple[int, ...]:

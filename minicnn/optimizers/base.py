@@ -18,7 +18,7 @@ from . import schedules
 from .schedules import LearningRateSchedule
 
 if TYPE_CHECKING:
-    from ..layers.base import Parameter
+    from ..layers.parameter import Parameter
 
 Rate = float | LearningRateSchedule | Callable[[], float]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.files import DataError
 from ..layers import Input, Layer
-from ..layers.base import ActivatedLayer
+from ..layers.activation import ActivatedLayer
 
 if TYPE_CHECKING:
     from ..models import Sequential
