@@ -6,7 +6,7 @@ displacements, and interpolate once, bilinearly. Without training, y = x.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,14 @@ def smoothing(length: int, sigma: float, size: int) -> np.ndarray:
 
 
 class _Augmentation(RandomLayer):
-    """x, y (N, H, W, C). Called by itself on an array, of several images or of one, it changes them, as in Keras."""
+    """y = `augmented(x)` in training, else x: (N, H, W, C).
+
+    Called by itself on an array, of several images or of one, it changes them, as in Keras.
+    """
 
     input_rank = 4
     works_as_in_training = True
+    settings: tuple[str, ...] = ()  # which `get_config` writes
 
     def __init__(self, seed: int | None, data_format: str | None, **options: Any) -> None:
         super().__init__(seed, **options)
@@ -76,6 +80,26 @@ class _Augmentation(RandomLayer):
         if not isinstance(x, Symbol) and np.ndim(x) == 3:
             return super().__call__(x[None], training)[0]
         return super().__call__(x, training)
+
+    def augmented(self, x: Array) -> Array:
+        raise TypeError(f"layer {self.name} does not define augmented(x)")
+
+    def augmented_backward(self, dy: Array) -> Array:
+        return dy
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.augmenting = training
+        return self.augmented(self.check_input(x)) if training else x
+
+    def backward(self, dy: Array) -> Array:
+        return self.augmented_backward(dy) if self.augmenting else dy
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {name: getattr(self, name) for name in self.settings}
+
+    def ranges(self, read: Callable[[Any, str], Any], *settings: str) -> list[Any]:
+        """What `read`, which is `bounds` or one of its like, makes of these settings; its errors name layer and setting."""
+        return [read(getattr(self, name), f"layer {self.name}: {name}") for name in settings]
 
     def uniform(self, key: Key, samples: int, limits: Sequence[Limits]) -> list[Array]:
         """A uniform number per image for each (lower, upper): a list of arrays (samples,)."""
@@ -97,9 +121,7 @@ class _Augmentation(RandomLayer):
 class _RandomAffine(_Augmentation):
     """Subclasses give the map from each pixel of y to a point of x, as matrices (N, 2, 3)."""
 
-    factors: tuple[
-        str, ...
-    ] = ()  # the settings that `get_config` writes; by default one number per image is drawn for each
+    # one number per image is drawn for each of the `settings`, unless `limits` says otherwise
     turned: tuple[int, ...] = ()  # places in `limits()` of turn, shifts (down, right), zooms and shears; -1: none
     elastic: Any = None  # not None where displacements are added
 
@@ -122,10 +144,10 @@ class _RandomAffine(_Augmentation):
         self.fill_mode, self.fill_value = fill_mode, fill_value
 
     def limits(self) -> list[Limits]:
-        return [bounds(getattr(self, name), f"layer {self.name}: {name}") for name in self.factors]
+        return self.ranges(bounds, *self.settings)
 
     def draw(self, samples: int) -> list[Array]:
-        """A uniform number per image and factor: a list of arrays (samples,)."""
+        """A uniform number per image for each of `limits()`: a list of arrays (samples,)."""
         self.key = self.next_key()
         return self.uniform(self.key, samples, self.limits())
 
@@ -171,21 +193,17 @@ class _RandomAffine(_Augmentation):
         seed, step, _ = self.key
         return rows, columns, chosen * (math.sqrt(3) * alpha * sigma), (seed, step, 1)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        self.moving = training
-        if not training:
-            return x
-        x, matrices = self.check_input(x), self.maps(len(x))
+    def augmented(self, x: Array) -> Array:
+        matrices = self.maps(len(x))
         field = None if self.elastic is None else self.ops.random_field(*self.displacements(len(x)))
         y, self.saved = self.ops.affine(x, matrices, self.fill_mode, self.fill_value, field)
         return y
 
-    def backward(self, dy: Array) -> Array:
-        return self.ops.affine_backward(dy, self.saved) if self.moving else dy
+    def augmented_backward(self, dy: Array) -> Array:
+        return self.ops.affine_backward(dy, self.saved)
 
     def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in self.factors}
-        return super().get_config() | own | {"fill_mode": self.fill_mode, "fill_value": self.fill_value}
+        return super().get_config() | {"fill_mode": self.fill_mode, "fill_value": self.fill_value}
 
 
 class RandomAffine(_RandomAffine):
@@ -205,7 +223,7 @@ class RandomAffine(_RandomAffine):
     x, y (N, H, W, C). ValueError for settings that are no such ranges.
     """
 
-    factors = ("rotation", "translation", "zoom", "shear", "elastic")
+    settings = ("rotation", "translation", "zoom", "shear", "elastic")
     turned = 0, 1, 2, 3, 4, 5, 6
 
     def __init__(
@@ -231,8 +249,8 @@ class RandomAffine(_RandomAffine):
             )
 
     def limits(self) -> list[Limits]:
-        pairs = [both_ways(getattr(self, name), f"layer {self.name}: {name}") for name in self.factors[1:4]]
-        return [bounds(self.rotation, f"layer {self.name}: rotation"), *(limits for both in pairs for limits in both)]
+        pairs = self.ranges(both_ways, "translation", "zoom", "shear")
+        return [*self.ranges(bounds, "rotation"), *(limits for both in pairs for limits in both)]
 
     def matrices(self, samples: int) -> Array:
         turn, down, right, higher, wider, tilt, slant = self.draw(samples)
@@ -250,7 +268,7 @@ class RandomTranslation(_RandomAffine):
     x, y (N, H, W, C). ValueError for factors that are neither a number nor a pair (lower, upper).
     """
 
-    factors = ("height_factor", "width_factor")
+    settings = ("height_factor", "width_factor")
     turned = -1, 0, 1, -1, -1, -1, -1
 
     def __init__(
@@ -282,7 +300,7 @@ class RandomRotation(_RandomAffine):
     x, y (N, H, W, C). ValueError for a factor that is neither a number nor a pair (lower, upper).
     """
 
-    factors = ("factor",)
+    settings = ("factor",)
     turned = 0, -1, -1, -1, -1, -1, -1
 
     def __init__(
@@ -324,8 +342,8 @@ class RandomZoom(_RandomAffine):
     ) -> None:
         super().__init__(fill_mode, interpolation, seed, fill_value, **options)
         self.height_factor, self.width_factor = height_factor, width_factor
-        self.factors = ("height_factor",) if width_factor is None else ("height_factor", "width_factor")
-        self.turned = -1, -1, -1, 0, len(self.factors) - 1, -1, -1
+        self.settings = ("height_factor",) if width_factor is None else ("height_factor", "width_factor")
+        self.turned = -1, -1, -1, 0, len(self.settings) - 1, -1, -1
         self.limits()
 
     def matrices(self, samples: int) -> Array:
@@ -343,7 +361,7 @@ class RandomShear(_RandomAffine):
     x, y (N, H, W, C). ValueError for factors that are not between -1 and 1.
     """
 
-    factors = ("x_factor", "y_factor")
+    settings = ("x_factor", "y_factor")
 
     def __init__(
         self,
@@ -362,7 +380,7 @@ class RandomShear(_RandomAffine):
 
     def limits(self) -> list[Limits]:
         found = super().limits()
-        for name, (low, high) in zip(self.factors, found, strict=True):
+        for name, (low, high) in zip(self.settings, found, strict=True):
             if low < -1 or high > 1:
                 raise ValueError(f"layer {self.name}: {name} must lie between -1 and 1, not {getattr(self, name)!r}")
         return [*found, (-1.0, 1.0)]
@@ -425,7 +443,7 @@ class RandomElasticTransform(_RandomAffine):
     x, y (N, H, W, C). ValueError for a factor or scale that is not within [0, 1].
     """
 
-    factors = ("factor", "scale", "value_range")
+    settings = ("factor", "scale", "value_range")
     elastic = True
 
     def __init__(
@@ -446,13 +464,13 @@ class RandomElasticTransform(_RandomAffine):
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
         self.factor, self.scale, self.value_range, self.alpha, self.sigma = factor, scale, value_range, alpha, sigma
         self.limits()
-        values(value_range, f"layer {self.name}: value_range")
+        self.ranges(values, "value_range")
         for name in ("alpha", "sigma"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"layer {self.name}: {name} must be a positive number, not {getattr(self, name)!r}")
 
     def limits(self) -> list[Limits]:
-        factor, scale = (shares(getattr(self, name), f"layer {self.name}: {name}") for name in ("factor", "scale"))
+        factor, scale = self.ranges(shares, "factor", "scale")
         return [factor, (0.0, 1.0), scale]
 
     def matrices(self, samples: int) -> Array:
@@ -488,6 +506,8 @@ class RandomErasing(_Augmentation):
     x, y (N, H, W, C). ValueError for a factor or scale not within [0, 1], and for a fill_value that does not fit.
     """
 
+    settings = ("factor", "scale", "fill_value", "value_range")
+
     def __init__(
         self,
         factor: Factor = 1.0,
@@ -501,7 +521,7 @@ class RandomErasing(_Augmentation):
         super().__init__(seed, data_format, **options)
         self.factor, self.scale, self.fill_value, self.value_range = factor, scale, fill_value, value_range
         self.limits()
-        values(value_range, f"layer {self.name}: value_range")
+        self.ranges(values, "value_range")
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
@@ -512,7 +532,7 @@ class RandomErasing(_Augmentation):
             )
 
     def limits(self) -> list[Limits]:
-        factor, scale = (shares(getattr(self, name), f"layer {self.name}: {name}") for name in ("factor", "scale"))
+        factor, scale = self.ranges(shares, "factor", "scale")
         return [factor, scale, scale, *[(0.0, 1.0)] * 3]
 
     @property
@@ -536,20 +556,13 @@ class RandomErasing(_Augmentation):
             boxes[:, side] = place * erased
         return boxes, (key[0], key[1], 1)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        self.erasing = training
-        if not training:
-            return x
-        x = self.check_input(x)
+    def augmented(self, x: Array) -> Array:
         self.erased, key = self.boxes(len(x))
-        return self.ops.erase(x, self.erased, self.fill, values(self.value_range, "value_range"), key)
+        (limits,) = self.ranges(values, "value_range")
+        return self.ops.erase(x, self.erased, self.fill, limits, key)
 
-    def backward(self, dy: Array) -> Array:
-        return self.ops.erase(dy, self.erased, [0.0] * dy.shape[3], (0.0, 0.0), (0, 0, 0)) if self.erasing else dy
-
-    def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("factor", "scale", "fill_value", "value_range")}
-        return super().get_config() | own
+    def augmented_backward(self, dy: Array) -> Array:
+        return self.ops.erase(dy, self.erased, [0.0] * dy.shape[3], (0.0, 0.0), (0, 0, 0))
 
 
 class RandomGaussianBlur(_Augmentation):
@@ -562,6 +575,8 @@ class RandomGaussianBlur(_Augmentation):
 
     x, y (N, H, W, C). ValueError for a factor or sigma that is not within [0, 1], and for an even kernel_size.
     """
+
+    settings = ("factor", "kernel_size", "sigma", "value_range")
 
     def __init__(
         self,
@@ -576,14 +591,14 @@ class RandomGaussianBlur(_Augmentation):
         super().__init__(seed, data_format, **options)
         self.factor, self.kernel_size, self.sigma, self.value_range = factor, kernel_size, sigma, value_range
         self.limits()
-        values(value_range, f"layer {self.name}: value_range")
+        self.ranges(values, "value_range")
         if any(size < 1 or size % 2 == 0 for size in pair(self, kernel_size, "kernel_size")):
             raise ValueError(
                 f"layer {self.name}: kernel_size must be an odd number or two of them, not {kernel_size!r}"
             )
 
     def limits(self) -> list[Limits]:
-        factor, sigma = (shares(getattr(self, name), f"layer {self.name}: {name}") for name in ("factor", "sigma"))
+        factor, sigma = self.ranges(shares, "factor", "sigma")
         return [factor, (0.0, 1.0), sigma, sigma]
 
     def blurs(self, samples: int) -> tuple[Array, Array, Array]:
@@ -593,20 +608,12 @@ class RandomGaussianBlur(_Augmentation):
         rows, columns = self.smoothing([float(s[0]) + 1e-6 if samples else 1.0 for s in sigmas[::-1]], sizes)
         return rows, columns, chance < probability
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        self.blurring = training
-        if not training:
-            return x
-        x = self.check_input(x)
+    def augmented(self, x: Array) -> Array:
         self.saved = self.blurs(len(x))
         return self.ops.blur(x, *self.saved)
 
-    def backward(self, dy: Array) -> Array:
-        return self.ops.blur(dy, *self.saved) if self.blurring else dy
-
-    def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("factor", "kernel_size", "sigma", "value_range")}
-        return super().get_config() | own
+    def augmented_backward(self, dy: Array) -> Array:
+        return self.ops.blur(dy, *self.saved)
 
 
 class RandomGaussianNoise(_Augmentation):
@@ -617,6 +624,8 @@ class RandomGaussianNoise(_Augmentation):
 
     x, y (N, H, W, C). ValueError for a factor that is not within [0, 1], and for a negative stddev.
     """
+
+    settings = ("factor", "stddev")
 
     def __init__(
         self,
@@ -636,7 +645,7 @@ class RandomGaussianNoise(_Augmentation):
             raise ValueError(
                 f"layer {self.name}: stddev must be a number from 0 on or a pair (lower, upper), not {self.stddev!r}"
             )
-        return [shares(self.factor, f"layer {self.name}: factor"), (0.0, 1.0), (float(spread[0]), float(spread[1]))]
+        return [*self.ranges(shares, "factor"), (0.0, 1.0), (float(spread[0]), float(spread[1]))]
 
     def levels(self, samples: int) -> tuple[Array, Key]:
         """The standard deviation of each image, 0 where there is no noise, (samples,), and the key of the noise."""
@@ -644,22 +653,15 @@ class RandomGaussianNoise(_Augmentation):
         probability, chance, spread = self.uniform(key, samples, self.limits())
         return spread * (chance < probability), (key[0], key[1], 1)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        if not training:
-            return x
-        x = self.check_input(x)
+    def augmented(self, x: Array) -> Array:
         levels, key = self.levels(len(x))
         return self.ops.random_noise(x, levels, key)
-
-    def backward(self, dy: Array) -> Array:
-        return dy
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {name: getattr(self, name) for name in ("factor", "stddev")}
 
 
 class _Recolouring(_Augmentation):
     """y = `changed(x, a number drawn for every image)`, clipped to `value_range`."""
+
+    settings = ("factor", "value_range")
 
     def __init__(
         self,
@@ -672,7 +674,7 @@ class _Recolouring(_Augmentation):
         super().__init__(seed, data_format, **options)
         self.factor, self.value_range = factor, value_range
         self.limits()
-        values(value_range, f"layer {self.name}: value_range")
+        self.ranges(values, "value_range")
 
     def limits(self) -> Limits:
         """Between which the numbers are drawn."""
@@ -685,22 +687,15 @@ class _Recolouring(_Augmentation):
     def changed_backward(self, dy: Array) -> Array:
         return dy
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        self.inside = None
-        if not training:
-            return x
-        x = self.check_input(x)
+    def augmented(self, x: Array) -> Array:
         (drawn,) = self.uniform(self.next_key(), len(x), [self.limits()])
         y = self.changed(x, drawn.astype(x.dtype).reshape(-1, 1, 1, 1))
-        lowest, highest = (x.dtype.type(bound) for bound in values(self.value_range, "value_range"))
+        lowest, highest = (x.dtype.type(bound) for bound in self.ranges(values, "value_range")[0])
         self.inside = (y >= lowest) & (y <= highest)
         return y.clip(lowest, highest)
 
-    def backward(self, dy: Array) -> Array:
-        return dy if self.inside is None else self.changed_backward(dy * self.inside)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {name: getattr(self, name) for name in ("factor", "value_range")}
+    def augmented_backward(self, dy: Array) -> Array:
+        return self.changed_backward(dy * self.inside)
 
 
 class RandomBrightness(_Recolouring):
@@ -712,13 +707,13 @@ class RandomBrightness(_Recolouring):
     """
 
     def limits(self) -> Limits:
-        limits = bounds(self.factor, f"layer {self.name}: factor")
+        (limits,) = self.ranges(bounds, "factor")
         if max(map(abs, limits)) > 1:
             raise ValueError(f"layer {self.name}: factor must lie between -1 and 1, not {self.factor!r}")
         return limits
 
     def changed(self, x: Array, drawn: Array) -> Array:
-        lowest, highest = values(self.value_range, "value_range")
+        ((lowest, highest),) = self.ranges(values, "value_range")
         return x + drawn * x.dtype.type(highest - lowest)
 
 
