@@ -28,7 +28,7 @@ class _ModelKind(type):
 
 
 class Model(Sequential, metaclass=_ModelKind):
-    """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))`.
+    """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))` for x = Input(…).
 
     With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives; with a
     dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError unless every

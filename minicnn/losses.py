@@ -185,11 +185,7 @@ def _check_smoothing(label_smoothing: float, axis: int) -> None:
 
 
 class _CrossEntropy(Loss):
-    """-Σ_k t_k log p_k, the mean over the batch.
-
-    With `from_logits` the predictions are scores whose softmax is p; else they are probabilities. `label_smoothing` ε
-    moves the targets t towards even odds: t (1 - ε) + ε / K (Szegedy et al., 2015).
-    """
+    """Base of both: what the targets are is said by `one_hot`. Smoothing labels: Szegedy et al. (2015)."""
 
     fuses_softmax = True
 
@@ -234,7 +230,10 @@ class _CrossEntropy(Loss):
 
 
 class CategoricalCrossentropy(_CrossEntropy):
-    """Cross-entropy for one-hot targets (N, K), or any rows of probabilities."""
+    """-Σ_k t_k log p_k, the mean over the batch, for one-hot targets t (N, K), or any rows of probabilities.
+
+    p are the predictions, or with `from_logits` their softmax; `label_smoothing` ε makes t (1 - ε) + ε / K of t.
+    """
 
     name = "categorical_crossentropy"
 
@@ -247,7 +246,7 @@ class CategoricalCrossentropy(_CrossEntropy):
 
 
 class SparseCategoricalCrossentropy(_CrossEntropy):
-    """Cross-entropy for integer labels (N,) or (N, 1)."""
+    """-log p[label], the mean over the batch, for integer labels (N,) or (N, 1); else as `CategoricalCrossentropy`."""
 
     name = "sparse_categorical_crossentropy"
 

@@ -44,7 +44,7 @@ UNKNOWN_INPUT = (
 
 
 class Sequential(Weighted):
-    """Layers one after the other.
+    """Layers one after the other: `compile` says how they are trained, `fit` trains them, and `predict` asks them.
 
     With an `Input` first, every layer is built when it is added, and one that does not fit its input is reported at
     once; otherwise the model is built when it first sees data. Of a model that is added, this one gets the layers

@@ -54,10 +54,11 @@ def window_outputs(
 class Conv2D(ActivatedLayer):
     """y[n,i,j,f] = Σ_abc x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,f] + bias[f], s the strides and d the dilation rate
 
-    x (N, H, W, C)   kernel (KH, KW, C, F)   bias (F,)   y (N, OH, OW, F)
+    x (N, H, W, C)   kernel (KH, KW, C, F), of `kernel_size` (KH, KW) and F `filters`   bias (F,)   y (N, OH, OW, F)
 
-    Arguments and defaults are those of Keras 3; `groups` other than 1 is not offered, and strides cannot be combined
-    with dilation. ValueError for these, for sizes that are no positive integers, and for an input smaller than the window.
+    `padding` "same" puts so many zeros around x that OH = ⌈H / s⌉, "valid" none; `activation` is applied to y. Arguments and
+    defaults are those of Keras 3; `groups` other than 1 is not offered, and strides cannot be combined with dilation.
+    ValueError for these, for sizes that are no positive integers, and for an input smaller than the window.
     """
 
     input_rank = 4

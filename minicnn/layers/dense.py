@@ -13,7 +13,8 @@ from .base import Shape
 class Dense(ActivatedLayer):
     """y[…,f] = Σ_c x[…,c] · kernel[c,f] + bias[f]
 
-    x (…, C)   kernel (C, F)   bias (F,)   y (…, F). ValueError for `units` that are no positive integer.
+    x (…, C)   kernel (C, F), of F `units`   bias (F,)   y (…, F), to which `activation` is applied. ValueError for `units`
+    that are no positive integer.
     """
 
     def __init__(

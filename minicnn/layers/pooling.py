@@ -44,7 +44,7 @@ class _Pooling2D(Layer):
 
 
 class MaxPooling2D(_Pooling2D):
-    """y[n,i,j,c] = max_ab x[n, i·s+a, j·s+b, c]
+    """y[n,i,j,c] = max_ab x[n, i·s+a, j·s+b, c], a and b within `pool_size`, s the strides: those of the window unless told
 
     x (N, H, W, C)   y (N, OH, OW, C)   Padding never wins.
     """
@@ -58,7 +58,7 @@ class MaxPooling2D(_Pooling2D):
 
 
 class AveragePooling2D(_Pooling2D):
-    """y[n,i,j,c] = mean_ab x[n, i·s+a, j·s+b, c], over the pixels inside the image
+    """y[n,i,j,c] = mean_ab x[n, i·s+a, j·s+b, c], over the pixels inside the image; else as `MaxPooling2D`
 
     x (N, H, W, C)   y (N, OH, OW, C)
     """

@@ -26,7 +26,8 @@ def _check_shares(optimizer: Optimizer, **settings: float) -> None:
 class SGD(Optimizer):
     """v = μ v - η g;  w = w + v, or with Nesterov's look-ahead w = w + μ v - η g  (Polyak, 1964; Sutskever et al., 2013)
 
-    ValueError for a momentum that is not from 0 to 1.
+    η is the learning rate, g the gradient, μ the momentum; other arguments are those of `Optimizer`. ValueError for a
+    momentum that is not from 0 to 1.
     """
 
     operation, slots = "sgd", ("velocity",)
@@ -141,7 +142,8 @@ class _Moments(Optimizer):
 class Adam(_Moments):
     """m = β₁ m + (1-β₁) g;  v = β₂ v + (1-β₂) g²;  w = w - η √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)  (Kingma and Ba, 2014)
 
-    `amsgrad` divides by the root of the largest v so far (Reddi, Kale and Kumar, 2018).
+    η is the learning rate, g the gradient, t the step, from 1 on; other arguments are those of `Optimizer`. `amsgrad`
+    divides by the root of the largest v so far (Reddi, Kale and Kumar, 2018).
     """
 
     operation, slots = "adam", ("m", "v", "top")
