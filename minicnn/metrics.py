@@ -4,12 +4,11 @@ A metric is asked for by name (`metrics=["accuracy"]`), as an object, or as a fu
 number for every sample.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from math import sqrt
 from statistics import NormalDist
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,6 @@ from .losses import (  # which are metrics too
 )
 from .numbers import Numbers, as_numbers
 from .registered import Configured, class_of, description, made, snake_case
-
-Init = TypeVar("Init", bound=Callable[..., None])
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -243,7 +240,7 @@ class MeanMetric(Metric):
         self, fn: Callable[..., Any] | None = None, name: str | None = None, dtype: Any = None, **options: Any
     ) -> None:
         super().__init__(dtype, name or getattr(fn, "__name__", "").strip("<>"))  # as Keras calls a lambda
-        self.fn, self.options = fn, options
+        self.fn, self.options, self.of_scores = fn, options, fn in OF_SCORES
         self.reset_state()
 
     def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
@@ -307,19 +304,6 @@ class Mean(Sum):
         return self.total / self.weight if self.weight else 0.0
 
 
-def _naming_arguments(init: Init) -> Init:
-    """A constructor that says which arguments there are when it is given another one."""
-    known = list(inspect.signature(init).parameters)[1:]
-
-    @wraps(init)
-    def naming(self: Any, *arguments: Any, **options: Any) -> None:
-        if unknown := sorted(set(options) - set(known)):
-            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; it has {', '.join(known)}")
-        init(self, *arguments, **options)
-
-    return cast(Init, naming)
-
-
 def _equal(y_true: Any, y_pred: Any) -> np.ndarray:
     return np.asarray(np.asarray(y_true).reshape(np.shape(y_pred)) == y_pred, float)
 
@@ -327,7 +311,6 @@ def _equal(y_true: Any, y_pred: Any) -> np.ndarray:
 class Accuracy(MeanMetric):
     """The mean of y_true == y_pred over all samples; the name "accuracy" asks for `accuracy` instead."""
 
-    @_naming_arguments
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(_equal, name or "accuracy", dtype)
 
@@ -335,7 +318,6 @@ class Accuracy(MeanMetric):
 class BinaryAccuracy(MeanMetric):
     """The mean of `binary_accuracy` over all samples."""
 
-    @_naming_arguments
     def __init__(self, name: str | None = None, dtype: Any = None, threshold: float = 0.5) -> None:
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
@@ -343,9 +325,6 @@ class BinaryAccuracy(MeanMetric):
 class CategoricalAccuracy(MeanMetric):
     """The mean of `categorical_accuracy` over all samples."""
 
-    of_scores = True
-
-    @_naming_arguments
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name, dtype)
 
@@ -353,9 +332,6 @@ class CategoricalAccuracy(MeanMetric):
 class SparseCategoricalAccuracy(MeanMetric):
     """The mean of `sparse_categorical_accuracy` over all samples."""
 
-    of_scores = True
-
-    @_naming_arguments
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
@@ -363,9 +339,6 @@ class SparseCategoricalAccuracy(MeanMetric):
 class TopKCategoricalAccuracy(MeanMetric):
     """The mean of `top_k_categorical_accuracy` over all samples."""
 
-    of_scores = True
-
-    @_naming_arguments
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
@@ -373,9 +346,6 @@ class TopKCategoricalAccuracy(MeanMetric):
 class SparseTopKCategoricalAccuracy(MeanMetric):
     """The mean of `sparse_top_k_categorical_accuracy` over all samples."""
 
-    of_scores = True
-
-    @_naming_arguments
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k)
 
@@ -383,7 +353,6 @@ class SparseTopKCategoricalAccuracy(MeanMetric):
 class MeanSquaredError(MeanMetric):
     """The mean of `mean_squared_error` over all samples."""
 
-    @_naming_arguments
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(mean_squared_error, name, dtype)
 
@@ -391,7 +360,6 @@ class MeanSquaredError(MeanMetric):
 class MeanAbsoluteError(MeanMetric):
     """The mean of `mean_absolute_error` over all samples."""
 
-    @_naming_arguments
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(mean_absolute_error, name, dtype)
 
@@ -399,7 +367,6 @@ class MeanAbsoluteError(MeanMetric):
 class BinaryCrossentropy(MeanMetric):
     """The mean of `binary_crossentropy` over all samples."""
 
-    @_naming_arguments
     def __init__(
         self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
     ) -> None:
@@ -409,7 +376,6 @@ class BinaryCrossentropy(MeanMetric):
 class CategoricalCrossentropy(MeanMetric):
     """The mean of `categorical_crossentropy` over all samples."""
 
-    @_naming_arguments
     def __init__(
         self,
         name: str | None = None,
@@ -426,7 +392,6 @@ class CategoricalCrossentropy(MeanMetric):
 class SparseCategoricalCrossentropy(MeanMetric):
     """The mean of `sparse_categorical_crossentropy` over all samples."""
 
-    @_naming_arguments
     def __init__(
         self,
         name: str | None = None,
@@ -747,9 +712,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
     function = identifier if callable(identifier) else BY_NAME.get(str(identifier).lower())
     if function is None:
         raise ValueError(f"unknown metric {identifier!r}; expected one of {', '.join([*BY_NAME, *SMALL])}")
-    metric = MeanMetric(function, name=identifier if isinstance(identifier, str) else None)
-    metric.of_scores = function in OF_SCORES
-    return metric
+    return MeanMetric(function, name=identifier if isinstance(identifier, str) else None)
 
 
 def serialize(metric: Any) -> Any:

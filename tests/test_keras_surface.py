@@ -704,7 +704,7 @@ def test_metrics_are_saved(metric, tmp_path):
 def test_what_is_no_metric():
     with pytest.raises(ValueError, match="unknown metric 'sensitivity'; expected one of accuracy"):
         small(metrics=["sensitivity"])
-    with pytest.raises(TypeError, match="SparseTopKCategoricalAccuracy has no argument 'top'"):
+    with pytest.raises(TypeError, match="SparseTopKCategoricalAccuracy.* unexpected keyword argument 'top'"):
         metrics.SparseTopKCategoricalAccuracy(top=3)
 
 
@@ -992,7 +992,7 @@ def test_metrics_take_their_arguments_in_the_order_of_keras():
     assert minicnn.metrics.TopKCategoricalAccuracy(3, "best").get_config() == {"name": "best", "k": 3}
     assert minicnn.metrics.BinaryAccuracy("right", None, 0.7).get_config() == {"name": "right", "threshold": 0.7}
     assert list(inspect.signature(minicnn.metrics.TopKCategoricalAccuracy).parameters) == ["k", "name", "dtype"]
-    with pytest.raises(TypeError, match="Accuracy has no argument 'k'; it has name, dtype"):
+    with pytest.raises(TypeError, match="Accuracy.* unexpected keyword argument 'k'"):
         minicnn.metrics.Accuracy(k=2)
     np.testing.assert_array_equal(
         minicnn.metrics.confusion_matrix([0, 2, 2], [0, 1, 2]), [[1, 0, 0], [0, 0, 0], [0, 1, 1]]
