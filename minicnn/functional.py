@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import training
+from .batches import checked
 from .callbacks import Callback
 from .layers.base import Layer, RandomLayer, Tensor, new_name
 from .layers.reshaping import Input
@@ -191,7 +191,7 @@ class Model(Sequential, metaclass=_ModelKind):
     def predict_on_batch(self, x: Any) -> Any:
         if not self._ends:
             return super().predict_on_batch(x)
-        return self._named([np.array(output) for output in self.outputs_of(training.checked(self, x)[0])])
+        return self._named([np.array(output) for output in self.outputs_of(checked(self, x)[0])])
 
     def _needs_one_output(self, action: str) -> None:
         if self._ends:

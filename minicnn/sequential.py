@@ -15,6 +15,7 @@ import numpy as np
 
 from . import captured, engine, keras_format, losses, optimizers, saving, training
 from .absent import refuse_arguments
+from .batches import as_batch, checked, weights_of
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
 from .layers.activation import ActivatedLayer, Activation, Softmax
@@ -34,7 +35,6 @@ from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import UNIT, Array
 from .seeding import new_seed
-from .training import as_batch
 
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
@@ -717,8 +717,8 @@ class Sequential(Weighted):
     ) -> Any:
         """One step on one batch; returns the loss, [loss, metrics …] if there are metrics, or a dictionary of them."""
         refuse_arguments("train_on_batch", dropped)
-        x, y, sample_weight = training.checked(self, x, y, sample_weight)
-        weights = training.weights_of(y, sample_weight, class_weight)
+        x, y, sample_weight = checked(self, x, y, sample_weight)
+        weights = weights_of(y, sample_weight, class_weight)
         loss, scores = self.train_step(x, y, weights)
         return self._report(loss, y, scores, weights, return_dict)
 
@@ -727,13 +727,13 @@ class Sequential(Weighted):
     ) -> Any:
         """The same without training."""
         refuse_arguments("test_on_batch", dropped)
-        x, y, sample_weight = training.checked(self, x, y, sample_weight)
+        x, y, sample_weight = checked(self, x, y, sample_weight)
         loss, scores = self.scores_of(x, y, sample_weight)
         return self._report(loss, y, scores, sample_weight, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for one batch."""
-        return np.array(self.outputs_of(training.checked(self, x)[0]))
+        return np.array(self.outputs_of(checked(self, x)[0]))
 
     def _report(self, loss: float, y: Any, scores: np.ndarray, sample_weight: Any, return_dict: bool) -> Any:
         with self._means.counting() as means:
