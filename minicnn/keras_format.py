@@ -24,7 +24,7 @@ from .layers.base import Layer, RandomLayer
 from .layers.parameter import Parameter
 from .layers.reshaping import Input
 from .optimizers import schedules
-from .registered import class_of, known, made, snake_case
+from .registered import class_of, custom_object_scope, known, made, snake_case
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -134,22 +134,21 @@ def _model_config(model: "Sequential") -> dict[str, Any]:
 
 def model_of(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "Sequential":
     """The model, built and compiled, that `config_of` or Keras described; ValueError for what minicnn does not have."""
-    custom = known() | dict(custom_objects or {})
-    model = _model(config, custom)
-    compiled = config.get("compile_config") or {}
-    if compiled.get("optimizer") is not None:
-        options = {
-            name: _decode(compiled.get(name), custom) for name in ("optimizer", "loss", "metrics", "weighted_metrics")
-        }
-        if compiled.get("loss_weights"):
-            raise ValueError("the model is compiled with loss_weights, which minicnn does not have")
-        if isinstance(options["loss"], list | dict):
-            raise ValueError("the model has several losses; minicnn's models have one output and one loss")
-        model.compile(**options, run_eagerly=bool(compiled.get("run_eagerly")))
+    with custom_object_scope(custom_objects or {}):
+        model = _model(config)
+        compiled = config.get("compile_config") or {}
+        if compiled.get("optimizer") is not None:
+            asked = ("optimizer", "loss", "metrics", "weighted_metrics")
+            options = {name: _decode(compiled.get(name)) for name in asked}
+            if compiled.get("loss_weights"):
+                raise ValueError("the model is compiled with loss_weights, which minicnn does not have")
+            if isinstance(options["loss"], list | dict):
+                raise ValueError("the model has several losses; minicnn's models have one output and one loss")
+            model.compile(**options, run_eagerly=bool(compiled.get("run_eagerly")))
     return model
 
 
-def _model(config: Any, custom: Mapping[str, Any]) -> "Sequential":
+def _model(config: Any) -> "Sequential":
     """The model that was described, not compiled."""
     from .functional import assembled
 
@@ -157,7 +156,7 @@ def _model(config: Any, custom: Mapping[str, Any]) -> "Sequential":
     if kind not in ("Sequential", "Functional"):
         raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
     functional = kind == "Functional"
-    members = ((_layer(entry, custom), _mode(entry)) for entry in (_chain(inner) if functional else inner["layers"]))
+    members = ((_layer(entry), _mode(entry)) for entry in (_chain(inner) if functional else inner["layers"]))
     shape = inner.get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
     return assembled(inner.get("name"), members, shape, functional)
 
@@ -264,47 +263,46 @@ def find(module: str, name: str) -> Any:
     return found if isinstance(found, type) and issubclass(found, base) and found is not base else None
 
 
-def _decode(value: Any, custom: Mapping[str, Any]) -> Any:
+def _decode(value: Any) -> Any:
     """A setting, in which Keras' entries become objects of ours."""
     if isinstance(value, list):
-        return [_decode(one, custom) for one in value]
+        return [_decode(one) for one in value]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     name, config = value["class_name"], value["config"]
     if name == "function":
-        return custom.get(config, config)  # the name of a function
+        return known().get(config, config)  # the name of a function
     if name == "__lambda__":
         raise ValueError("its function is a lambda, which is code in the file: none is ever executed")
     if name in ("DTypePolicy", "FloatDTypePolicy"):
         return config["name"]
-    cls = custom.get(name) or find(value.get("module") or "", name)
+    cls = known().get(name) or find(value.get("module") or "", name)
     for defined in (initializers.CLASSES, initializers.functions, regularizers.CLASSES, constraints.CLASSES):
         cls = cls or defined.get(name)
     if cls is None:
         raise ValueError(f"unknown class {value.get('module')}.{name}; pass it in custom_objects")
     if not isinstance(cls, type):
         return cls
-    accepted = _accepted(cls, name, config, custom)
-    return made(cls, accepted)
+    return made(cls, _accepted(cls, name, config))
 
 
-def _layer(entry: Any, custom: Mapping[str, Any]) -> "Layer | Sequential":
+def _layer(entry: Any) -> "Layer | Sequential":
     name, config = entry["class_name"], entry["config"]
     label = f"layer {config.get('name', name)}"
     try:
         if name == "InputLayer":
-            dtype = str(_decode(config.get("dtype"), custom) or "float32")
+            dtype = str(_decode(config.get("dtype")) or "float32")
             dtype = dtype if "float" in dtype else "float32"  # whole numbers become floats in the first layer
             return Input(tuple(config["batch_shape"][1:]), name=config["name"], dtype=dtype)
         if name in ("Sequential", "Functional"):
-            model = _model(entry, custom)
+            model = _model(entry)
             if config.get("trainable") is False and not model.trainable_parameters:
                 model.trainable = False  # nothing is written of frozen layers that have no parameters
             return model
-        cls = custom.get(name) or find("keras.layers", name)
+        cls = known().get(name) or find("keras.layers", name)
         if cls is None:
             raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
-        layer: Layer = cls.from_config(_accepted(cls, name, config, custom))
+        layer: Layer = cls.from_config(_accepted(cls, name, config))
         return layer
     except (ValueError, TypeError) as error:
         raise ValueError(str(error) if str(error).startswith(label) else f"{label}: {error}") from error
@@ -316,13 +314,13 @@ def _settings(cls: type) -> set[str]:
     return {name for maker in makers for name in inspect.signature(maker).parameters}
 
 
-def _accepted(cls: Any, name: str, config: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted(cls: Any, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without those that minicnn lacks and that do nothing; ValueError for one that does something."""
-    decoded = {key: _decode(value, custom) for key, value in config.items()}
-    if name in custom or issubclass(cls, metrics.Metric):
+    decoded = {key: _decode(value) for key, value in config.items()}
+    if name in known() or issubclass(cls, metrics.Metric):
         return decoded
-    known = _settings(cls)
-    for key in [key for key in decoded if key not in known]:
+    taken = _settings(cls)
+    for key in [key for key in decoded if key not in taken]:
         value = decoded.pop(key)
         if value is not None and value is not False and key != "name" and LACKING_HERE.get(key) != value:
             raise ValueError(f"minicnn's {name} has no {key}, which is {value!r} in the file")

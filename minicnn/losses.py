@@ -15,7 +15,7 @@ from .absent import refuse, without
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
-from .registered import Configured, class_of, description, made
+from .registered import Configured, class_of, description, known, made
 
 
 class Loss(Configured):
@@ -327,14 +327,14 @@ BY_NAME = {name: function for function, name in FUNCTIONS.items()}
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself.
 
-    `custom_objects` has the classes of losses of your own, by name. ValueError for a name that is not known.
+    `custom_objects` has classes of your own by name, beside those that are registered. ValueError for a name that is not known.
     """
     refuse(identifier)
     if isinstance(identifier, Loss) or hasattr(identifier, "value_and_gradient") and not isinstance(identifier, type):
         return identifier
     if isinstance(identifier, dict):
         name = class_of(identifier)
-        cls = (custom_objects or {}).get(name) or NAMES.get(name)
+        cls = known(custom_objects).get(name) or NAMES.get(name)
         if cls is None:
             raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
         return made(cls, identifier["config"])

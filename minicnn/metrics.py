@@ -24,7 +24,7 @@ from .losses import (  # which are metrics too
     sparse_categorical_crossentropy,
 )
 from .numbers import Numbers, as_numbers
-from .registered import Configured, class_of, description, made, snake_case
+from .registered import Configured, class_of, description, known, made, snake_case
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -693,13 +693,13 @@ BY_NAME: dict[str, Callable[..., Any]] = {
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A metric from its name, a function, what `serialize` returned, or itself: always an object with the three methods.
 
-    `custom_objects` has the classes and functions of your own, by name, for those that `serialize` described.
+    `custom_objects` has classes and functions of your own by name, beside those that are registered.
     """
     refuse(identifier)
     if isinstance(identifier, dict):
-        own, kind, config = custom_objects or {}, class_of(identifier), identifier["config"]
+        kind, config = class_of(identifier), identifier["config"]
         name = config if kind == "function" else kind
-        found = own.get(name) or CLASSES.get(name)
+        found = known(custom_objects).get(name) or CLASSES.get(name)
         if found is None:
             raise ValueError(f"unknown metric {name}: pass it in custom_objects, or load with compile=False")
         return get(found) if kind == "function" else made(found, config)

@@ -17,9 +17,9 @@ def get_custom_objects() -> dict[str, Any]:
     return _known
 
 
-def known() -> dict[str, Any]:
-    """These, and those of the `with` blocks of `custom_object_scope` that are open here."""
-    return _known | _in_scope.get()
+def known(custom_objects: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """These, those of the `with` blocks of `custom_object_scope` that are open here, and those that are given."""
+    return _known | _in_scope.get() | dict(custom_objects or {})
 
 
 def snake_case(name: str) -> str:

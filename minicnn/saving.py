@@ -192,16 +192,15 @@ def _restore(
 
 def from_description(header: dict[str, Any]) -> "Sequential":
     """A new model as `describe` told; KeyError, ValueError or TypeError for what is no description of one."""
-    custom_objects = known()
-    model = _chain(header, custom_objects)
+    model = _chain(header)
     model.build()
     if header["optimizer"] is not None:
-        loss = header["loss"] and losses.get(header["loss"], custom_objects)
+        loss = header["loss"] and losses.get(header["loss"])
         asked: dict[str, Any] = {
-            kind: [one if isinstance(one, str) else metrics.get(one, custom_objects) for one in header.get(kind, [])]
+            kind: [one if isinstance(one, str) else metrics.get(one) for one in header.get(kind, [])]
             for kind in ("metrics", "weighted_metrics")
         }
-        model.compile(optimizers.get(header["optimizer"], custom_objects), loss, **asked)
+        model.compile(optimizers.get(header["optimizer"]), loss, **asked)
         assert model.optimizer is not None
         model.optimizer.iterations = header["optimizer"]["iterations"]
         excluded = header["optimizer"].get("excluded", [])
@@ -210,27 +209,27 @@ def from_description(header: dict[str, Any]) -> "Sequential":
     return model
 
 
-def _chain(told: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> "Sequential":
+def _chain(told: Mapping[str, Any]) -> "Sequential":
     """The model, not compiled, that `_chain_description` told."""
     from .functional import assembled
 
     modes = told.get("modes") or [None] * len(told["layers"])
-    members = ((_member(entry, custom_objects), mode) for entry, mode in zip(told["layers"], modes, strict=True))
+    members = ((_member(entry), mode) for entry, mode in zip(told["layers"], modes, strict=True))
     model = assembled(told["name"], members, told["input_shape"], bool(told.get("functional")))
     model.seed, model._trainable = told["seed"], told.get("trainable", True)
     return model
 
 
-def _member(entry: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> "Layer | Sequential":
+def _member(entry: Mapping[str, Any]) -> "Layer | Sequential":
     """The layer, or the model within the model, that was described; ValueError for an unknown class."""
     name, config = class_of(entry), dict(entry["config"])
-    cls = custom_objects.get(name) or keras_format.find("keras.layers", name)
+    cls = known().get(name) or keras_format.find("keras.layers", name)
     if cls is None and name == "Sequential":
-        return _chain(config, custom_objects)
+        return _chain(config)
     if cls is None:
         raise ValueError(f"unknown layer class {name}; pass it in custom_objects")
     if isinstance(config.get("function"), str):  # the name of one
-        config["function"] = custom_objects.get(config["function"], config["function"])
+        config["function"] = known().get(config["function"], config["function"])
     layer: Layer = cls.from_config(config)
     return layer
 

@@ -708,6 +708,31 @@ def test_what_is_no_metric():
         metrics.SparseTopKCategoricalAccuracy(top=3)
 
 
+def test_classes_of_ones_own_are_known_wherever_a_description_is_read():
+    class Own(losses.MeanSquaredError):
+        pass
+
+    class Slow(minicnn.optimizers.SGD):
+        pass
+
+    class Falling(minicnn.schedules.ExponentialDecay):
+        pass
+
+    class Hits(metrics.BinaryAccuracy):
+        pass
+
+    made = [
+        (losses, Own()), (minicnn.optimizers, Slow(0.5)), (minicnn.schedules, Falling(0.1, 3, 0.5)), (metrics, Hits()),
+    ]  # fmt: skip
+    for module, thing in made:
+        told = module.serialize(thing)
+        with pytest.raises(ValueError, match=type(thing).__name__):
+            module.deserialize(told)
+        with minicnn.utils.custom_object_scope({type(thing).__name__: type(thing)}):
+            assert type(module.deserialize(told)) is type(thing)
+        assert type(module.deserialize(told, custom_objects={type(thing).__name__: type(thing)})) is type(thing)
+
+
 # ---------------------------------------------------------------------- utils, backend, old names
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..absent import refuse, without
-from ..registered import class_of, description
+from ..registered import class_of, description, known
 from . import schedules
 from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 from .base import Operation as Operation
@@ -18,8 +18,8 @@ CLASSES: dict[str, type[Optimizer]] = {
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
     """An optimizer from its name, from what `serialize` returned, or itself.
 
-    `custom_objects` has the classes of optimizers and schedules of your own, by name. ValueError for a name that is not
-    known.
+    `custom_objects` has classes of optimizers and schedules of your own by name, beside those that are registered.
+    ValueError for a name that is not known.
     """
     refuse(identifier)
     if isinstance(identifier, Optimizer):
@@ -28,7 +28,7 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Opt
         identifier if isinstance(identifier, dict) else {"class_name": str(identifier), "config": {}}
     )
     name = class_of(config)
-    own = {key.lower(): value for key, value in (custom_objects or {}).items()}
+    own = {key.lower(): value for key, value in known(custom_objects).items()}
     cls = own.get(name.lower()) or CLASSES.get(name.lower())
     if cls is None:
         raise ValueError(f"unknown optimizer {name!r}; expected one of {', '.join(CLASSES)}")

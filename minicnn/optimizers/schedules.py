@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..numbers import Number, Numbers
-from ..registered import Configured, class_of, description
+from ..registered import Configured, class_of, description, known
 
 
 class LearningRateSchedule(Configured):
@@ -225,7 +225,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 def deserialize(config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> LearningRateSchedule:
     """A schedule from what `serialize` returned; ValueError for a class that is neither ours nor in custom_objects."""
     name = class_of(config)
-    cls = (custom_objects or {}).get(name) or CLASSES.get(name)
+    cls = known(custom_objects).get(name) or CLASSES.get(name)
     if cls is None:
         raise ValueError(
             f"unknown schedule {name!r}; expected one of {', '.join(CLASSES)}, or pass it in custom_objects"
