@@ -167,7 +167,7 @@ def main() -> None:
 
     model = recipe.model(len(images), args.epochs, args.batch_size)
     if args.save and args.save.endswith(".keras"):
-        minicnn.keras_format.config_of(model)  # refuses what Keras does not have
+        model.to_json()  # refuses what Keras does not have
     model.summary()
     start = perf_counter()
     if args.cross_validate:
