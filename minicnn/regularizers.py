@@ -134,22 +134,21 @@ def _factor(name: str, value: float) -> float:
 
 
 def get(identifier: Any) -> Regularizer | None:
-    """A regularizer from its name ("l1", "l2", …), from what `serialize` returned, or itself; None for None."""
-    if isinstance(identifier, Regularizer):
-        if type(identifier).gradient is Regularizer.gradient:
-            raise ValueError(f"regularizer {type(identifier).__name__} needs a method gradient(x): that of its penalty")
-        return identifier
+    """A regularizer from its name ("l1", "l2", …) or class, from what `serialize` returned, or itself; None for None."""
     if identifier is None:
         return None
     if isinstance(identifier, dict):
         return described("regularizer", Regularizer, CLASSES, identifier)
-    if isinstance(identifier, str) and identifier in BY_NAME:
-        return BY_NAME[identifier]()
-    if isinstance(identifier, str) and identifier in CLASSES:
-        return CLASSES[identifier]()
-    raise ValueError(
-        f"unknown regularizer {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Regularizer"
-    )
+    found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else identifier
+    if isinstance(found, type) and issubclass(found, Regularizer):
+        found = found()
+    if not isinstance(found, Regularizer):
+        raise ValueError(
+            f"unknown regularizer {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Regularizer"
+        )
+    if type(found).gradient is Regularizer.gradient:
+        raise ValueError(f"regularizer {type(found).__name__} needs a method gradient(x): that of its penalty")
+    return found
 
 
 def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:

@@ -87,6 +87,8 @@ def test_sizes_and_threads(threads, size):
         ("L1L2", L1L2, {"l1": 0.0, "l2": 0.0}),
         ("orthogonal_regularizer", OrthogonalRegularizer, {"factor": 0.01, "mode": "rows"}),
         (regularizers.l2(0.5), L2, {"l2": 0.5}),
+        (regularizers.l2, L2, {"l2": 0.01}),
+        (Cubes, Cubes, {}),
         (Cubes(), Cubes, {}),
     ],
 )
