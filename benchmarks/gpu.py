@@ -19,6 +19,7 @@ os.environ.setdefault("CUPY_TF32", "1")  # CuPy reads it when it is imported, wh
 import numpy as np
 
 from minicnn import get_ops
+from minicnn.ops.gpu import version
 from minicnn.recipes import RECIPES
 
 from . import gpu_cases, gpu_training, job, networks, peers
@@ -51,16 +52,13 @@ def about() -> Row:
     device = xp.cuda.Device()
     properties = xp.cuda.runtime.getDeviceProperties(device.id)
 
-    def dotted(number: int) -> str:
-        return f"{number // 1000}.{number % 1000 // 10}"
-
     return {
         "GPU": properties["name"].decode(),
         "compute capability": device.compute_capability,
         "GPU memory, GB": device.mem_info[1] / 1e9,
         "driver": driver(),
-        "CUDA of the driver": dotted(xp.cuda.runtime.driverGetVersion()),
-        "CUDA of CuPy": dotted(xp.cuda.runtime.runtimeGetVersion()),
+        "CUDA of the driver": version(xp.cuda.runtime.driverGetVersion()),
+        "CUDA of CuPy": version(xp.cuda.runtime.runtimeGetVersion()),
         "CuPy": xp.__version__,
         "PyTorch": versions()["PyTorch"],
         "CUDA of PyTorch": None if peers.torch is None else peers.torch.version.cuda,

@@ -405,8 +405,9 @@ def _confusions(labels: np.ndarray, probabilities: np.ndarray) -> str:
     )
 
 
-def _reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> str:
+def _reliability(labels: np.ndarray, probabilities: np.ndarray) -> str:
     """Accuracy over confidence, with the interval that so few images allow, above the number of images in each bin."""
+    bins = 15
     counts, confidence, right = metrics.calibration(labels, probabilities, bins)
     left, top, side, base, strip = 40, 6, 270, 350, 44  # `base`: where the bars of counts stand
 

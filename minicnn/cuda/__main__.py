@@ -18,7 +18,7 @@ from ..layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input,
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..ops import Ops, get_ops
-from ..ops.gpu import dotted
+from ..ops.gpu import dotted, version
 from . import FILES, options, source
 
 EXACT, FAST = 1e-5, 5e-3  # errors allowed, in units of the largest number expected
@@ -202,11 +202,6 @@ def facts(ops: Any) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "device", lambda: str(runtime.getDeviceProperties(device.id)["name"].decode())
     yield "memory", lambda: f"{device.mem_info[0] / 1e9:.1f} of {device.mem_info[1] / 1e9:.1f} GB free"
     yield "compute capability", lambda: dotted(int(device.compute_capability))
-
-
-def version(number: int) -> str:
-    """Of CUDA, which writes 13.2 as 13020."""
-    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def checks(ops: Any) -> Iterator[tuple[str, Callable[[], str]]]:

@@ -34,10 +34,9 @@ def missing(cuda: Any) -> str | None:
             "--gpus all"
         )
     if "cudaErrorInsufficientDriver" in error:
-        versions = [f"{version // 1000}.{version % 1000 // 10}" for version in (known, needed)]
         return (
-            f"driver is too old for this CuPy: it knows CUDA {versions[0]}, CuPy is made for {versions[1]}; update the "
-            "driver, or replace cupy-cuda13x with cupy-cuda12x"
+            f"driver is too old for this CuPy: it knows CUDA {version(known)}, CuPy is made for {version(needed)}; update "
+            "the driver, or replace cupy-cuda13x with cupy-cuda12x"
         )
     if "cudaErrorNoDevice" in error:
         return "needs an NVIDIA GPU, and the driver finds none; if there is one, see what CUDA_VISIBLE_DEVICES says"
@@ -61,6 +60,11 @@ def _lacking(cuda: Any) -> str | None:
 
 def dotted(capability: int) -> str:
     return f"{capability // 10}.{capability % 10}"
+
+
+def version(number: int) -> str:
+    """Of CUDA, which writes 13.2 as 13020."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 class GpuOps(ConvolutionOps, ElementwiseOps, OptimizerOps):
