@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .batches import checked
-from .callbacks import Callback
 from .layers.base import Layer, RandomLayer, Tensor, new_name
 from .layers.reshaping import Input
 from .ops import Ops
@@ -177,17 +176,6 @@ class Model(Sequential, metaclass=_ModelKind):
             return self._named(super().__call__(x, training))
         return self._named(self._at_ends(x, lambda part, x: Sequential.__call__(part, x, training)))
 
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: int | str = "auto",
-        steps: int | None = None,
-        callbacks: Callback | Iterable[Callback] | None = None,
-        **dropped: Any,
-    ) -> Any:
-        return self._named(super().predict(x, batch_size, verbose, steps, callbacks, **dropped))
-
     def predict_on_batch(self, x: Any) -> Any:
         if not self._ends:
             return super().predict_on_batch(x)
@@ -200,7 +188,6 @@ class Model(Sequential, metaclass=_ModelKind):
             )
 
     def _named(self, outputs: Any) -> Any:
-        """The outputs as they were asked for: by name, or as they are."""
         return dict(zip(self._keys, outputs, strict=True)) if self._keys else outputs
 
     def _at_ends(self, x: Any, ask: Callable[[Sequential, Any], Any]) -> list[Any]:

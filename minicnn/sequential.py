@@ -811,12 +811,12 @@ class Sequential(Weighted):
         callbacks: Callback | Iterable[Callback] | None = None,
         **dropped: Any,
     ) -> Any:
-        """The output for all samples, as a NumPy array; of several outputs a list of arrays.
+        """The output for all samples, as a NumPy array; of several outputs a list of arrays, of outputs by name a dictionary.
 
         Nothing is printed, whatever `verbose` says.
         """
         refuse_arguments("predict", dropped)
-        return training.predict(self, x, batch_size, steps, callbacks, verbose)
+        return self._named(training.predict(self, x, batch_size, steps, callbacks, verbose))
 
     # ------------------------------------------------------------------ weights
 
@@ -915,6 +915,10 @@ class Sequential(Weighted):
 
     def _needs_one_output(self, action: str) -> None:
         """ValueError for a model of several outputs; a `Sequential` has one."""
+
+    def _named(self, outputs: Any) -> Any:
+        """The outputs as they were asked for: by name, or as they are."""
+        return outputs
 
 
 def _is_ours(kind: type) -> bool:
