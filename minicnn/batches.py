@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .sequential import Sequential
 
 INFERENCE = 256  # samples of a batch that is not trained on, unless told
+SEEN = 32  # the same, where results or a callback show how many there are: as in Keras
 Batch = tuple[Any, Any, Any, Any]  # x, y, sample weights, and which rows of x, or None for all
 
 
@@ -285,9 +286,15 @@ def split(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, share: float
 
 
 def to_measure(
-    model: "Sequential", x: Any, y: Any, sample_weight: Any, batch_size: int | None, steps: int | None
+    model: "Sequential",
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    batch_size: int | None,
+    steps: int | None,
+    default: int,
 ) -> Feed:
-    """Arrays in their order, or what gives batches."""
+    """Arrays in their order, in batches of the default size unless told, or what gives batches."""
     if steps is not None:
         positive_integer("steps", steps)
     if is_stream(x):
@@ -295,11 +302,11 @@ def to_measure(
     x, y, sample_weight = checked(model, x, y, sample_weight)
     if y is None:
         raise ValueError("evaluate needs targets: evaluate(x, y)")
-    return Arrays(x, y, sample_weight, batch_size_for(len(x), batch_size, steps, INFERENCE), False, steps)
+    return Arrays(x, y, sample_weight, batch_size_for(len(x), batch_size, steps, default), False, steps)
 
 
 def to_predict(
-    model: "Sequential", x: Any, batch_size: int | None, steps: int | None
+    model: "Sequential", x: Any, batch_size: int | None, steps: int | None, default: int
 ) -> tuple[int | None, Iterator[np.ndarray]]:
     """The batches of one pass over x, at most `steps`, and their number if it is known.
 
@@ -310,7 +317,7 @@ def to_predict(
         limits = [limit for limit in (source.steps, steps) if limit is not None]
         return min(limits, default=None), _first_parts(model, source, steps)
     x, _, _ = checked(model, x)
-    size = batch_size_for(len(x), batch_size, steps, INFERENCE)
+    size = batch_size_for(len(x), batch_size, steps, default)
     starts = range(0, len(x), size)[:steps]
     return len(starts), (x[first : first + size] for first in starts)
 

@@ -17,6 +17,7 @@ from . import activations
 from . import metrics as all_metrics
 from .batches import (
     INFERENCE,
+    SEEN,
     Arrays,
     Feed,
     Stream,
@@ -272,7 +273,13 @@ def validate(
     if len(data) not in (2, 3):
         raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
     x, y, sample_weight = (*data, None)[:3]
-    return measure(model, to_measure(model, x, y, sample_weight, batch_size, steps), listeners)
+    default = SEEN if summed(model) else INFERENCE
+    return measure(model, to_measure(model, x, y, sample_weight, batch_size, steps, default), listeners)
+
+
+def summed(model: "Sequential") -> bool:
+    """Whether the loss of a batch is a sum over its samples: the mean over batches depends on their size then."""
+    return getattr(model.loss, "reduction", "") == "sum"
 
 
 def evaluate(
@@ -286,7 +293,8 @@ def evaluate(
     verbose: Any,
 ) -> dict[str, float]:
     """See `Sequential.evaluate`."""
-    feed = to_measure(model, x, y, sample_weight, batch_size, steps)
+    default = SEEN if summed(model) or callbacks else INFERENCE
+    feed = to_measure(model, x, y, sample_weight, batch_size, steps, default)
     return measure(model, feed, introduced(model, callbacks, epochs=1, steps=feed.steps, verbose=verbose))
 
 
@@ -336,7 +344,7 @@ def predict(
         return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
     if steps is not None:
         positive_integer("steps", steps)
-    count, batches = to_predict(model, x, batch_size, steps)
+    count, batches = to_predict(model, x, batch_size, steps, SEEN if callbacks else INFERENCE)
     listeners = introduced(model, callbacks, epochs=1, steps=count, verbose=verbose)
     tell(listeners, "on_predict_begin", {})
     parts: list[Any] = []

@@ -14,7 +14,20 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import Conv2D, Dense, Flatten, Input, MaxPooling2D, Model, Sequential, callbacks, layers, losses, metrics
+from minicnn import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    MaxPooling2D,
+    Model,
+    Sequential,
+    callbacks,
+    layers,
+    losses,
+    metrics,
+)
 from minicnn import backend as K
 
 RANDOM = np.random.default_rng(3)
@@ -453,7 +466,7 @@ def test_logs_of_tests_are_in_order():
             heard.append(list(logs))
 
     small(metrics=["sparse_categorical_accuracy", "accuracy"]).evaluate(X, Y, callbacks=[Listening()])
-    assert heard == [["accuracy", "loss", "sparse_categorical_accuracy"]] * 2
+    assert heard == [["accuracy", "loss", "sparse_categorical_accuracy"]] * 3  # two batches and the end
 
 
 def test_errors_in_properties_are_not_hidden():
@@ -521,7 +534,7 @@ def test_hooks_of_tests_and_predictions():
     heard.clear()
     model.predict(X, batch_size=25, callbacks=[Listening()])
     model.evaluate(X, Y, callbacks=Listening())
-    assert heard == ["predict_batch_end"] * 2 + ["test_begin", "test_batch_begin", "test_batch_end", "test_end"]
+    assert heard == ["predict_batch_end"] * 2 + ["test_begin", *["test_batch_begin", "test_batch_end"] * 2, "test_end"]
 
 
 def test_a_callback_stops_within_an_epoch():
@@ -1180,7 +1193,7 @@ def test_methods_that_would_not_be_called():
     with pytest.raises(
         TypeError, match=r"layer class Mine: expected forward\(x, training\) and backward\(dy\), got call"
     ):
-        type("Mine", (Dense,), {"call": lambda self, x: x})
+        type("Mine", (minicnn.Layer,), {"call": lambda self, x: x})
 
 
 def test_lists_of_one_array_and_axes_of_one():
@@ -2509,3 +2522,98 @@ def test_functions_that_files_cannot_name():
 
     model = Sequential([Input((4,)), Dense(2, kernel_constraint=half)])
     assert minicnn.models.clone_model(model).layers[0].kernel_constraint is half
+
+
+class MonteCarloDropout(Dropout):
+    def call(self, inputs):
+        return super().call(inputs, training=True)
+
+
+def test_a_layer_that_says_in_its_call_how_the_built_in_one_works(tmp_path):
+    x = np.linspace(0.1, 1, 64 * 12, dtype=np.float32).reshape(64, 12)
+    layer = MonteCarloDropout(0.5, seed=3)
+    y = layer.forward(x, training=False)
+    np.testing.assert_array_equal(np.unique(np.round(y / x, 5)), [0, 2])
+    np.testing.assert_array_equal(layer.backward(np.ones_like(x)), np.where(y == 0, 0, 2))
+    minicnn.gradcheck.check_layer(MonteCarloDropout(0.4, seed=1), (3, 5))
+
+    model = Sequential([Dense(8, input_shape=(12,)), MonteCarloDropout(0.5), Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, np.arange(64) % 3, epochs=1, verbose=0)
+    assert (model.predict(x) != model.predict(x)).any() and (model(x).numpy() != model(x).numpy()).any()
+    plain = Sequential([Dense(8, input_shape=(12,)), Dropout(0.5), Dense(3, activation="softmax")])
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(plain.predict(x), plain.predict(x))
+    mean = np.mean([model.layers[1](np.ones((400, 12), np.float32)) for _ in range(10)])
+    assert abs(mean - 1) < 0.05  # 48,000 draws of 0 or 2: five standard deviations are 0.023
+    model.save(tmp_path / "m.keras")
+    again = minicnn.models.load_model(tmp_path / "m.keras", custom_objects={"MonteCarloDropout": MonteCarloDropout})
+    assert type(again.layers[1]) is MonteCarloDropout and (again.predict(x) != again.predict(x)).any()
+
+
+def test_a_call_of_a_built_in_layer_may_not_calculate():
+    class Doubled(Dense):
+        def call(self, x, training=None):
+            return 2 * super().call(x, training=training)
+
+    class Shifted(Dense):
+        def call(self, x):
+            return super().call(x + 1)
+
+    class Forgotten(Dense):
+        def call(self, x):
+            return x
+
+    for kind in (Doubled, Shifted, Forgotten):
+        with pytest.raises(TypeError, match="expected its call to return what super"):
+            kind(12)(np.ones((2, 12), np.float32))
+
+    class Same(Dense):
+        def call(self, x, training=None):
+            return super().call(x, training=training)
+
+    class Third(Same):
+        def call(self, x):
+            return super().call(x)
+
+    x, same, plain = np.ones((2, 12), np.float32), Third(4), Dense(4)
+    y = same(x)
+    plain.build((None, 12))
+    plain.set_weights(same.get_weights())
+    np.testing.assert_array_equal(y, plain(x))
+    np.testing.assert_array_equal(plain.call(x), y)
+
+
+def test_layers_without_weights_take_arrays_of_any_shape():
+    for make, oracle in (
+        (lambda: MaxPooling2D(2), lambda x: x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4))),
+        (Flatten, lambda x: x.reshape(len(x), -1)),
+    ):
+        layer = make()
+        for shape in ((1, 8, 8, 3), (2, 6, 4, 5), (1, 8, 8, 3)):
+            x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+            np.testing.assert_array_equal(layer(x), oracle(x))
+            assert layer.output_shape[1:] == oracle(x).shape[1:]
+    pool = MaxPooling2D(2)
+    model = Sequential([Input((8, 8, 1)), pool, Flatten(), Dense(2)])
+    with pytest.raises(ValueError, match=r"expected an input of shape \(None, 8, 8, 1\), received \(1, 6, 6, 1\)"):
+        pool(np.zeros((1, 6, 6, 1), np.float32))
+    assert model.predict(np.zeros((1, 8, 8, 1))).shape == (1, 2)
+
+
+def test_batches_that_can_be_seen_have_32_samples():
+    class Counting(callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            sizes.append("test")
+
+        def on_predict_batch_end(self, batch, logs=None):
+            sizes.append(logs["outputs"].shape)
+
+    sizes = []
+    model = Sequential([Dense(3, input_shape=(5,), kernel_initializer="ones")])
+    model.compile("sgd", minicnn.losses.MeanAbsoluteError(reduction="sum"))
+    x, y = np.ones((80, 5), np.float32), np.zeros((80, 3), np.float32)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(144)  # 160, 160 and 80, by the samples of each
+    model.predict(x, callbacks=[Counting()])
+    model.evaluate(x, y, callbacks=Counting(), verbose=0)
+    assert sizes == [(32, 3), (32, 3), (16, 3)] + ["test"] * 3

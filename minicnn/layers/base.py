@@ -206,10 +206,12 @@ class Layer(Weighted):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "call" in vars(cls):
-            raise TypeError(
-                f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are written "
-                "by hand here, only a Model may put layers together in its call"
-            )
+            if cls.forward is Layer.forward:
+                raise TypeError(
+                    f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are "
+                    "written by hand here, only a Model may put layers together in its call"
+                )
+            cls.forward = _forward_of_call  # type: ignore[method-assign]
         for name in ("convolution_op", "transform_images", "get_random_transformation"):
             if name in vars(cls):
                 raise TypeError(
@@ -260,6 +262,7 @@ class Layer(Weighted):
         self.ops: Ops = get_ops("cpu")
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
+        self._called: tuple[Any, Any] = None, None  # x and y of `call`
         self._tensor: Tensor | None = None  # what comes out, where it was first put behind another layer
 
     # ------------------------------------------------------------------ to define in a layer
@@ -292,6 +295,20 @@ class Layer(Weighted):
 
     # ------------------------------------------------------------------ given
 
+    def call(self, x: Array, training: bool = False) -> Array:
+        """`forward`, under Keras' name. A class made from a layer may define it to say how that one works:
+
+            class AlwaysDropout(Dropout):
+                def call(self, inputs):
+                    return super().call(inputs, training=True)
+
+        It returns what its `super().call` made of its input, whose `backward` is used: TypeError for anything else.
+        """
+        forwards = [vars(kind)["forward"] for kind in type(self).__mro__ if "forward" in vars(kind)]
+        y = next(forward for forward in forwards if forward is not _forward_of_call)(self, x, training=bool(training))
+        self._called = x, y
+        return y
+
     def __call__(self, x: Array, training: bool | None = None) -> Array:
         """`forward`, after building the layer for x if that has not happened; for an `Input` or a `Tensor`, a `Tensor`.
 
@@ -317,7 +334,8 @@ class Layer(Weighted):
             return tensor
         if isinstance(x, list | tuple):
             x = np.asarray(x, self.dtype)
-        if not self.built:
+        loose = self.named_by_itself and not self.parameters and self._tensor is None  # and takes inputs of any shape
+        if not self.built or loose and self.input_shape[1:] != tuple(x.shape[1:]):
             self.build((None, *x.shape[1:]))
         training = enclosing() if training is None else bool(training)
         return as_numbers(apply(self, x, self.works_as_in_training if training is None else training))
@@ -490,6 +508,20 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
+    """`forward` of a class made from a layer that defines `call`."""
+    self._called = None, None
+    takes = inspect.signature(self.call).parameters
+    y = self.call(x, training=training) if "training" in takes else self.call(x)
+    (given, made), self._called = self._called, (None, None)
+    if given is not x or made is not y:
+        raise TypeError(
+            f"layer {self.name}: expected its call to return what super().call(x) makes of its x: gradients are written by "
+            "hand here, a layer that calculates defines forward(x, training) and backward(dy)"
+        )
+    return y
 
 
 def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
