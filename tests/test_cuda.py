@@ -6,6 +6,7 @@ Without a GPU the kernels run on the emulator, here and for all operations in te
 from dataclasses import replace
 from types import SimpleNamespace
 
+import naive
 import numpy as np
 import nvrtc
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 import minicnn
 from minicnn import cuda, get_ops
 from minicnn.ops import gpu_convolution
-from minicnn.ops.gpu_convolution import DOUBLE, LARGE, TILES, Geometry
+from minicnn.ops.gpu_convolution import DOUBLE, LARGE, TILES, Geometry, longest_run
 
 REFERENCE = get_ops("reference")
 ARCHITECTURES = ["sm_80", "sm_90"]
@@ -72,6 +73,12 @@ def test_every_tile_compiles_and_keeps_its_numbers_in_registers(file, tile, fast
 @pytest.mark.parametrize("file", PRODUCTS)
 def test_every_large_tile_compiles_and_keeps_its_numbers_in_registers(file, tile, together, architecture):
     compiled(file, "float32", architecture, FAST=1, VEC_A=4, VEC_B=together, **vars(tile))
+
+
+@pytest.mark.parametrize("architecture, together", [("sm_80", 4), ("sm_90", 1), ("sm_90", 4)])
+@pytest.mark.parametrize("tile", LARGE + TILES, ids=lambda tile: f"{tile.BM}x{tile.BN}")
+def test_every_tile_of_runs_compiles_and_keeps_its_numbers_in_registers(tile, together, architecture):
+    compiled("convolution", "float32", architecture, FAST=1, HALO=1, VEC_A=4, VEC_B=together, **vars(tile))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])  # one of them: there are many tiles
@@ -255,6 +262,104 @@ def test_neighbouring_taps_are_added_before_the_next_channels(device):
     device.precision = "exact"
     y, _ = device.conv2d(*on_device(device, "float32", x, kernel), None, (1, 1), ((0, 0), (0, 0)), (1, 1))
     assert device.numpy(y).item() == 1
+
+
+@pytest.fixture
+def runs(device, monkeypatch):
+    """Of every convolution launched, whether its blocks copied runs of pixels."""
+    found, launch = [], device.kernels.launch
+
+    def noticed(file, name, *arguments, **macros):
+        if name == "conv2d":
+            found.append(bool(macros.get("HALO")))
+        launch(file, name, *arguments, **macros)
+
+    monkeypatch.setattr(device.kernels, "launch", noticed)
+    return found
+
+
+@pytest.mark.parametrize("processors", [1, 132])  # with the latter, blocks begin at any group of channels
+@pytest.mark.parametrize(
+    "shape, kernel, strides, pads, dilation, used",
+    [
+        ((2, 9, 10, 16), (3, 3, 48), (1, 1), ((1, 1), (1, 1)), (1, 1), (True, True)),
+        ((1, 13, 12, 48), (5, 5, 16), (1, 1), ((0, 0), (0, 0)), (1, 1), (True, True)),
+        ((45, 2, 3, 32), (3, 3, 33), (1, 1), ((1, 1), (1, 1)), (1, 1), (True, False)),  # many images in a tile
+        ((2, 8, 9, 16), (7, 7, 32), (1, 1), ((3, 3), (3, 3)), (1, 1), (True, True)),
+        ((3, 9, 7, 32), (4, 4, 16), (1, 1), ((1, 2), (2, 1)), (1, 1), (True, True)),
+        ((3, 8, 9, 16), (2, 2, 68), (1, 1), ((3, 3), (3, 3)), (1, 1), (True, False)),  # windows that see nothing
+        ((2, 3, 40, 16), (1, 15, 16), (1, 1), ((0, 0), (7, 7)), (1, 1), (True, True)),
+        ((2, 40, 3, 16), (15, 1, 16), (1, 1), ((7, 7), (0, 0)), (1, 1), (True, True)),
+        ((2, 2, 40, 16), (1, 16, 16), (1, 1), ((0, 0), (7, 8)), (1, 1), (False, False)),  # too wide
+        ((2, 3, 40, 16), (1, 3, 16), (1, 1), ((0, 0), (1, 1)), (1, 1), (False, False)),  # too few taps
+        ((2, 4, 150, 16), (3, 3, 16), (1, 1), ((1, 1), (1, 1)), (1, 1), (False, False)),  # lines too long
+        ((1, 11, 9, 32), (5, 5, 16), (2, 2), ((2, 2), (2, 2)), (1, 1), (True, False)),
+        ((1, 11, 10, 16), (3, 3, 16), (1, 1), ((2, 2), (1, 1)), (2, 3), (True, True)),
+    ],
+)
+def test_pixels_that_are_copied_once_for_all_taps(
+    device, monkeypatch, runs, shape, kernel, strides, pads, dilation, used, processors
+):
+    only(monkeypatch, TILES[3])
+    device.precision, device.kernels.processors = "fast", processors
+    random, F, settings = np.random.default_rng(0), kernel[2], (strides, pads, dilation)
+    kernel = kernel[:2] + (shape[3], F)
+    x, kernel, bias = (tf32(random.standard_normal(size)) for size in (shape, kernel, (F,)))
+    dy = tf32(random.standard_normal(naive.conv2d(x, kernel, bias, *settings).shape))
+    placed = on_device(device, "float32", x, kernel, bias)
+    _, found = round_trip(device, "conv2d", *placed, settings, device.array(dy, "float32"))
+    assert tuple(runs) == used
+    expected = naive.conv2d(x, kernel, bias, *settings), *naive.conv2d_backward(x, dy, kernel, *settings)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(device.numpy(one), other, 3 * TOLERANCE["float32"])
+
+
+@st.composite
+def convolutions_of_groups(draw):
+    """As `convolutions`, of whole groups of channels, and larger."""
+    size, pads = draw(pairs(st.integers(2, 5), st.integers(2, 5))), draw(pairs(*[pairs(*[st.integers(0, 5)] * 2)] * 2))
+    shape = draw(pairs(st.integers(1, 5), st.integers(1, 15), st.integers(1, 15), st.sampled_from([16, 32, 48])))
+    assume(all(n + sum(p) >= k for n, p, k in zip(shape[1:3], pads, size, strict=True)))
+    strides, dilation = draw(st.sampled_from([((1, 1), (1, 1))] * 4 + [((2, 1), (1, 1)), ((1, 1), (1, 2))]))
+    assume(dilation == (1, 1) or shape[2] + sum(pads[1]) >= 2 * size[1] - 1)
+    new = np.random.default_rng(draw(st.integers(0, 2**32))).standard_normal
+    F = draw(st.sampled_from([16, 32, 48, 33, 80]))
+    return new(shape), new((*size, shape[3], F)), new(F), strides, pads, dilation, draw(st.sampled_from([1, 9, 132]))
+
+
+@given(case=convolutions_of_groups(), tile=st.integers(0, 11), backwards=st.booleans())
+def test_pixels_of_any_geometry_that_are_copied_once(device, case, tile, backwards):
+    with pytest.MonkeyPatch.context() as patch:
+        only(patch, TILES[tile % 4], large=LARGE[tile % 3] if tile > 3 else None)
+        if isinstance(device.kernels, EmulatedKernels):
+            patch.setattr(device.kernels, "backwards", backwards)
+        check_fast(device, case)
+
+
+def test_pixels_that_are_copied_once_make_the_same_sums(device, monkeypatch, runs):
+    device.precision, device.kernels.processors = "fast", 1
+    new = normal("float32")
+    arrays = on_device(device, "float32", new(3, 14, 13, 48), new(3, 3, 48, 32), new(32))
+    settings = (1, 1), ((1, 1), (0, 0)), (1, 1)
+    first = round_trip(device, "conv2d_relu", *arrays, settings)[1]
+    monkeypatch.setattr(type(device), "_run", lambda *_: 0)
+    for one, other in zip(first, round_trip(device, "conv2d_relu", *arrays, settings)[1], strict=True):
+        np.testing.assert_array_equal(device.numpy(one), device.numpy(other))
+    assert runs == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "N, length, size, stride, pad", [(3, 14, 3, 1, 1), (2, 12, 5, 1, 0), (2, 12, 5, 1, 4), (2, 17, 5, 2, 2)]
+)
+def test_the_longest_run_holds_all_that_a_block_sees(N, length, size, stride, pad):
+    settings = (length,) * 2, (size,) * 2, (stride,) * 2, ((pad, pad),) * 2
+    outputs = naive.outputs(*settings)
+    geometry = Geometry(length, length, 16, *outputs, 16, size, size, (stride,) * 2, (1, 1), (-pad, -pad))
+    windows = [[p * length + q for _, (p, q) in window] for *_, window in naive.positions(*settings)]
+    seen = [[n * length**2 + pixel for pixel in window] for n in range(N) for window in windows]
+    for BM in (64, 128):
+        spans = [sum(seen[first : first + BM], []) for first in range(0, len(seen), BM)]
+        assert longest_run(geometry, N, BM) == max(max(span) - min(span) + 1 for span in spans)
 
 
 @pytest.mark.parametrize("precision", ["fast", "exact"])

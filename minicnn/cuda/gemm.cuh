@@ -36,12 +36,13 @@ constexpr int B_TILE = BK * B_STRIDE;
 static_assert(BM % WM == 0 && BN % WN == 0 && WM % 32 == 0 && WN % 32 == 0 && BK % 8 == 0,
               "a tile is made of whole warps");
 
-// How A lies in shared memory: row by row as ROWS (the reduction runs along a row), or as B does.
-enum Layout { ROWS, COLUMNS };
+// How A lies in shared memory: row by row as ROWS (the reduction runs along a row), or as B does. As RUN, it is no part of the
+// tiles: rows lie where a function says, and are rounded already.
+enum Layout { ROWS, COLUMNS, RUN };
 template <Layout A>
 constexpr int A_STRIDE = A == ROWS ? BK + 4 : BM + 8;  // ROWS: 4 modulo 8, so that eight rows are in different banks
 template <Layout A>
-constexpr int A_TILE = A == ROWS ? BM * A_STRIDE<A> : BK * A_STRIDE<A>;
+constexpr int A_TILE = A == RUN ? 0 : A == ROWS ? BM * A_STRIDE<A> : BK * A_STRIDE<A>;
 
 typedef real Sums[WM / 16][WN / 8][4];
 
@@ -62,10 +63,11 @@ __device__ __forceinline__ int column_of(int j) { return warp_column() + j / 8 *
 
 __device__ __forceinline__ Wide load_wide(const real* from) { return *reinterpret_cast<const Wide*>(from); }
 
+// Adds up the tile a · b. Of a RUN, row(m) is what this lane gives to `load_matrices` for rows 16 m to 16 m + 15.
 #if FAST
 
-template <Layout A>
-__device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sums) {
+template <Layout A, class Row>
+__device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sums, Row row) {
     const int lane = threadIdx.x % 32, group = lane_group(), t = lane_of_four();
     a += warp_row() * (A == ROWS ? A_STRIDE<A> : 1);
     b += warp_column();
@@ -80,7 +82,10 @@ __device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sum
 #pragma unroll
                 for (int j = 0; j < 4; j++) right[4 * n + j][half] = to_tf32(four.of[j]);
             }
-        if (A == ROWS) {
+        if constexpr (A == RUN) {
+#pragma unroll
+            for (int m = 0; m < WM / 16; m++) load_matrices(left[m], row(m) + k);
+        } else if constexpr (A == ROWS) {
 #pragma unroll
             for (int m = 0; m < WM / 16; m++) {
                 load_matrices(left[m], a + (16 * m + lane % 16) * A_STRIDE<A> + k + lane / 16 * 4);
@@ -106,8 +111,8 @@ __device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sum
 
 #else
 
-template <Layout A>
-__device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sums) {
+template <Layout A, class Row>
+__device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sums, Row) {
 #pragma unroll 4
     for (int k = 0; k < BK; k++) {
         __align__(16) real left[WM / 8];
@@ -132,10 +137,15 @@ __device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sum
 
 #endif
 
-// Runs through the tiles `first` to `last` of the reduction: load(tile, a, b) begins to copy one to shared memory, and
-// `seen(b)` is called when it is there.
-template <Layout A, class Load, class Seen>
-__device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& sums, Load load, Seen seen) {
+struct Nothing {
+    __device__ void operator()() const {}
+};
+
+// Runs through the tiles `first` to `last` of the reduction: load(a, b) begins to copy the next to shared memory,
+// arrived() is called when what this thread has copied of one is there, seen(b) when all of it has been multiplied.
+template <Layout A, class Load, class Seen, class Arrived = Nothing, class Row = Nothing>
+__device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& sums, Load load, Seen seen,
+                                       Arrived arrived = {}, Row row = {}) {
     constexpr int STAGE = A_TILE<A> + B_TILE;
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
@@ -146,12 +156,13 @@ __device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& 
     int now = 0, next = STAGES - 1;
     for (int tile = first; tile < last; tile++) {
         copy_wait<STAGES - 2>();
+        arrived();
         __syncthreads();  // all copies of this tile have arrived, and the stage before it has been used
         real* stage = shared + next * STAGE;
         if (tile + STAGES - 1 < last) load(stage, stage + A_TILE<A>);
         copy_commit();
         stage = shared + now * STAGE;
-        multiply<A>(stage, stage + A_TILE<A>, sums);
+        multiply<A>(stage, stage + A_TILE<A>, sums, row);
         seen(stage + A_TILE<A>);
         now = now + 1 == STAGES ? 0 : now + 1;
         next = next + 1 == STAGES ? 0 : next + 1;

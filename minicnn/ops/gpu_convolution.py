@@ -7,6 +7,7 @@ sum of the products' absolute values (and float32's own rounding). float64 is al
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ class Tile:
         a = self.BK * (self.BM + 8) if transposed else self.BM * (self.BK + 4)
         return self.STAGES * (a + self.BK * (self.BN + 8)) * np.dtype(dtype).itemsize
 
+    def shared_run(self, length: int) -> int:
+        """The same in convolution.cu with HALO, where a block copies runs of so many pixels."""
+        return 4 * (self.BK + 24 + 2 * length * (self.BK + 4) + self.STAGES * self.BK * (self.BN + 8))
+
 
 TILES = [  # the largest first; four stages would take memory from the L1 cache
     Tile(128, 64, 64, 32, 16, 3),
@@ -54,6 +59,8 @@ DOUBLE = [Tile(64, 64, 32, 32, 16, 2), Tile(64, 32, 32, 32, 16, 2)]
 LEAST_DEPTH = 8  # of a tile, BK: a smaller share of a sum is not worth a block of its own
 FULL = 0.7  # of the processors: where so many have a block, tiles need not be smaller
 MANY = 4  # shares: where so many processors have a block anyway, fewer are not worth adding up
+ROOM = 296 * 1024  # bytes of shared memory for all blocks that have registers: three quarters of them fit into 228 KiB
+MOST = 99 * 1024  # for one block: as much as the smallest processors have, from sm_80 on
 THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
 
@@ -96,6 +103,20 @@ class Geometry:
             self.OH, self.OW, self.F, self.H, self.W, self.C, self.KH, self.KW,
             (1, 1), (-self.step[0], -self.step[1]), (-self.offset[0], -self.offset[1]), self.up,
         )  # fmt: skip
+
+
+@lru_cache(1024)
+def longest_run(g: Geometry, N: int, BM: int) -> int:
+    """The most pixels from the first to the last that a block of BM outputs sees in N images, as convolution.cu counts them."""
+    first, pixels, ends = np.arange(0, N * g.OH * g.OW, BM), N * g.OH * g.OW, []
+    for pixel, farthest, more in ((first, min, 0), (np.minimum(first + BM, pixels) - 1, max, 1)):
+        row, j = np.divmod(pixel, g.OW)
+        n, i = np.divmod(row, g.OH)
+        y = i * g.up[0] + g.offset[0] + farthest(0, (g.KH - 1) * g.step[0])
+        x = j * g.up[1] + g.offset[1] + farthest(0, (g.KW - 1) * g.step[1]) + more
+        x = np.where((y >= 0) & (y < g.H), np.clip(x, 0, g.W), 0)
+        ends.append((n * g.H + np.clip(y, 0, g.H)) * g.W + x)
+    return int((ends[1] - ends[0]).max())
 
 
 def together(array: Array, neighbours: int) -> int:
@@ -232,14 +253,26 @@ class ConvolutionOps(KernelOps):
         pixels = N * -(-g.OH // g.down[0]) * -(-g.OW // g.down[1])  # of the first phase, the largest
         neighbours = together(x, g.C), together(kernel, g.F)
         tile, depth, shares = self._divide(x.dtype, pixels, g.F, g.longest, neighbours[0] > 1, phases)
+        run = self._run(g, N, tile) if neighbours[0] > 1 and self._fast(x.dtype) else 0
+        if run:  # a share is made of whole groups of channels
+            depth = -(-depth // (g.KH * g.KW))
+            shares = -(-g.C // (depth * tile.BK))
         out = self.empty((shares * y.size,), x.dtype) if shares > 1 else y
         self._launch(
             "convolution", "conv2d", tile, (tile.blocks(pixels, g.F), phases, shares), neighbours, False, x.dtype,
             (x, kernel, *((None, None, out, False) if shares > 1 else (bias, positive, out, relu)), N, *g.arguments,
-             *g.down, depth),
+             *g.down, depth), run,
         )  # fmt: skip
         if shares > 1:
             self._sum(out, bias, positive, y, relu, shares, g.F)
+
+    def _run(self, g: Geometry, N: int, tile: Tile) -> int:
+        """How many pixels a block copies once for all taps (HALO in convolution.cu); 0: it copies those of every tap anew."""
+        if g.C % tile.BK or g.down != (1, 1) or g.KH * g.KW <= tile.STAGES or max(g.KH, g.KW) > 15:
+            return 0
+        run, threads = longest_run(g, N, tile.BM), 256 if tile.WM * tile.WN > 2048 else 512  # BLOCKS in gemm.cuh
+        room = min(MOST, ROOM * tile.threads // threads)
+        return run if 2 * run <= g.KH * g.KW * tile.BM and tile.shared_run(run) <= room else 0
 
     def _kernel_gradient(
         self, geometry: Geometry, x: Array, dy: Array, room: Array | None = None
@@ -300,11 +333,12 @@ class ConvolutionOps(KernelOps):
 
     def _launch(
         self, file: str, name: str, tile: Tile, grid: tuple[int, int, int], together: Pair, transposed: bool, dtype: Any,
-        arguments: tuple[Any, ...],
+        arguments: tuple[Any, ...], run: int = 0,
     ) -> None:  # fmt: skip
         macros = vars(tile) | {"VEC_A": together[0], "VEC_B": together[1], "FAST": int(self._fast(dtype))}
+        shared = tile.shared_run(run) if run else tile.shared(dtype, transposed)
         self.kernels.launch(
-            file, name, dtype, grid, (tile.threads,), arguments, tile.shared(dtype, transposed), **macros
+            file, name, dtype, grid, (tile.threads,), arguments, shared, **macros, **({"HALO": 1} if run else {})
         )
 
     def _fast(self, dtype: Any) -> bool:
