@@ -631,6 +631,17 @@ def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
     parameter.bind(entered.array(left.numpy(parameter.data), dtype), gradient)
 
 
+class OfImages(Layer):
+    """A layer of images, x (N, H, W, C). Called by itself on an array, it takes a single one as well, as in Keras."""
+
+    input_rank = 4
+
+    def __call__(self, x: Array, training: bool | None = None) -> Array:
+        if not isinstance(x, Symbol) and np.ndim(x) == 3:
+            return super().__call__(x[None], training)[0]
+        return super().__call__(x, training)
+
+
 class RandomLayer(Layer):
     """A layer that draws random numbers in training: they are a function of its seed and of `step` alone.
 
