@@ -28,6 +28,7 @@ from .initializers import Initializer
 from .layers import (
     ELU,
     Activation,
+    ActivityRegularization,
     AlphaDropout,
     AveragePooling2D,
     BatchNormalization,
@@ -96,6 +97,7 @@ __getattr__, _ = without(__name__, "", {
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "AlphaDropout",
     "AveragePooling2D",
     "BatchNormalization",

@@ -106,6 +106,26 @@ class SameNode(Node):
         return dy.reshaped(*self.x.shape)
 
 
+class ActivityNode(Node):
+    """The penalty for what came out of the layer: y = x, and its gradient is added to dy."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        def call() -> None:
+            self.layer.activity = self.tape.array(x)
+
+        self.tape.call(call, x)
+        return x
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+
+        def call() -> None:
+            self.tape.array(dx)[...] = self.layer.with_activity(self.tape.array(dy))
+
+        self.tape.call(call, dy, dx)
+        return dx
+
+
 class RescalingNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         y = self.buffer(len(x), x.shape)
@@ -580,6 +600,8 @@ class ZeroPaddingNode(Node):
 
 ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Input: SameNode,
+    all_layers.Identity: SameNode,
+    all_layers.ActivityRegularization: SameNode,
     Linear: SameNode,
     all_layers.Flatten: SameNode,
     all_layers.Reshape: SameNode,

@@ -418,6 +418,7 @@ class OwnPenalty(minicnn.regularizers.Regularizer):
 @pytest.mark.parametrize(
     "chain, optimizer, loss, reason",
     [
+        ([layers.ReLU(name="r", activity_regularizer="l2")], "sgd", "mse", "what comes out of layer r is penalized"),
         ([Twice(name="twice")], "sgd", "mse", "layer twice, a Twice, may do anything"),
         (
             [layers.RandomGaussianBlur(name="soft")],
@@ -430,7 +431,7 @@ class OwnPenalty(minicnn.regularizers.Regularizer):
         ([], "sgd", OwnLoss(), "the loss, a OwnLoss, may do anything"),
         ([layers.Conv2D(1, 1, kernel_regularizer=OwnPenalty(), name="c")], "sgd", "mse", "the regularizer of c/kernel"),
     ],
-    ids=["layer", "blur", "elastic", "optimizer", "loss", "regularizer"],
+    ids=["activity", "layer", "blur", "elastic", "optimizer", "loss", "regularizer"],
 )
 def test_what_cannot_be_captured_is_said_once(gpu, chain, optimizer, loss, reason):
     models = []

@@ -23,7 +23,17 @@ from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, Spat
 from .function import Lambda
 from .normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from .reshaping import Cropping2D, Flatten, Identity, Input, InputLayer, Permute, Reshape, ZeroPadding2D
+from .reshaping import (
+    ActivityRegularization,
+    Cropping2D,
+    Flatten,
+    Identity,
+    Input,
+    InputLayer,
+    Permute,
+    Reshape,
+    ZeroPadding2D,
+)
 from .resizing import CenterCrop, Resizing, UpSampling2D
 
 # Keras' other names for the same
@@ -47,7 +57,7 @@ __getattr__, _absent = without(__name__, "layer ", {
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
         GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D RandomCrop
-        ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        ThresholdedReLU LocallyConnected1D LocallyConnected2D
         Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
@@ -61,6 +71,7 @@ __getattr__, _absent = without(__name__, "layer ", {
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "AlphaDropout",
     "AveragePooling2D",
     "BatchNormalization",

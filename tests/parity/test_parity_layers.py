@@ -305,6 +305,49 @@ def test_training_with_penalties(keras, random):
         assert_close(one, other, 1e-4)
 
 
+def test_training_with_penalties_for_what_comes_out(keras, random, tmp_path):
+    """Batches of 16 and one of 8; also of the models that each reads from a file of the other."""
+
+    def network(k):
+        r = k.regularizers
+        return k.Sequential(
+            [
+                k.layers.Input((6, 6, 2)),
+                k.layers.ActivityRegularization(0.001, 0.002),
+                k.layers.Conv2D(4, 3, activation="relu", activity_regularizer=r.L2(0.01), kernel_regularizer="l2"),
+                k.layers.MaxPooling2D(activity_regularizer="l1"),
+                k.layers.Flatten(),
+                k.layers.Dense(5, activity_regularizer=r.OrthogonalRegularizer(0.1)),
+                k.layers.Activation("tanh", activity_regularizer="l2"),
+                k.layers.Dense(3, activation="softmax", activity_regularizer=r.L1L2(0.1, 0.2)),
+            ]
+        )
+
+    ours, theirs = network(minicnn), network(keras)
+    theirs.set_weights(ours.get_weights())
+    for model in (ours, theirs):
+        model.get_layer(index=1).trainable = False
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    models = [
+        (ours, minicnn),
+        (theirs, keras),
+        (keras.models.load_model(tmp_path / "ours.keras"), keras),
+        (minicnn.load_model(tmp_path / "theirs.keras"), minicnn),
+    ]
+    x, y = random.standard_normal((40, 6, 6, 2)).astype("float32"), random.integers(0, 3, 40)
+    logs = []
+    for model, k in models:
+        model.compile(k.optimizers.SGD(0.05, 0.9), "sparse_categorical_crossentropy")
+        found = model.fit(x, y, batch_size=16, epochs=4, shuffle=False, verbose=0).history["loss"]
+        logs.append([*found, model.evaluate(x, y, batch_size=16, verbose=0)])
+    for log in logs[1:]:
+        np.testing.assert_allclose(log, logs[0], rtol=1e-4)
+    for one, *others in zip(*(model.get_weights() for model, _ in models), strict=True):
+        for other in others:
+            assert_close(one, other, 1e-4)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_training_with_constraints(keras, random, tmp_path, optimizer):
     """Weights after 20 steps, also of the models that each reads from a file of the other."""
