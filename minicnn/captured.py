@@ -307,6 +307,8 @@ def problem(model: "Sequential") -> str | None:
         kind = type(layer).__name__
         if not type(layer).__module__.startswith(f"{__package__}.layers.") or isinstance(layer, Lambda):
             return f"layer {layer.name}, a {kind}, may do anything"
+        if layer.activity_regularizer is not None:
+            return f"what comes out of layer {layer.name} is penalized by an activity regularizer"
         if isinstance(layer, WAITING):
             return f"layer {layer.name}, a {kind}, waits for the device in every step"
     if len({layer.dtype for layer in model._layers}) > 1:
@@ -328,7 +330,10 @@ def _settings(model: "Sequential") -> list[tuple[Any, str]]:
     for layer in model._layers:
         for one in (layer, getattr(layer, "activation", None)):
             if isinstance(one, Layer):
-                found += [(one, name) for name in ("trainable", *signature(type(one).__init__).parameters)]
+                found += [
+                    (one, name)
+                    for name in ("trainable", "activity_regularizer", *signature(type(one).__init__).parameters)
+                ]
     for parameter in model.parameters:
         found += [(parameter, "trainable"), (parameter, "regularizer")]
         found += [(parameter.regularizer, factor) for factor in ("l1", "l2")]

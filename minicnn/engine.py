@@ -23,6 +23,7 @@ from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .nodes import (
     RECTIFYING,
     STEPS,
+    ActivityNode,
     BatchNormalizationNode,
     ConvolutionNode,
     DenseNode,
@@ -102,6 +103,7 @@ class Run:
             self._penalties()
             self._optimizer()
         self.tape.finish()
+        self.penalized = [node.layer for node in self.nodes if type(node) is ActivityNode]
         self.hooks = [node for node in self.nodes if type(node).before_step is not Node.before_step]
         self.most = STEPS if self.training and self.tape.unbroken else 1  # steps at once
         self.listed = [layer for layer in model._layers if isinstance(layer, RandomLayer)]
@@ -114,20 +116,24 @@ class Run:
     def _nodes(self, ops: CpuOps) -> list[Node]:
         """A node per layer, two for a layer whose activation has its own; a final softmax is left out for the loss."""
         fused = self.kind != "predict" and self.model.ends_with_softmax
-        layers: list[tuple[Layer, bool]] = []  # each with whether it works as in training
+        layers: list[tuple[Layer, bool | None]] = []  # each with whether it works as in training; None: for its penalty
         for layer, mode in zip(self.model._layers, self.model._modes, strict=True):
             mode = self.training if mode is None else mode
             layers.append((layer.activate if type(layer) is Activation else layer, mode))
             if type(layer) in (all_layers.Conv2D, all_layers.Dense):
                 layers.append((layer.activate, self.training))  # type: ignore[attr-defined]
+            if layer.activity_regularizer is not None and self.kind != "predict":
+                layers.append((layer, None))
         if fused and isinstance(layers[-1][0], Softmax | Activation):
             layers.pop()
         nodes: list[Node] = []
         for layer, mode in layers:
             kind = node_class(layer, self.training)
-            if kind is not node_class(layer, mode):
+            if mode is None:
+                kind = ActivityNode
+            elif kind is not node_class(layer, mode):
                 kind = Node
-            if fused and layer is layers[-1][0] and isinstance(layer, ActivatedLayer) and kind is Node:
+            if fused and layer is self.model._layers[-1] and isinstance(layer, ActivatedLayer) and kind is Node:
                 kind = ScoresNode
             before = nodes[-1] if nodes else None
             if kind is ReLUNode and type(before) in RECTIFYING and not before.relu:  # type: ignore[union-attr]
@@ -135,7 +141,9 @@ class Run:
                 continue
             if type(layer) is Linear:
                 continue
-            node = kind(layer, weakref.proxy(self.tape), ops, mode if kind is Node else self.training, self.images)
+            node = kind(
+                layer, weakref.proxy(self.tape), ops, bool(mode) if kind is Node else self.training, self.images
+            )
             if type(node) is MaxPoolingNode and isinstance(before, ConvolutionNode) and before.relu:
                 node.after = before
             if (
@@ -245,8 +253,10 @@ class Run:
             return NO_LOSS
         steps = self.steps
         losses = (self.losses[:steps] * self.weights[:steps]).sum(axis=1) if self.native_loss else np.array([self.loss])
-        if self.penalties:
-            losses = losses + [sum(float(found[step].sum()) for found in self.penalties) for step in range(steps)]
+        if self.penalties or self.penalized and self.training:
+            activities = [loss for layer in self.penalized for loss in layer.activity_losses]
+            of_weights = [[float(found[step].sum()) for found in self.penalties] for step in range(steps)]
+            losses = losses + [sum(found + activities) for found in of_weights]
         return losses
 
     def _point(self, x: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
@@ -339,7 +349,7 @@ def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     regularized = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
     found += [(regularizer, factor) for regularizer in regularized for factor in ("l1", "l2")]
     found += [(parameter, name) for parameter in model.parameters for name in ("trainable", "regularizer")]
-    return found + [(layer, "trainable") for layer in model._layers]
+    return found + [(layer, name) for layer in model._layers for name in ("trainable", "activity_regularizer")]
 
 
 def _penalize(ops: Any, parameter: Parameter, found: np.ndarray) -> None:

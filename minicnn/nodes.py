@@ -15,13 +15,14 @@ from . import layers as all_layers
 from .layers.activation import Linear, ReLU
 from .layers.augmentation import _RandomAffine
 from .layers.base import Layer, apply
+from .layers.dropout import _Dropping
 from .layers.parameter import Parameter
 from .ops import instructions
 from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
-from .ops.reference import NO_PADS, Array, positions
+from .ops.reference import NO_PADS, SELU_LEAST, Array, alpha_scale, positions, spread
 from .tape import Buffer, Steps, Tape
 
 STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
@@ -104,6 +105,26 @@ class SameNode(Node):
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         return dy.reshaped(*self.x.shape)
+
+
+class ActivityNode(Node):
+    """The penalty for what came out of the layer: y = x, and its gradient is added to dy."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        def call() -> None:
+            self.layer.activity = self.tape.array(x)
+
+        self.tape.call(call, x)
+        return x
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        dx = self.tape.buffer(dy.shape)
+
+        def call() -> None:
+            self.tape.array(dx)[...] = self.layer.with_activity(self.tape.array(dy))
+
+        self.tape.call(call, dy, dx)
+        return dx
 
 
 class RescalingNode(Node):
@@ -310,6 +331,33 @@ class SpatialDropoutNode(DropoutNode):
     def dropped(self, x: Buffer) -> Buffer:
         y = self.tape.buffer(x.shape)
         instructions.times_channels(self.tape, x, self.factor, y)
+        return y
+
+
+class GaussianDropoutNode(SpatialDropoutNode):
+    """A factor for each number, as if each were a channel."""
+
+    def forward(self, x: Buffer) -> Buffer:
+        ones = np.ones((len(x), int(np.prod(x.shape[1:]))), self.tape.dtype)
+        self.factor = self.tape.buffer(ones.shape)
+        instructions.gaussian_noise(self.tape, ones, self.factor, spread(self.layer.rate), Steps(self.keys))
+        return self.dropped(x)
+
+
+class AlphaDropoutNode(DropoutNode):
+    def forward(self, x: Buffer) -> Buffer:
+        return self.rescaled(self.dropped(self.rescaled(x, 1.0, -SELU_LEAST)), self.scale, self.scale * SELU_LEAST)
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return self.rescaled(self.dropped(dy), self.scale, 0.0)
+
+    @property
+    def scale(self) -> float:
+        return alpha_scale(self.layer.rate)
+
+    def rescaled(self, x: Buffer, scale: float, offset: float) -> Buffer:
+        y = self.tape.buffer(x.shape)
+        instructions.rescale(self.tape, x, y, scale, offset)
         return y
 
 
@@ -553,6 +601,8 @@ class ZeroPaddingNode(Node):
 
 ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Input: SameNode,
+    all_layers.Identity: SameNode,
+    all_layers.ActivityRegularization: SameNode,
     Linear: SameNode,
     all_layers.Flatten: SameNode,
     all_layers.Reshape: SameNode,
@@ -570,6 +620,8 @@ ALWAYS: dict[type[Layer], type[Node]] = {
 TRAINING: dict[type[Layer], type[Node]] = {
     all_layers.Dropout: DropoutNode,
     all_layers.SpatialDropout2D: SpatialDropoutNode,
+    all_layers.AlphaDropout: AlphaDropoutNode,
+    all_layers.GaussianDropout: GaussianDropoutNode,
     all_layers.GaussianNoise: GaussianNoiseNode,
     all_layers.RandomErasing: RandomErasingNode,
     all_layers.RandomGaussianNoise: RandomNoiseNode,
@@ -579,6 +631,8 @@ TRAINING: dict[type[Layer], type[Node]] = {
 INFERENCE: dict[type[Layer], type[Node]] = {
     all_layers.Dropout: SameNode,
     all_layers.SpatialDropout2D: SameNode,
+    all_layers.AlphaDropout: SameNode,
+    all_layers.GaussianDropout: SameNode,
     all_layers.GaussianNoise: SameNode,
     all_layers.RandomErasing: SameNode,
     all_layers.RandomGaussianNoise: SameNode,
@@ -599,7 +653,7 @@ def node_class(layer: Any, training: bool) -> type[Node]:
         return ReLUNode if plain else Node
     if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
         return RandomAffineNode if training else SameNode
-    if kind in (all_layers.Dropout, all_layers.SpatialDropout2D) and not layer.rate:
+    if isinstance(layer, _Dropping) and kind.__module__ == _Dropping.__module__ and not layer.rate:
         return SameNode
     if kind is all_layers.GaussianNoise and not layer.stddev:
         return SameNode

@@ -1,7 +1,8 @@
 """Regularizers: penalties for large weights, which are added to the loss; with the formulas and defaults of Keras 3.
 
 A layer takes one as an object or by name: Conv2D(32, 3, kernel_regularizer=L2(1e-4)). The loss that `fit` and `evaluate`
-report and train on holds the penalties of all trained parameters.
+report and train on holds the penalties of all trained parameters, and those for what layers with an `activity_regularizer`
+give, divided by the number of samples in the batch.
 """
 
 import math

@@ -344,7 +344,7 @@ class Sequential(Weighted):
 
     @property
     def losses(self) -> list[float]:
-        """What the regularizer of each trained parameter that has one adds to the loss."""
+        """What the regularizers of last outputs and of trained parameters add to the loss."""
         return [loss for layer in self._layers for loss in layer.losses]
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
@@ -466,6 +466,8 @@ class Sequential(Weighted):
     def ends_with_softmax(self) -> bool:
         """Whether the last layer is a softmax which the loss takes over."""
         last = self._layers[-1]
+        if last.activity_regularizer is not None:  # of what comes out
+            return False
         if self.loss is not None and not getattr(self.loss, "fuses_softmax", False):
             return False
         return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
@@ -514,6 +516,7 @@ class Sequential(Weighted):
         first = 0 if input_gradient else min(trainable, default=len(self._layers))
         for number in reversed(range(first, len(self._layers))):
             layer = self._layers[number]
+            dy = layer.with_activity(dy)
             if not isinstance(layer, ActivatedLayer):
                 if not (skip_softmax and number == len(self._layers) - 1 and isinstance(layer, Softmax | Activation)):
                     dy = layer.backward(dy)
@@ -584,9 +587,13 @@ class Sequential(Weighted):
         return loss + self.penalty(gradients=True), scores
 
     def penalty(self, gradients: bool = False) -> float:
-        """What the regularizers of all trained parameters add to the loss; with `gradients`, theirs are added to these."""
+        """What the regularizers of all trained parameters, and of the last outputs, add to the loss.
+
+        With `gradients`, those of the parameters' regularizers are added to the parameters' own.
+        """
         regularized = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
         found = [p.regularizer.penalize(self.ops, p.data, p.gradient if gradients else None) for p in regularized]  # type: ignore[union-attr]
+        found += [loss for layer in self._layers for loss in layer.activity_losses]
         return sum(found) if found else 0
 
     def train_step(

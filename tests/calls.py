@@ -138,6 +138,12 @@ def _affine_with_field(channels):
     return call
 
 
+def _resize(ops, new):
+    random = np.random.default_rng(1)
+    rows, columns = (ops.array(random.integers(0, *shape)) for shape in ((6, (9, 2)), (7, (4, 3))))
+    return [ops.resize(new(18, 6, 7, 3), (rows, new(9, 2)), (columns, new(4, 3)))]
+
+
 def _chosen(ops):
     return ops.array(np.arange(18) % 3 > 0)
 
@@ -204,6 +210,8 @@ CALLS = {
     "cross_entropy": _cross_entropy("cross_entropy"),
     "dropout": _elementwise("dropout", (700, 201), 0.4, KEY),
     "spatial_dropout2d": _elementwise("spatial_dropout2d", (19, 5, 6, 19), 0.4, KEY),
+    "alpha_dropout": _elementwise("alpha_dropout", (700, 201), 0.4, KEY),
+    "gaussian_dropout": _elementwise("gaussian_dropout", (700, 201), 0.4, KEY),
     "gaussian_noise": lambda ops, new: [ops.gaussian_noise(new(700, 201), 0.3, KEY)],
     "random_bits": lambda ops, new: [ops.random_bits(KEY, 1001)],
     "batch_norm": _batch_norm,
@@ -214,6 +222,7 @@ CALLS = {
     "windows": lambda ops, new: [ops.windows(new(2, 6, 7, 3), (3, 2), (1, 2))],
     **{f"affine {mode}": _affine(mode) for mode in ("constant", "nearest", "reflect", "wrap")},
     **{f"affine with a field, {C} channels": _affine_with_field(C) for C in (1, 2)},
+    "resize": _resize,
     "random_field": lambda ops, new: [ops.random_field(new(9), new(7), new(18), KEY)],
     "blur": lambda ops, new: [ops.blur(new(18, 6, 7, 3), new(6), new(7), _chosen(ops))],
     "random_noise": lambda ops, new: [ops.random_noise(new(18, 5, 4, 3), ops.array(np.arange(18) % 3 / 2), KEY)],

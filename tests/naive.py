@@ -151,6 +151,20 @@ def affine(x, dy, matrices, mode, fill_value):
 # ---------------------------------------------------------------------- softmax and cross-entropy
 
 
+def resized(image, height, width):
+    """One image, bilinear: the middles of its pixels lie half a pixel inside its edges, as those of the new ones do."""
+    H, W, _ = image.shape
+    found = np.zeros((height, width, image.shape[2]))
+    for i in range(height):
+        for j in range(width):
+            p = min(max((i + 0.5) * H / height - 0.5, 0), H - 1)
+            q = min(max((j + 0.5) * W / width - 0.5, 0), W - 1)
+            for a in range(H):
+                for b in range(W):
+                    found[i, j] += max(0, 1 - abs(p - a)) * max(0, 1 - abs(q - b)) * image[a, b]
+    return found
+
+
 def softmax(scores):
     """e^s / Σ e^s of one row."""
     powers = [math.exp(float(s) - float(max(scores))) for s in scores]

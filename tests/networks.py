@@ -279,6 +279,19 @@ NETWORKS = {
         ),
         loss=lambda: SparseCategoricalCrossentropy(label_smoothing=0.1),
     ),
+    "resized": Network(
+        (7, 8, 2),
+        lambda: top(
+            L.Resizing(9, 10),
+            L.Conv2D(4, 3, activation="relu"),
+            L.UpSampling2D(),
+            L.MaxPooling2D(3),
+            L.Resizing(5, 3, "nearest", pad_to_aspect_ratio=True, fill_value=0.2),
+            L.Conv2D(3, 2),
+            L.CenterCrop(2, 2),
+        ),
+        lambda: Adam(0.01),
+    ),
     "bytes": Network(
         (8, 8, 1),
         lambda: top(L.Rescaling(1 / 127.5, -1.0), L.Conv2D(3, 3, activation="relu"), L.Rescaling(0.5, 0.1)),
@@ -358,6 +371,22 @@ NETWORKS = {
         ),
         lambda: Adam(0.01),
     ),
+    "dropouts": Network(
+        (7, 8, 3),
+        lambda: top(
+            L.GaussianDropout(0.2),
+            L.Conv2D(5, 3, activation="relu"),
+            L.AlphaDropout(0.3),
+            L.MaxPooling2D(),
+            L.GaussianDropout(0.1),
+            L.Flatten(),
+            L.Dense(7, "selu", kernel_initializer="lecun_normal"),
+            L.AlphaDropout(0.1),
+            L.AlphaDropout(0),
+            L.GaussianDropout(0),
+        ),
+        lambda: Adam(0.01),
+    ),
     "slopes shared along one axis": Network(
         (4, 5, 2),
         lambda: top(
@@ -385,6 +414,33 @@ NETWORKS = {
             L.Dense(CLASSES, activation="softmax", kernel_regularizer=OrthogonalRegularizer(0.1)),
         ],
         lambda: SGD(0.01),
+    ),
+    "penalties for what comes out": Network(
+        (9, 8, 2),
+        lambda: [
+            L.ActivityRegularization(0.01, 0.02),
+            L.Conv2D(4, 3, activation="relu", activity_regularizer=L2(0.03), kernel_regularizer="l2"),
+            L.MaxPooling2D(activity_regularizer="l1"),
+            L.Conv2D(3, 2, activation="elu", activity_regularizer=Cubes()),
+            L.ReLU(activity_regularizer="l2"),
+            L.Flatten(),
+            L.Dense(6, activity_regularizer=OrthogonalRegularizer(0.5)),
+            L.Activation("tanh", activity_regularizer="l2"),
+            L.Dropout(0.3, activity_regularizer="l2"),
+            L.Dense(CLASSES, "softmax", activity_regularizer=L1L2(0.1, 0.2)),
+        ],
+        lambda: SGD(0.05, 0.9),
+    ),
+    "penalties for what frozen layers give": Network(
+        (5, 5, 1),
+        lambda: [
+            L.Conv2D(4, 3, activation="relu", activity_regularizer="l2"),
+            L.ActivityRegularization(0.1),
+            L.Conv2D(3, 2, activation="relu"),
+            L.GlobalAveragePooling2D(),
+            Offset(CLASSES, activation="softmax", activity_regularizer=L2(0.5)),
+        ],
+        frozen=(0,),
     ),
     "penalties, frozen": Network(
         (5, 5, 1),
@@ -417,6 +473,7 @@ NETWORKS = {
         ),
         lambda: Adam(0.01),
     ),
+    "an activation before a softmax apart": Network((4,), lambda: [Offset(CLASSES, "tanh"), L.Softmax()]),
     "a convolution of one's own": Network(
         (7, 8, 2), lambda: top(L.Conv2D(4, 2), Halves(3, 2, activation="relu"), L.MaxPooling2D())
     ),

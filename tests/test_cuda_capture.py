@@ -230,6 +230,8 @@ LAYERS = [
     lambda: layers.RandomGaussianNoise(0.8, 0.2, seed=1),
     lambda: layers.GaussianNoise(0.2, seed=1),
     lambda: layers.SpatialDropout2D(0.4, seed=1),
+    lambda: layers.AlphaDropout(0.4, seed=1),
+    lambda: layers.GaussianDropout(0.4, seed=1),
     lambda: layers.BatchNormalization(scale=False, center=False),
     lambda: layers.BatchNormalization(trainable=False),
     lambda: layers.PReLU(),
@@ -243,6 +245,9 @@ LAYERS = [
     lambda: layers.ZeroPadding2D(),
     lambda: layers.Cropping2D(1),
     lambda: layers.Permute((2, 1, 3)),
+    lambda: layers.Resizing(5, 9),
+    lambda: layers.CenterCrop(5, 6),
+    lambda: layers.UpSampling2D(2),
     lambda: layers.LayerNormalization(),
     lambda: layers.RandomBrightness(0.2, (-1, 1), seed=1),
     lambda: layers.RandomContrast(0.2, (-1, 1), seed=1),
@@ -413,6 +418,7 @@ class OwnPenalty(minicnn.regularizers.Regularizer):
 @pytest.mark.parametrize(
     "chain, optimizer, loss, reason",
     [
+        ([layers.ReLU(name="r", activity_regularizer="l2")], "sgd", "mse", "what comes out of layer r is penalized"),
         ([Twice(name="twice")], "sgd", "mse", "layer twice, a Twice, may do anything"),
         (
             [layers.RandomGaussianBlur(name="soft")],
@@ -425,7 +431,7 @@ class OwnPenalty(minicnn.regularizers.Regularizer):
         ([], "sgd", OwnLoss(), "the loss, a OwnLoss, may do anything"),
         ([layers.Conv2D(1, 1, kernel_regularizer=OwnPenalty(), name="c")], "sgd", "mse", "the regularizer of c/kernel"),
     ],
-    ids=["layer", "blur", "elastic", "optimizer", "loss", "regularizer"],
+    ids=["activity", "layer", "blur", "elastic", "optimizer", "loss", "regularizer"],
 )
 def test_what_cannot_be_captured_is_said_once(gpu, chain, optimizer, loss, reason):
     models = []

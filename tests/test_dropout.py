@@ -124,6 +124,33 @@ def test_another_seed_step_or_layer_is_another_mask(ops):
             assert abs((masks[a] == masks[b]).mean() - 0.5) < 4 * 0.5 / 64
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.3, np.float32(0.5)])
+def test_alpha_dropout_puts_the_least_of_selu(ops, rate):
+    """Of numbers with mean 0 and variance 1, so are the results."""
+    key, x = (12345, 6, 0), np.random.default_rng(0).standard_normal((1000, 301))
+    least = float(minicnn.activations.selu(np.array([-1e3]))[0])
+    y, saved = run(ops, "alpha_dropout", x, rate, key)
+    y, rate = ops.numpy(y), float(rate)
+    kept = np.reshape(naive.dropout_mask(key, rate, x.size), x.shape)
+    a = ((1 - rate) * (1 + rate * least**2)) ** -0.5
+    assert_close(y, a * (kept * x + (1 - kept) * least) - a * least * rate, 1e-12)
+    assert abs(y.mean()) < 4 / np.sqrt(x.size) and abs(y.var() - 1) < 8 / np.sqrt(x.size)
+    assert_close(ops.numpy(run(ops, "alpha_dropout_backward", x, saved)), a * kept * x, 1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, np.float32(0.8)])
+def test_gaussian_dropout_has_the_mean_and_the_variance_of_dropout(ops, rate):
+    """And its factors are the noise of the same key."""
+    key, x = (12345, 6, 0), np.random.default_rng(0).standard_normal((1000, 301)) + 3
+    y, saved = run(ops, "gaussian_dropout", x, rate, key)
+    factor, size, rate = ops.numpy(y) / x, x.size, float(rate)
+    spread = np.sqrt(rate / (1 - rate))
+    assert abs(factor.mean() - 1) < 4 * spread / np.sqrt(size)
+    assert abs(factor.var() / spread**2 - 1) < 4 * np.sqrt(2 / size)
+    assert_close(factor, 1 + ops.numpy(run(ops, "gaussian_noise", 0 * x, spread, key)), 1e-12)
+    assert_close(ops.numpy(run(ops, "gaussian_dropout_backward", x, saved)), factor * x, 1e-12)
+
+
 def test_the_layer(device_layer):
     layer, twin = device_layer(Dropout(0.4, seed=3)), device_layer(Dropout(0.4, seed=3))
     x = layer.ops.array(np.ones((20, 30), "float32"))

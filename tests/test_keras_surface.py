@@ -1056,7 +1056,7 @@ def test_compile_says_what_it_cannot_do():
 
 
 @pytest.mark.parametrize(
-    "name, why", [("Concatenate", "one chain"), ("LSTM", "images"), ("Resizing", "a Layer of your own")]
+    "name, why", [("Concatenate", "one chain"), ("LSTM", "images"), ("RandomCrop", "a Layer of your own")]
 )
 def test_layers_that_are_not_here_say_so_when_used(name, why):
     layer = getattr(minicnn.layers, name)

@@ -129,6 +129,13 @@ def test_one_clear_sentence(make, sentence):
 
 # ---------------------------------------------------------------------- in a model
 
+MODELS = [
+    "penalties",
+    "penalties of one's own",
+    "penalties for what comes out",
+    "noise, dropped channels and learned slopes",
+]
+
 
 def penalties_of(model):
     """By the formulas, for every trained parameter."""
@@ -154,6 +161,61 @@ def test_the_loss_holds_the_penalties(name, eagerly):
     assert model.train_step(x, y)[0] - bare.train_step(x, y)[0] == pytest.approx(expected, rel=1e-4)
     logs = model.fit(x, y, batch_size=19, epochs=1, verbose=0, validation_data=(x, y)).history
     assert logs["val_loss"][0] == pytest.approx(model.evaluate(x, y, verbose=0)[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["penalties for what comes out", "penalties for what frozen layers give"])
+@pytest.mark.parametrize("eagerly", [True, False])
+def test_the_loss_holds_the_penalties_for_what_comes_out(name, eagerly):
+    """Divided by the number of samples in the batch, and of layers that are not trained too."""
+    model = NETWORKS[name].model("float64")
+    model.run_eagerly = eagerly
+    x, y = NETWORKS[name].data(dtype="float64")
+    bare, outputs, expected = copy.deepcopy(model), x, 0.0
+    for layer in model.layers:
+        outputs = layer.forward(outputs)
+        if layer.activity_regularizer is not None:
+            expected += float(layer.activity_regularizer(outputs)) / len(x)
+    for layer in bare.layers:
+        layer.activity_regularizer = None
+    assert expected > 0.05
+    loss, without = (m.evaluate(x, y, verbose=0)[0] for m in (model, bare))
+    assert loss - without == pytest.approx(expected, rel=1e-9)
+    assert sum(model.losses) == pytest.approx(model.penalty(), rel=1e-12)
+    model.set_weights(bare.get_weights())
+    for layer in model.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0
+    loss, _ = model.train_step(x, y)
+    assert loss - without == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_penalty_for_what_comes_out_by_hand():
+    """Of a layer alone, and in a step: y = w x, of which the gradient for w is Σ (2 (y - t) / N + 2 · 0.5 y / N) x."""
+    layer = layers.Dense(1, use_bias=False, kernel_initializer="ones", activity_regularizer=L2(0.5))
+    x = np.array([[1.0], [2.0], [4.0]], "float32")
+    assert layer.losses == []
+    layer(x)
+    assert layer.losses == [pytest.approx(0.5 * (1 + 4 + 16) / 3)]
+    for eagerly in (True, False):
+        model = minicnn.Sequential([layers.Input((1,)), layers.Dense.from_config(layer.get_config())])
+        model.compile(minicnn.optimizers.SGD(0.1), "mse", run_eagerly=eagerly)
+        loss = model.train_on_batch(x, np.zeros((3, 1)))
+        assert loss == pytest.approx((1 + 4 + 16) / 3 * 1.5)
+        assert model.get_weights()[0] == pytest.approx(1 - 0.1 * (2 + 1) * (1 + 4 + 16) / 3)
+
+
+@pytest.mark.parametrize("place", [0, 2, 3])
+def test_a_changed_activity_regularizer_is_noticed(place):
+    network = NETWORKS["penalties for what frozen layers give"]
+    model, eager = twins(network.model())
+    x, y = network.data()
+    for change in (L1(0.3), None, L2(0.2)):
+        for one in (model, eager):
+            one.layers[place].activity_regularizer = change
+        assert model.evaluate(x, y, verbose=0) == eager.evaluate(x, y, verbose=0)
+        assert model.train_step(x, y)[0] == eager.train_step(x, y)[0]
+        for one, two in zip(model.get_weights(), eager.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_steps_stay_on_the_tape():
@@ -185,7 +247,15 @@ def test_a_changed_factor_or_regularizer_is_noticed():
             np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("name", ["penalties", "penalties of one's own", "noise, dropped channels and learned slopes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "penalties",
+        "penalties of one's own",
+        "penalties for what comes out",
+        "noise, dropped channels and learned slopes",
+    ],
+)
 def test_gradients_of_whole_models(name):
     network = NETWORKS[name]
     model = network.model("float64")
@@ -193,7 +263,15 @@ def test_gradients_of_whole_models(name):
     assert check_model(model, smooth_input((2, *network.image)), y) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["penalties", "penalties of one's own", "noise, dropped channels and learned slopes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "penalties",
+        "penalties of one's own",
+        "penalties for what comes out",
+        "noise, dropped channels and learned slopes",
+    ],
+)
 def test_a_saved_model_goes_on_as_it_was(name, tmp_path):
     model = NETWORKS[name].model()
     x, y = NETWORKS[name].data()

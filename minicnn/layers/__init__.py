@@ -19,12 +19,23 @@ from .augmentation import (
 from .base import Layer
 from .convolution import Conv2D
 from .dense import Dense
-from .dropout import Dropout, GaussianNoise, SpatialDropout2D
+from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
 from .normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
 from .parameter import Parameter
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from .reshaping import Cropping2D, Flatten, Identity, Input, InputLayer, Permute, Reshape, ZeroPadding2D
+from .reshaping import (
+    ActivityRegularization,
+    Cropping2D,
+    Flatten,
+    Identity,
+    Input,
+    InputLayer,
+    Permute,
+    Reshape,
+    ZeroPadding2D,
+)
+from .resizing import CenterCrop, Resizing, UpSampling2D
 
 # Keras' other names for the same
 Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
@@ -46,8 +57,8 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D RandomCrop Resizing GaussianDropout
-        AlphaDropout CenterCrop ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D RandomCrop
+        ThresholdedReLU LocallyConnected1D LocallyConnected2D
         Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
@@ -61,13 +72,17 @@ __getattr__, _absent = without(__name__, "layer ", {
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
+    "AlphaDropout",
     "AveragePooling2D",
     "BatchNormalization",
+    "CenterCrop",
     "Conv2D",
     "Cropping2D",
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling2D",
     "GlobalMaxPooling2D",
@@ -98,8 +113,10 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Rescaling",
+    "Resizing",
     "Softmax",
     "SpatialDropout2D",
+    "UpSampling2D",
     "ZeroPadding2D",
     # what a star brings beside
     "AvgPool2D",

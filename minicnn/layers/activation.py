@@ -311,7 +311,7 @@ class ActivatedLayer(WithActivation):
         bias_initializer: Any,
         kernel_regularizer: Any,
         bias_regularizer: Any,
-        activity_regularizer: None,
+        activity_regularizer: Any,
         kernel_constraint: Any,
         bias_constraint: Any,
         **options: Any,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import FILL_MODES, Array, Key
-from .base import RandomLayer, Symbol, channels_last, check_numbers, is_number
+from .base import OfImages, RandomLayer, channels_last, check_numbers, is_number
 from .convolution import pair
 
 Factor = float | Sequence[float]
@@ -62,24 +62,15 @@ def smoothing(length: int, sigma: float, size: int) -> np.ndarray:
     return found[:length]
 
 
-class _Augmentation(RandomLayer):
-    """y = `augmented(x)` in training, else x: (N, H, W, C).
+class _Augmentation(OfImages, RandomLayer):
+    """y = `augmented(x)` in training, else x: (N, H, W, C). Called by itself on an array, it changes it, as in Keras."""
 
-    Called by itself on an array, of several images or of one, it changes them, as in Keras.
-    """
-
-    input_rank = 4
     works_as_in_training = True
     settings: tuple[str, ...] = ()  # which `get_config` writes
 
     def __init__(self, seed: int | None, data_format: str | None, **options: Any) -> None:
         super().__init__(seed, **options)
         channels_last(self, data_format)
-
-    def __call__(self, x: Array, training: bool | None = None) -> Array:
-        if not isinstance(x, Symbol) and np.ndim(x) == 3:
-            return super().__call__(x[None], training)[0]
-        return super().__call__(x, training)
 
     def augmented(self, x: Array) -> Array:
         raise TypeError(f"layer {self.name} does not define augmented(x)")

@@ -128,12 +128,15 @@ def enclosing() -> bool | None:
 
 
 def apply(layer: "Layer", x: Array, training: bool) -> Array:
-    """`layer.forward`: layers that it calls itself do as it does, unless it tells them."""
+    """`layer.forward`: layers that it calls itself do as it does, unless it tells them. A penalized output is kept."""
     before, _calls.training = enclosing(), training
     try:
-        return layer.forward(x, training=training)
+        y = layer.forward(x, training=training)
     finally:
         _calls.training = before
+    if layer.activity_regularizer is not None:
+        layer.activity = y
+    return y
 
 
 class _Overridable:
@@ -194,14 +197,17 @@ class Layer(Weighted):
     `works_as_in_training` whether a call on an array that does not say `training` means it.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
-    or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An unknown
-    argument is a ValueError, which gives today's name for one of Keras 1 or 2.
+    or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An
+    `activity_regularizer` is a penalty for what comes out, which the loss of a model holds, divided by the samples of the
+    batch. An unknown argument is a ValueError, which gives today's name for one of Keras 1 or 2.
     """
 
     input_rank: int | None = None
     works_as_in_training = False
     data_format: str  # of layers that take images: "channels_last"
     named_by_itself = False  # and may have another name yet
+    activity_regularizer: regularizers.Regularizer | None = None
+    activity: Array = None  # the last output, where there is a penalty for it
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -237,7 +243,7 @@ class Layer(Weighted):
         batch_size: int | None = None,
         batch_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
-        activity_regularizer: None = None,
+        activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
         self.named_by_itself = name is None
@@ -248,7 +254,7 @@ class Layer(Weighted):
             )
         self.name, self.trainable, self.batch_size = name, trainable, batch_size
         self.dtype = self.number_type("float32" if dtype is None else dtype)
-        self.refuse(activity_regularizer=activity_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.given_shape: Shape | None = None  # of the input, by the one who made the layer
         if input_dim is not None:
             self.given_shape = None, input_dim
@@ -291,7 +297,10 @@ class Layer(Weighted):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, in types that JSON has."""
-        return {"name": self.name, "dtype": self.dtype.name, "trainable": self.trainable}
+        config = {"name": self.name, "dtype": self.dtype.name, "trainable": self.trainable}
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
 
     # ------------------------------------------------------------------ given
 
@@ -361,7 +370,7 @@ class Layer(Weighted):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no chain; a copied model links the copies of its layers again."""
-        return self.__dict__ | {"_tensor": None}
+        return self.__dict__ | {"_tensor": None, "activity": None}
 
     @_Overridable
     def input(self) -> Tensor:
@@ -486,10 +495,26 @@ class Layer(Weighted):
         return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
 
     @property
+    def activity_losses(self) -> list[float]:
+        """The penalty of the `activity_regularizer` for the last output, divided by its samples, if there are both."""
+        if self.activity_regularizer is None or self.activity is None:
+            return []
+        return [float(self.activity_regularizer.penalize(self.ops, self.activity)) / len(self.activity)]
+
+    def with_activity(self, dy: Array) -> Array:
+        """The gradient dy for the last output, and that of its penalty."""
+        if self.activity_regularizer is None:
+            return dy
+        gradient = self.ops.xp.zeros_like(self.activity)
+        self.activity_regularizer.penalize(self.ops, self.activity, gradient)
+        return dy + gradient / len(dy)
+
+    @property
     def losses(self) -> list[float]:
-        """What the regularizer of each trained parameter that has one adds to the loss."""
+        """What the regularizers of its last output and of each trained parameter add to the loss."""
         regularized = [parameter for parameter in self.trainable_parameters if parameter.regularizer is not None]
-        return [float(p.regularizer.penalize(self.ops, p.data, None)) for p in regularized]  # type: ignore[union-attr]
+        of_weights = [float(p.regularizer.penalize(self.ops, p.data, None)) for p in regularized]  # type: ignore[union-attr]
+        return self.activity_losses + of_weights
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameters, in Keras' order."""
@@ -528,6 +553,17 @@ def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:
     """Moves a parameter from one device to another and to a number type."""
     gradient = None if parameter.gradient is None else entered.array(left.numpy(parameter.gradient), dtype)
     parameter.bind(entered.array(left.numpy(parameter.data), dtype), gradient)
+
+
+class OfImages(Layer):
+    """A layer of images, x (N, H, W, C). Called by itself on an array, it takes a single one as well, as in Keras."""
+
+    input_rank = 4
+
+    def __call__(self, x: Array, training: bool | None = None) -> Array:
+        if not isinstance(x, Symbol) and np.ndim(x) == 3:
+            return super().__call__(x[None], training)[0]
+        return super().__call__(x, training)
 
 
 class RandomLayer(Layer):

@@ -1,4 +1,4 @@
-"""Layers that only rearrange: Input, Identity, Flatten, Reshape, Permute, ZeroPadding2D, Cropping2D."""
+"""Layers that only rearrange: Input, Identity, ActivityRegularization, Flatten, Reshape, Permute, ZeroPadding2D, Cropping2D."""
 
 from collections.abc import Sequence
 from math import prod
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import Array, Pads
+from ..regularizers import L1L2
 from .base import Layer, Shape, Symbol, channels_last
 
 
@@ -58,6 +59,19 @@ class Identity(Layer):
 
     def backward(self, dy: Array) -> Array:
         return dy
+
+
+class ActivityRegularization(Identity):
+    """y = x, with the penalty (l1 Σ|x| + l2 Σx²) / N in the model's loss, N being the samples of the batch"""
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
+        super().__init__(activity_regularizer=L1L2(l1, l2), **options)
+        self.l1, self.l2 = l1, l2
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config() | {"l1": self.l1, "l2": self.l2}
+        del config["activity_regularizer"]
+        return config
 
 
 class Flatten(Layer):

@@ -367,6 +367,29 @@ class Ops:
         factor = saved
         return dy * factor[:, None, None]
 
+    def alpha_dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        """a x + b, or with probability `rate` a l + b, l = -λα being the least that selu gives (Klambauer et al., 2017).
+
+        a = ((1 - rate) (1 + rate l²))^-½ and b = -a l rate keep a mean of 0 and a variance of 1. Written with what dropout
+        divides by, y = a (1 - rate) · (dropout(x - l) + l).
+        """
+        scale = alpha_scale(rate)
+        y, saved = self.dropout(self.rescale(x, 1.0, -SELU_LEAST), rate, key)
+        return self.rescale(y, scale, scale * SELU_LEAST), (saved, scale)
+
+    def alpha_dropout_backward(self, dy: Array, saved: Saved) -> Array:
+        dropped, scale = saved
+        return self.rescale(self.dropout_backward(dy, dropped), scale, 0.0)
+
+    def gaussian_dropout(self, x: Array, rate: float, key: Key) -> tuple[Array, Saved]:
+        """x · (1 + √(rate / (1 - rate)) z), z as in `gaussian_noise` (Srivastava et al., 2014)."""
+        factor = self.gaussian_noise(self.xp.ones_like(x), spread(rate), key)
+        return x * factor, factor
+
+    def gaussian_dropout_backward(self, dy: Array, saved: Saved) -> Array:
+        factor = saved
+        return dy * factor
+
     def gaussian_noise(self, x: Array, stddev: float, key: Key) -> Array:
         """x + stddev · z, z of mean 0 and variance 1: two random numbers give two of them (Box and Muller, 1958)."""
         pairs = self.random_bits(key, x.size + x.size % 2).reshape(-1, 2)
@@ -418,6 +441,16 @@ class Ops:
             # y += weight * x[sample, row, column]
             self.xp.add.at(dx, (sample, row, column), weight[..., None].astype(dy.dtype) * dy.reshape(N, H * W, C))
         return dx
+
+    def resize(self, x: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]) -> Array:
+        """y[n,i,j,c] = Σ_tu v[i,t] · w[j,u] · x[n, p[i,t], q[j,u], c], where rows are (p, v) and columns (q, w)
+
+        p, v (OH, T)   q, w (OW, U)   y (N, OH, OW, C). The gradient is such a map of dy, by where each pixel went.
+        """
+        for axis, (places, weights) in ((1, rows), (2, columns)):
+            along = [1 if k != axis else -1 for k in range(4)]
+            x = sum(self.xp.take(x, p, axis) * w.reshape(along) for p, w in zip(places.T, weights.T, strict=True))
+        return x
 
     def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
         """Random displacements: strength[n] · u, u uniform in [-1, 1), smoothed as by `blur` (Simard et al., 2003).
@@ -662,6 +695,7 @@ def _mish_slope(ops: Ops, x: Array) -> Array:
 
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # keep mean 0 and variance 1 (Klambauer et al., 2017)
+SELU_LEAST = -SELU_SCALE * SELU_ALPHA
 
 # name: (y, dy/dx), both functions of the operations and of x
 ELEMENTWISE: dict[str, tuple[Callable[[Ops, Array], Array], Callable[[Ops, Array], Array]]] = {
@@ -721,3 +755,13 @@ def uniform(*arrays: Array) -> bool:
 def drop_threshold(rate: float) -> int:
     """Random bits below this number mean "dropped"."""
     return min(int(float(rate) * 2**32), 2**32 - 1)
+
+
+def alpha_scale(rate: float) -> float:
+    """a (1 - rate) of `Ops.alpha_dropout`."""
+    return math.sqrt((1 - float(rate)) / (1 + float(rate) * SELU_LEAST**2))
+
+
+def spread(rate: float) -> float:
+    """The standard deviation of the factors of `Ops.gaussian_dropout`."""
+    return math.sqrt(float(rate) / (1 - float(rate)))

@@ -83,6 +83,24 @@ OTHERS = {
     "ZeroPadding2D": ("ZeroPadding2D", (), {}, (5, 6, 3)),
     "Cropping2D": ("Cropping2D", (1,), {}, (5, 6, 3)),
     "Cropping2D uneven": ("Cropping2D", (((1, 0), (2, 3)),), {}, (5, 6, 3)),
+    **{
+        f"Resizing {given} {options}": ("Resizing", given, options, shape)
+        for given, options, shape in (
+            ((32, 32), {}, (28, 28, 1)),
+            ((4, 7), {}, (9, 5, 3)),
+            ((4, 7, "nearest"), {}, (9, 5, 3)),
+            ((9, 5, "nearest"), {}, (4, 7, 2)),
+            ((4, 3), {"antialias": True}, (9, 8, 3)),
+            ((4, 7), {"crop_to_aspect_ratio": True}, (9, 5, 3)),
+            ((7, 4, "nearest", True), {}, (8, 9, 3)),
+            ((4, 7), {"pad_to_aspect_ratio": True, "fill_value": 2.5}, (9, 6, 3)),
+            ((7, 3), {"pad_to_aspect_ratio": True, "antialias": True}, (5, 9, 3)),
+        )
+    },
+    "CenterCrop": ("CenterCrop", (4, 3), {}, (7, 8, 3)),
+    "CenterCrop of less": ("CenterCrop", (4, 9), {}, (7, 8, 3)),
+    "UpSampling2D": ("UpSampling2D", (), {}, (4, 3, 2)),
+    "UpSampling2D bilinear": ("UpSampling2D", ((3, 2),), {"interpolation": "bilinear"}, (4, 3, 2)),
     "Permute": ("Permute", ((3, 1, 2),), {}, (5, 6, 3)),
     "Identity": ("Identity", (), {}, (5, 6, 3)),
     "LayerNormalization": ("LayerNormalization", (), {}, (5, 6, 3)),
@@ -97,12 +115,16 @@ OTHERS = {
     "Lambda that averages": ("Lambda", (lambda x: x.mean(axis=(1, 2)),), {}, (5, 6, 3)),
     "Dropout asked": ("Dropout", (0.5,), {}, (5, 6)),
     "SpatialDropout2D asked": ("SpatialDropout2D", (0.5,), {}, (5, 6, 3)),
+    "AlphaDropout asked": ("AlphaDropout", (0.5,), {}, (5, 6)),
+    "GaussianDropout asked": ("GaussianDropout", (0.5,), {}, (5, 6)),
     "GaussianNoise asked": ("GaussianNoise", (0.5,), {}, (5, 6)),
     **{f"Activation {name}": ("Activation", (name,), {}, (5, 6)) for name in NAMES},
     **{f"Dense {name}": ("Dense", (5, name), {}, (7,)) for name in NAMES},
     **{f"Conv2D {name}": ("Conv2D", (5, 3), {"activation": name}, (6, 5, 3)) for name in NAMES},
 }
-TAKES_TRAINING = {"BatchNormalization", "Dropout", "SpatialDropout2D", "GaussianNoise"}
+TAKES_TRAINING = {
+    "BatchNormalization", "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
+}  # fmt: skip
 CASES = CONVOLUTIONS | POOLINGS | OTHERS
 
 
@@ -283,6 +305,49 @@ def test_training_with_penalties(keras, random):
         assert_close(one, other, 1e-4)
 
 
+def test_training_with_penalties_for_what_comes_out(keras, random, tmp_path):
+    """Batches of 16 and one of 8; also of the models that each reads from a file of the other."""
+
+    def network(k):
+        r = k.regularizers
+        return k.Sequential(
+            [
+                k.layers.Input((6, 6, 2)),
+                k.layers.ActivityRegularization(0.001, 0.002),
+                k.layers.Conv2D(4, 3, activation="relu", activity_regularizer=r.L2(0.01), kernel_regularizer="l2"),
+                k.layers.MaxPooling2D(activity_regularizer="l1"),
+                k.layers.Flatten(),
+                k.layers.Dense(5, activity_regularizer=r.OrthogonalRegularizer(0.1)),
+                k.layers.Activation("tanh", activity_regularizer="l2"),
+                k.layers.Dense(3, activation="softmax", activity_regularizer=r.L1L2(0.1, 0.2)),
+            ]
+        )
+
+    ours, theirs = network(minicnn), network(keras)
+    theirs.set_weights(ours.get_weights())
+    for model in (ours, theirs):
+        model.get_layer(index=1).trainable = False
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    models = [
+        (ours, minicnn),
+        (theirs, keras),
+        (keras.models.load_model(tmp_path / "ours.keras"), keras),
+        (minicnn.load_model(tmp_path / "theirs.keras"), minicnn),
+    ]
+    x, y = random.standard_normal((40, 6, 6, 2)).astype("float32"), random.integers(0, 3, 40)
+    logs = []
+    for model, k in models:
+        model.compile(k.optimizers.SGD(0.05, 0.9), "sparse_categorical_crossentropy")
+        found = model.fit(x, y, batch_size=16, epochs=4, shuffle=False, verbose=0).history["loss"]
+        logs.append([*found, model.evaluate(x, y, batch_size=16, verbose=0)])
+    for log in logs[1:]:
+        np.testing.assert_allclose(log, logs[0], rtol=1e-4)
+    for one, *others in zip(*(model.get_weights() for model, _ in models), strict=True):
+        for other in others:
+            assert_close(one, other, 1e-4)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_training_with_constraints(keras, random, tmp_path, optimizer):
     """Weights after 20 steps, also of the models that each reads from a file of the other."""
@@ -363,17 +428,15 @@ def test_identity(keras):
     np.testing.assert_array_equal(ours, np.asarray(theirs))
 
 
-@pytest.mark.parametrize(
-    "name, arguments", [("Dropout", (0.3,)), ("SpatialDropout2D", (0.3,)), ("GaussianNoise", (0.3,))]
-)
-def test_random_layers(keras, random, name, arguments):
-    """Mean, variance, the share of zeros, and what is alike within a channel."""
+@pytest.mark.parametrize("name", ["Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise"])
+def test_random_layers(keras, random, name):
+    """Mean, variance, the share of zeros, how low they go, and what is alike within a channel."""
     x = np.full((400, 4, 3, 25), 2.0, "float32")
     found = []
     for library in (minicnn, keras):
-        y = np.asarray(getattr(library.layers, name)(*arguments, seed=1)(x, training=True), float)
+        y = np.asarray(getattr(library.layers, name)(0.3, seed=1)(x, training=True), float)
         channels = y.mean(axis=(1, 2))
-        found.append([y.mean(), y.std(), (y == 0).mean(), channels.std()])
+        found.append([y.mean(), y.std(), (y == 0).mean(), *np.quantile(y, (0.1, 0.9)), channels.std()])
     np.testing.assert_allclose(*found, atol=0.04)
 
 

@@ -33,11 +33,18 @@ def everything(layers):
         layers.Rescaling(0.5, offset=0.1),
         layers.RandomBrightness((0.0, 0.0), (-9.0, 9.0)),
         layers.RandomContrast((0.0, 0.0), (-9.0, 9.0)),
+        layers.Resizing(6, 7, "nearest", True),
+        layers.Resizing(5, 5, pad_to_aspect_ratio=True, fill_value=0.5, antialias=True),
+        layers.UpSampling2D((2, 2), interpolation="bilinear"),
+        layers.CenterCrop(8, 8),
         layers.Cropping2D(0),
         layers.Identity(),
+        layers.ActivityRegularization(0.001, 0.002),
         layers.Permute((2, 1, 3)),
         layers.ZeroPadding2D(((1, 0), (0, 1))),
         layers.GaussianNoise(0.0),
+        layers.AlphaDropout(0.0),
+        layers.GaussianDropout(0.0),
         layers.LayerNormalization([1, 3], epsilon=0.1),
         layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", kernel_initializer="he_normal"),
         layers.BatchNormalization(momentum=0.9),
@@ -334,7 +341,7 @@ def test_every_initializer(keras, name):
 
 def test_frozen_layers(keras, tmp_path):
     ours = minicnn.Sequential(everything(layers))
-    for layer in ours.layers[:15]:
+    for layer in ours.layers[:22]:
         layer.trainable = False
     ours.compile("adam", "sparse_categorical_crossentropy")
     ours.fit(X, Y, **OPTIONS)
@@ -599,7 +606,10 @@ FOREIGN = {
     "branches": (branches, "layer sum has 2 inputs"),
     "two outputs": (two_outputs, "the model has 2 outputs"),
     "a shared layer": (shared, "layer twice has 2 inputs"),
-    "an unknown layer": (chain(lambda k: k.UpSampling2D(name="up")), "layer up: unknown layer class UpSampling2D"),
+    "an unknown layer": (
+        chain(lambda k: k.GroupNormalization(2, name="g")),
+        "layer g: unknown layer class GroupNormalization",
+    ),
     "a lambda": (
         chain(lambda k: k.Lambda(lambda x: x, name="mine")),
         "layer mine: its function is a lambda, which is code",
@@ -607,9 +617,9 @@ FOREIGN = {
     "a shared model": (shared_model, "layer inner has 2 inputs"),
     "an unknown layer inside": (
         lambda keras: keras.Sequential(
-            [keras.Input((4, 4, 2)), keras.Sequential([keras.layers.UpSampling2D(name="up")], name="inner")]
+            [keras.Input((4, 4, 2)), keras.Sequential([keras.layers.GroupNormalization(2, name="g")], name="inner")]
         ),
-        "layer inner: layer up: unknown layer class UpSampling2D",
+        "layer inner: layer g: unknown layer class GroupNormalization",
     ),
     "groups": (chain(lambda k: k.Conv2D(2, 1, groups=2, name="c")), "layer c: .*groups"),
     "channels first": (chain(lambda k: k.Flatten("channels_first", name="f")), "layer f: .*channels_last"),

@@ -1,0 +1,120 @@
+"""Images of another size, against bilinear interpolation one pixel at a time, repeated pixels and examples by hand."""
+
+import naive
+import numpy as np
+import pytest
+from conftest import assert_close, makers, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minicnn
+from minicnn import CenterCrop, Resizing, UpSampling2D
+
+lengths = st.integers(1, 6)
+
+
+@given(
+    make=makers(),
+    N=st.sampled_from([1, 3]),
+    image=st.tuples(lengths, lengths),
+    size=st.tuples(lengths, lengths),
+    taps=st.tuples(lengths, lengths),
+    seed=st.integers(0, 99),
+)
+def test_the_operation(ops, make, N, image, size, taps, seed):
+    random = np.random.default_rng(seed)
+    x, row_weights, column_weights = make(N, *image, 2), make(size[0], taps[0]), make(size[1], taps[1])
+    rows, columns = (random.integers(0, image[axis], (size[axis], taps[axis])) for axis in (0, 1))
+    expected = np.zeros((N, *size, 2))
+    for i, j in np.ndindex(*size):
+        for t, u in np.ndindex(*taps):
+            expected[:, i, j] += (
+                float(row_weights[i, t]) * float(column_weights[j, u]) * x[:, rows[i, t], columns[j, u]]
+            )
+    tables = ([ops.array(table) for table in pair] for pair in ((rows, row_weights), (columns, column_weights)))
+    y = run(ops, "resize", x, *tables)
+    assert_close(ops.numpy(y), expected)
+    assert y.dtype == x.dtype
+
+
+@pytest.mark.parametrize("image", [(1, 1), (4, 7), (5, 5), (9, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 8), (5, 5), (10, 4)])
+def test_between_pixels(device_layer, image, size):
+    x = np.random.default_rng(0).standard_normal((2, *image, 3))
+    expected = [naive.resized(one, *size) for one in x]
+    layer = device_layer(Resizing(*size))
+    assert_close(layer.ops.numpy(layer(layer.ops.array(x))), np.array(expected), 1e-12)
+    rows, columns = ([int((k + 0.5) * n / m) for k in range(m)] for n, m in zip(image, size, strict=True))
+    layer = device_layer(Resizing(*size, "nearest"))
+    np.testing.assert_array_equal(layer.ops.numpy(layer(layer.ops.array(x))), x[:, rows][:, :, columns])
+
+
+def test_a_smaller_image_is_made_of_all_pixels_if_asked():
+    x = np.arange(4.0).reshape(1, 4, 1, 1)
+    y = Resizing(2, 1, antialias=True, dtype="float64")(x)
+    near = np.array([0.75, 0.75, 0.25, 0]) / 1.75  # half a pixel, and one and a half, of two
+    assert_close(y.reshape(-1), [near @ np.arange(4), near[::-1] @ np.arange(4)], 1e-12)
+    np.testing.assert_array_equal(Resizing(8, 1, antialias=True)(x), Resizing(8, 1)(x))
+
+
+def test_the_ratio_of_the_sides_is_kept_if_asked():
+    x = np.random.default_rng(0).standard_normal((2, 6, 9, 2))
+    cropped = Resizing(3, 3, crop_to_aspect_ratio=True)(x)
+    assert_close(cropped, Resizing(3, 3)(x[:, :, 1:7]), 1e-12)
+    padded = Resizing(4, 4, pad_to_aspect_ratio=True, fill_value=2.0)(x)
+    around = np.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)), constant_values=2.0)  # three rows are missing, an odd number
+    assert_close(padded, Resizing(4, 4)(around), 1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 2, (3, 1), (2, 5)])
+def test_repeated_pixels(device_layer, size):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    rows, columns = np.broadcast_to(size, 2)
+    layer = device_layer(UpSampling2D(size))
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    np.testing.assert_array_equal(y, x.repeat(rows, axis=1).repeat(columns, axis=2))
+    layer = device_layer(UpSampling2D(size, interpolation="Bilinear"))
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    assert_close(y, np.array([naive.resized(one, 3 * rows, 4 * columns) for one in x]), 1e-12)
+
+
+def test_the_middle(device_layer):
+    x = np.random.default_rng(0).standard_normal((2, 7, 8, 3))
+    layer = device_layer(CenterCrop(4, 3))
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    np.testing.assert_array_equal(y, x[:, 1:5, 2:5])
+    dx = layer.ops.numpy(layer.backward(layer.ops.array(y)))
+    np.testing.assert_array_equal(dx, np.pad(y, ((0, 0), (1, 2), (2, 3), (0, 0))))
+    layer = device_layer(CenterCrop(8, 4))  # of 7 rows: resized is what has the ratio 2 : 1
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    assert_close(y, np.array([naive.resized(one, 8, 4) for one in x[:, :, 2:5]]), 1e-12)
+
+
+@pytest.mark.parametrize("layer", [Resizing(5, 6), CenterCrop(3, 2), UpSampling2D()], ids=lambda one: one.name)
+def test_bytes(layer):
+    x = np.random.default_rng(0).integers(0, 256, (2, 4, 3, 1)).astype("uint8")
+    y = layer(x)
+    assert y.dtype == "float32"
+    np.testing.assert_array_equal(y, layer(x.astype("float32")))
+
+
+@pytest.mark.parametrize("layer", [Resizing(5, 6), CenterCrop(3, 2)], ids=lambda one: one.name)
+def test_one_image(layer):
+    x = np.random.default_rng(0).standard_normal((4, 3, 1))
+    np.testing.assert_array_equal(layer(x), layer(x[None])[0])
+
+
+def test_networks_for_larger_images_take_digits():
+    """LeNet-5, for 32×32 pixels: what it learns is what it learns from images that were resized before."""
+    x = np.random.default_rng(0).integers(0, 256, (30, 28, 28, 1)).astype("uint8")
+    y, found = np.arange(30) % 10, []
+    for inside in (True, False):
+        minicnn.set_random_seed(1)
+        start = [minicnn.Input((28, 28, 1)), Resizing(32, 32)] if inside else [minicnn.Input((32, 32, 1))]
+        rest = [minicnn.Conv2D(6, 5, activation="tanh"), minicnn.AveragePooling2D(), minicnn.Flatten()]
+        model = minicnn.Sequential([*start, minicnn.Rescaling(1 / 255), *rest, minicnn.Dense(10, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        images = x if inside else Resizing(32, 32)(x)
+        loss = model.fit(images, y, batch_size=10, epochs=2, shuffle=False, verbose=0).history["loss"]
+        found.append([*loss, model.evaluate(images, y, verbose=0), *model.predict(images).ravel()])
+    np.testing.assert_array_equal(*found)
