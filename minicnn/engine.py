@@ -27,6 +27,7 @@ from .nodes import (
     DenseNode,
     MaxPoolingNode,
     Node,
+    ProductNode,
     ReLUNode,
     SameNode,
     ScoresNode,
@@ -117,7 +118,7 @@ class Run:
         for layer, mode in zip(self.model._layers, self.model._modes, strict=True):
             mode = self.training if mode is None else mode
             layers.append((layer.activate if type(layer) is Activation else layer, mode))
-            if type(layer) in (all_layers.Conv2D, all_layers.Dense):
+            if issubclass(node_class(layer, self.training), ProductNode):
                 layers.append((layer.activate, self.training))  # type: ignore[attr-defined]
         if fused and isinstance(layers[-1][0], Softmax | Activation):
             layers.pop()

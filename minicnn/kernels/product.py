@@ -63,13 +63,14 @@ def plan(
     b_offset: int = 0,
     c_offset: int = 0,
     packed: int = 0,
+    apart: bool = False,
     **geometry: int,
 ) -> np.ndarray:
     """The panels of a product with so many rows (in each of the I lines) and output channels; offsets in elements.
 
     `geometry` gives those of `simd.FIELDS` that are not 0; counts left out are 1. The channels of b and c are
     contiguous; but a b of `packed` rows, if that is not 0, holds the first PACKED vectors of every row, row after row,
-    then the next PACKED vectors of every row.
+    then the next PACKED vectors of every row. With `apart`, a has contiguous channels, too, and none meets another.
     """
     type_ = np.dtype(dtype)
     size, width = type_.itemsize, simd.lanes(type_)
@@ -87,9 +88,9 @@ def plan(
                 "c_j": tile_rows * fields["c_row"],
                 "lanes": last,
             }
-            function = simd.panel(tile_rows, used, last_vector, last != last_vector, dtype)
+            function = simd.panel(tile_rows, used, last_vector, last != last_vector, dtype, apart)
             offsets = (
-                a_offset + first * fields["a_row"],
+                a_offset + first * fields["a_row"] + channel * apart,
                 b_offset + channel * max(1, packed),
                 channel,
                 c_offset + first * fields["c_row"] + channel,

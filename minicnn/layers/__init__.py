@@ -17,7 +17,7 @@ from .augmentation import (
     RandomZoom,
 )
 from .base import Layer, Parameter
-from .convolution import Conv2D
+from .convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import Dropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
@@ -26,7 +26,7 @@ from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2
 from .reshaping import Cropping2D, Flatten, Identity, Input, InputLayer, Permute, Reshape, ZeroPadding2D
 
 # Keras' other names for the same
-Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
+Convolution2D, SeparableConvolution2D, MaxPool2D, AvgPool2D = Conv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
 
 __getattr__, _absent = without(__name__, "layer ", {
@@ -45,9 +45,9 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D UpSampling2D RandomCrop Resizing GaussianDropout
+        GroupNormalization Conv2DTranspose UpSampling2D RandomCrop Resizing GaussianDropout
         AlphaDropout CenterCrop ActivityRegularization ThresholdedReLU LocallyConnected1D LocallyConnected2D
-        Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
+        Deconvolution2D Convolution2DTranspose AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
         RandomColorJitter RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation
@@ -65,6 +65,7 @@ __all__ = [
     "Conv2D",
     "Cropping2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "GaussianNoise",
@@ -97,6 +98,7 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Rescaling",
+    "SeparableConv2D",
     "Softmax",
     "SpatialDropout2D",
     "ZeroPadding2D",
@@ -106,5 +108,6 @@ __all__ = [
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
     "MaxPool2D",
+    "SeparableConvolution2D",
     *_absent,
 ]
