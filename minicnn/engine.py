@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import layers as all_layers
 from .absent import without
 from .kernels import arrays
 from .layers.activation import Activation, Linear, ReLU, Softmax

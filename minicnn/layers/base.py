@@ -525,9 +525,7 @@ class Layer(Weighted):
         self.parameters.append(parameter)
         return parameter
 
-    def _add_named(
-        self, shape: Sequence[int], name: str, trainable: bool = True, of: str | None = None
-    ) -> Parameter:
+    def _add_named(self, shape: Sequence[int], name: str, trainable: bool = True, of: str | None = None) -> Parameter:
         """`add_weight` with the layer's settings of this name, or the name `of`: its kernel_initializer, kernel_regularizer, …"""
         settings = {kind: getattr(self, f"{of or name}_{kind}", None) for kind in SETTINGS}
         return self.add_weight(shape, trainable=trainable, name=name, **settings)

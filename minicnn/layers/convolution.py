@@ -1,6 +1,7 @@
 """Two-dimensional convolutions: of all channels together, of each by itself, and the two in turn."""
 
 from collections.abc import Sequence
+from math import prod
 from numbers import Integral
 from typing import Any
 
@@ -57,6 +58,8 @@ class _Convolution(ActivatedLayer):
     """
 
     input_rank = 4
+    filters: int
+    depth_multiplier: int
 
     def __init__(
         self, kernel_size: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any, activation: Any,
@@ -90,6 +93,10 @@ class _Convolution(ActivatedLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         outputs = window_outputs(self, input_shape, self.kernel_size, self.strides, self.padding, self.dilation_rate)
         return input_shape[0], *outputs, self.channels(input_shape[3])
+
+    def multiply_adds(self) -> int:
+        N, OH, OW, F = self.output_shape
+        return OH * OW * sum(prod(parameter.shape) for parameter in self.parameters if parameter is not self.bias)
 
     def get_config(self) -> dict[str, Any]:
         names = *self.counts, "kernel_size", "strides", "padding", "dilation_rate"
@@ -152,10 +159,6 @@ class Conv2D(_Convolution):
             self.bias.gradient = dbias
         return dx
 
-    def multiply_adds(self) -> int:
-        N, OH, OW, F = self.output_shape
-        return OH * OW * int(np.prod(self.kernel.shape))
-
 
 class DepthwiseConv2D(_Convolution):
     """y[n,i,j,c·M+m] = Σ_ab x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,m] + bias[c·M+m]: channels do not meet
@@ -214,10 +217,6 @@ class DepthwiseConv2D(_Convolution):
         if self.bias is not None:
             self.bias.gradient = dbias
         return dx
-
-    def multiply_adds(self) -> int:
-        N, OH, OW, F = self.output_shape
-        return OH * OW * int(np.prod(self.kernel.shape))
 
 
 class SeparableConv2D(_Convolution):
@@ -283,7 +282,3 @@ class SeparableConv2D(_Convolution):
             dbetween, self.depthwise_kernel.data, self.saved_depthwise, input_gradient
         )
         return dx
-
-    def multiply_adds(self) -> int:
-        N, OH, OW, F = self.output_shape
-        return OH * OW * int(np.prod(self.depthwise_kernel.shape) + np.prod(self.pointwise_kernel.shape))

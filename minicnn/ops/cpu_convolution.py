@@ -364,7 +364,7 @@ class Direct:
     def by_columns(self) -> bool:
         """Whether the columns of im2col are written for the kernel gradient."""
         g = self.geometry
-        return not self.apart and g.channels == 1 and g.strides[1] == 1 and g.kernel[0] > 1 and g.filters >= convolution.WIDE
+        return g.channels == 1 and g.strides[1] == 1 and g.kernel[0] > 1 and g.filters >= convolution.WIDE
 
     def _kernel_gradient_by_columns(
         self, tape: Tape, dy: Place, y: Place | None, x: Place, dkernel: Array, dbias: Array | None
@@ -394,7 +394,7 @@ class Direct:
 class Depthwise(Direct):
     """Channels that stay apart, on the register tile; one that has several filters is repeated for each of them."""
 
-    apart = True
+    apart, by_columns = True, False
 
     def __init__(self, geometry: Geometry, dtype: str) -> None:
         super().__init__(geometry._replace(channels=geometry.filters), dtype)

@@ -31,6 +31,17 @@ CONVOLUTIONS = {
         {"padding": padding, "dilation_rate": (1, 3)},
     )
 }
+DEPTHWISE = {
+    f"{name} {size} {options}": (name, (*filters, size), options, (11, 14, 3))
+    for name, filters in (("DepthwiseConv2D", ()), ("SeparableConv2D", (5,)))
+    for size in (1, 3, (4, 3))
+    for padding in ("valid", "same")
+    for options in (
+        {"padding": padding},
+        {"padding": padding, "strides": 2, "depth_multiplier": 2},
+        {"padding": padding, "dilation_rate": (2, 1), "activation": "relu", "use_bias": False},
+    )
+}
 POOLINGS = {
     f"{name} {size} {options}": (name, (size,), options, (9, 8, 3))
     for name in ("MaxPooling2D", "AveragePooling2D")
@@ -103,7 +114,7 @@ OTHERS = {
     **{f"Conv2D {name}": ("Conv2D", (5, 3), {"activation": name}, (6, 5, 3)) for name in NAMES},
 }
 TAKES_TRAINING = {"BatchNormalization", "Dropout", "SpatialDropout2D", "GaussianNoise"}
-CASES = CONVOLUTIONS | POOLINGS | OTHERS
+CASES = CONVOLUTIONS | DEPTHWISE | POOLINGS | OTHERS
 
 
 def gradients(layer, x, dy, **options):
