@@ -178,8 +178,10 @@ class Ops:
             dkernel[a, b] = (windows[:, :, :, a, b] * dy).sum(axis=(0, 1, 2))  # (C, M)
         if not input_gradient:
             return None, dkernel, dbias
-        taps = [(dy * kernel[a, b]).sum(axis=4) for a, b in np.ndindex(KH, KW)]  # of (N, OH, OW, C) each
-        return self.col2im(self.xp.stack(taps, axis=3), x_shape, (KH, KW), strides, pads, dilation), dkernel, dbias
+        dcolumns = self.xp.empty(windows.shape[:-1], dy.dtype)  # (N, OH, OW, KH, KW, C)
+        for a, b in np.ndindex(KH, KW):
+            dcolumns[:, :, :, a, b] = (dy * kernel[a, b]).sum(axis=4)
+        return self.col2im(dcolumns, x_shape, (KH, KW), strides, pads, dilation), dkernel, dbias
 
     # ------------------------------------------------------------------ dense
 
