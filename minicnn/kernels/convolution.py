@@ -31,6 +31,7 @@ from .product import HEAD, plan, run_plan
 from .simd import (
     ACCUMULATE,
     FIELDS,
+    apart_shape,
     clear,
     copy,
     fill,
@@ -40,15 +41,23 @@ from .simd import (
     select,
     size_of,
     store,
-    tile_shape,
     width_of,
 )
 
 BAND = 1 << 13  # numbers in the columns and dy of the lines that are done at once: a first-level cache of 32 KiB
 WIDE = 8  # filters from which on columns are worth it
+PIXELS = 4  # that the gradient of a kernel whose channels stay apart adds up at once
+TERMS = 5  # that a tile of channels which stay apart adds up at once, at most
 CACHED = 1 << 16  # numbers that are read again and again: a quarter of a second-level cache of 1 MiB
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
+
+
+def side_by_side(taps: int, channels: int, together: bool, spacing: int) -> dict[str, int]:
+    """A sum over the taps of a kernel row, of channels that stay apart: at once where taps lie as far apart as pixels."""
+    if together and taps <= TERMS:
+        return {"apart": taps}
+    return {"apart": 1, "K": taps, "a_k": spacing * channels, "b_k": channels}
 
 
 @lru_cache(maxsize=256)
@@ -69,13 +78,13 @@ def forward_plan(
     _, W = image
     KW, C, F, OW = size[1], channels, filters, outputs[1]
     if apart:
-        taps = {"K": KW, "a_k": dilation[1] * C, "b_k": C, "b_p": KW * C}
+        taps = side_by_side(KW, C, strides[1] == dilation[1] == 1, dilation[1]) | {"b_p": KW * C}
     elif dilation[1] == 1:  # the taps of one kernel row lie side by side
         taps = {"K": KW * C, "a_k": 1, "b_k": F, "b_p": KW * C * F}
     else:
         taps = {"Q": KW, "K": C, "a_q": dilation[1] * C, "b_q": C * F, "a_k": 1, "b_k": F, "b_p": KW * C * F}
     return plan(
-        dtype, OW, F, apart=apart, I=outputs[0], a_i=strides[0] * W * C, c_i=OW * F, a_row=strides[1] * C, c_row=F,
+        dtype, OW, F, I=outputs[0], a_i=strides[0] * W * C, c_i=OW * F, a_row=strides[1] * C, c_row=F,
         P=size[0], a_p=dilation[0] * W * C, start=start, relu=relu, **taps,
     )  # fmt: skip
 
@@ -121,19 +130,24 @@ def apart_kernel_gradient_plan(
     """`kernel_gradient_plan` for channels that stay apart: rows are the taps of one kernel row.
 
     As many lines at a time as the first-level cache holds of a tile's channels: they are read again for each kernel row.
+    Pixels are taken a few at once, and those that are left over together, where they lie as far apart as taps.
     """
     _, W = image
-    KW, C = size[1], channels
-    wide = min(C, tile_shape(KW, C, np.dtype(dtype))[1] * lanes(np.dtype(dtype)))
+    KW, C, OW = size[1], channels, outputs[1]
+    at_once = PIXELS if strides[1] == dilation[1] == 1 else 1
+    wide = min(C, apart_shape(KW, at_once)[1] * lanes(np.dtype(dtype)))
     lines = max(1, BAND // 2 // ((strides[0] * W + dy_width) * wide))
     parts = [
         plan(
-            dtype, KW, C, a_offset=first * strides[0] * W * C, b_offset=first * dy_width * C, apart=True,
+            dtype, KW, C, a_offset=(first * strides[0] * W + begin * strides[1]) * C,
+            b_offset=(first * dy_width + begin) * C, apart=terms,
             I=size[0], a_i=dilation[0] * W * C, c_i=KW * C, a_row=dilation[1] * C, c_row=C,
             Q=min(lines, outputs[0] - first), a_q=strides[0] * W * C, b_q=dy_width * C,
-            K=outputs[1], a_k=strides[1] * C, b_k=C, start=ACCUMULATE,
+            K=count, a_k=terms * strides[1] * C, b_k=terms * C, start=ACCUMULATE,
         )
         for first in range(0, outputs[0], lines)
+        for begin, terms, count in ((0, at_once, OW // at_once), (OW - OW % at_once, OW % at_once, 1))
+        if terms and count
     ]  # fmt: skip
     return np.concatenate(parts)
 
@@ -202,19 +216,19 @@ def input_gradient_plan(
     parts, order, b_offset = [np.empty((0, HEAD + len(FIELDS)), np.int64)], [], 0
     for i in down:
         for j in across:
-            inner = {"Q": 1, "K": j.taps * F, "a_k": 1}
+            inner = {"Q": 1, "K": j.taps * F, "a_k": 1, "b_k": C}
             if apart:
-                inner = {"K": j.taps, "a_k": j.spacing * C}
+                inner = side_by_side(j.taps, C, j.spacing == 1, j.spacing)
             elif j.spacing != 1:
-                inner = {"Q": j.taps, "K": F, "a_k": 1, "a_q": j.spacing * F, "b_q": F * C}
+                inner = {"Q": j.taps, "K": F, "a_k": 1, "b_k": C, "a_q": j.spacing * F, "b_q": F * C}
             parts.append(
                 plan(
-                    dtype, j.pixels, C, apart=apart,
+                    dtype, j.pixels, C,
                     a_offset=((top + i.line) * width + left + j.line) * F,
                     b_offset=b_offset,
                     c_offset=(i.pixel * image[1] + j.pixel) * C,
                     I=i.pixels, a_i=width * F, c_i=strides[0] * image[1] * C, a_row=F, c_row=strides[1] * C,
-                    P=i.taps, a_p=i.spacing * width * F, b_p=j.taps * tap, b_k=C, **inner,
+                    P=i.taps, a_p=i.spacing * width * F, b_p=j.taps * tap, **inner,
                 )
             )  # fmt: skip
             order.append((i, j))
