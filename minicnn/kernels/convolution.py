@@ -317,11 +317,11 @@ def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total
     """
     size, lanes = size_of(zero), width_of(zero)
     nothing = fill(zero, zero)
-    for f in range(0, F, lanes):
-        left = F - f
-        sum0 = load(total + size * f, left, zero)
-        sum1 = nothing
-        for i in range(lines):
+    for i in range(lines):
+        for f in range(0, F, lanes):
+            left = F - f
+            sum0 = load(total + size * f, left, zero)
+            sum1 = nothing
             source, target = size * (i * width * F + f), padded_dy + i * padded_line + size * f
             for _ in range(width):
                 gradient = load(dy + source, left, zero)
@@ -332,7 +332,7 @@ def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total
                 sum0, sum1 = sum1, sum0 + gradient
                 source += size * F
                 target += size * F
-        store(sum0 + sum1, total + size * f, left)
+            store(sum0 + sum1, total + size * f, left)
 
 
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy")
