@@ -250,7 +250,9 @@ NETWORKS = {
         lambda: SGD(0.05, 0.9),
     ),
     "one channel by itself": Network(
-        (9, 10, 1), lambda: top(L.DepthwiseConv2D(3, depth_multiplier=8, activation="relu"), L.SeparableConv2D(5, 2))
+        (9, 10, 1),
+        lambda: top(L.DepthwiseConv2D(3, depth_multiplier=8, activation="relu"), L.SeparableConv2D(5, 2)),
+        lambda: Adam(0.01),
     ),
     "separable, frozen": Network(
         (9, 10, 3),

@@ -275,6 +275,10 @@ def test_training_with_penalties(keras, random):
                 k.layers.Input((6, 6, 2)),
                 k.layers.Conv2D(4, 3, activation="relu", kernel_regularizer=r.L2(0.01), bias_regularizer="l2"),
                 k.layers.BatchNormalization(gamma_regularizer=r.L1(0.02)),
+                k.layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, depthwise_regularizer=r.L2(0.01)),
+                k.layers.SeparableConv2D(
+                    5, 2, activation="relu", depthwise_regularizer="l2", pointwise_regularizer="l1"
+                ),
                 k.layers.PReLU("ones", alpha_regularizer=r.L1L2(0.01, 0.02), shared_axes=[1, 2]),
                 k.layers.Flatten(),
                 k.layers.Dense(3, activation="softmax", kernel_regularizer="l2"),
@@ -306,6 +310,10 @@ def test_training_with_constraints(keras, random, tmp_path, optimizer):
                 k.layers.Input((6, 6, 2)),
                 k.layers.Conv2D(4, 3, activation="relu", **bound),
                 k.layers.BatchNormalization(gamma_constraint=c.MinMaxNorm(0.5, 0.9, 0.5), beta_constraint="unit_norm"),
+                k.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, depthwise_constraint="non_neg"),
+                k.layers.SeparableConv2D(
+                    5, 2, padding="same", depthwise_constraint=c.MaxNorm(0.5), pointwise_constraint="unit_norm"
+                ),
                 k.layers.Flatten(),
                 k.layers.Dense(3, activation="softmax", kernel_constraint="max_norm"),
             ]
