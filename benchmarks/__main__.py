@@ -16,6 +16,7 @@ from .report import Failure, cell
 
 STEMS = {
     "conv": "convolution.run",
+    "depthwise": "convolution.depthwise",
     "algorithms": "algorithms.run",
     "pool": "pooling.run",
     "dense": "dense.run",

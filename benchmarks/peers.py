@@ -80,6 +80,7 @@ def convolution(
     strides: Pair,
     pads: tuple[Pair, Pair],
     input_gradient: bool,
+    groups: int = 1,
 ) -> list[tuple[Runner, Runner]]:
     """(forward, backward) for each memory format; the images are mirrored where `is_mirrored` says so."""
     if is_mirrored(pads):
@@ -94,8 +95,8 @@ def convolution(
         offset = None if bias is None else torch.from_numpy(bias)
         backward = torch.ops.aten.convolution_backward
         return (
-            lambda: nn.functional.conv2d(image, weight, offset, strides, padding),
-            lambda: backward(gradient, image, weight, sizes, strides, padding, [1, 1], False, [0, 0], 1, wanted),
+            lambda: nn.functional.conv2d(image, weight, offset, strides, padding, 1, groups),
+            lambda: backward(gradient, image, weight, sizes, strides, padding, [1, 1], False, [0, 0], groups, wanted),
         )
 
     return [runners(memory_format) for memory_format in formats()]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import layers as all_layers
 from .absent import without
 from .kernels import arrays
 from .layers.activation import ActivatedLayer, Activation, Linear, ReLU, Softmax, WithActivation
@@ -29,6 +28,7 @@ from .nodes import (
     DenseNode,
     MaxPoolingNode,
     Node,
+    ProductNode,
     ReLUNode,
     SameNode,
     ScoresNode,
@@ -120,7 +120,7 @@ class Run:
         for layer, mode in zip(self.model._layers, self.model._modes, strict=True):
             mode = self.training if mode is None else mode
             layers.append((layer.activate if type(layer) is Activation else layer, mode))
-            if type(layer) in (all_layers.Conv2D, all_layers.Dense):
+            if issubclass(node_class(layer, self.training), ProductNode):
                 layers.append((layer.activate, self.training))  # type: ignore[attr-defined]
             if layer.activity_regularizer is not None and self.kind != "predict":
                 layers.append((layer, None))

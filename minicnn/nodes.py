@@ -6,7 +6,7 @@ one of yours say, gets a `Node`, which calls it between two parts of the tape.
 """
 
 from collections.abc import Sequence
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from .layers.dropout import _Dropping
 from .layers.parameter import Parameter
 from .ops import instructions
 from .ops.cpu import CpuOps
-from .ops.cpu_convolution import Geometry, as_rows, choose, in_bands
+from .ops.cpu_convolution import Convolution, Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
 from .ops.reference import NO_PADS, SELU_LEAST, Array, alpha_scale, positions, spread
@@ -149,32 +149,41 @@ class ProductNode(Node):
     def bias(self) -> Any:
         return None if self.layer.bias is None else self.layer.bias.data
 
-    def gradients(self) -> tuple[Any, Any]:
-        """Where the gradients of kernel and bias go; nobody looks at those of a frozen layer."""
-        trainable = self.layer.trainable_parameters
-        found = [parameter.gradient if parameter in trainable else None for parameter in self.layer.parameters]
-        kernel, bias = (found + [None])[:2]
-        if kernel is None:
-            kernel = np.empty(self.layer.parameters[0].shape, self.layer.dtype)
-        return kernel, bias
+    def gradients(self) -> list[Any]:
+        """Where the gradients of kernel, or kernels, and bias go; nobody looks at those of a frozen layer."""
+        layer, trainable = self.layer, self.layer.trainable_parameters
+        found = [p.gradient if p in trainable else np.empty(p.shape, layer.dtype) for p in layer.parameters]
+        if layer.bias is None or layer.bias not in trainable:
+            found[len(found) - (layer.bias is not None) :] = [None]
+        return found
 
     def mask(self) -> Buffer | None:
         return self.y if self.relu and not self.masked else None
 
 
 class ConvolutionNode(ProductNode):
+    apart = False  # whether channels stay so
+
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        layer, kernel = self.layer, self.layer.kernel.data
-        geometry = Geometry.of(layer.input_shape[1:3], kernel, layer.strides, layer.pads, layer.dilation_rate)
-        self.algorithm = choose(geometry, self.images, self.tape.dtype, self.ops.precision)
+        layer, kernel = self.layer, self.kernel
+        window = layer.strides, layer.pads, layer.dilation_rate
+        self.algorithm = self.choice(Geometry.of(layer.input_shape[1:3], kernel, *window, self.apart))
         self.relu = layer.fused_relu
-        self.cheap = kernel[..., 0].size <= TERMS and self.algorithm.by_image
+        terms = prod(kernel.shape[: 2 if self.apart else 3])
+        self.cheap = terms <= TERMS and self.algorithm.by_image
+
+    @property
+    def kernel(self) -> Array:
+        return self.layer.kernel.data
+
+    def choice(self, geometry: Geometry) -> Convolution:
+        return choose(geometry, self.images, self.tape.dtype, self.ops.precision)
 
     def prepare(self, input_gradient: bool) -> None:
-        self.algorithm.prepare_forward(self.tape, self.layer.kernel.data)
+        self.algorithm.prepare_forward(self.tape, self.kernel)
         if input_gradient:
-            self.algorithm.prepare_backward(self.tape, self.layer.kernel.data)
+            self.algorithm.prepare_backward(self.tape, self.kernel)
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
@@ -186,10 +195,63 @@ class ConvolutionNode(ProductNode):
 
     def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
-        kernel = self.layer.kernel.data
         self.finish = self.algorithm.backward(  # type: ignore[method-assign]
-            self.tape, dy, self.mask(), self.x, kernel, dx if input_gradient else None, *self.gradients()
+            self.tape, dy, self.mask(), self.x, self.kernel, dx if input_gradient else None, *self.gradients()
         )
+        return dx
+
+
+class DepthwiseNode(ConvolutionNode):
+    apart = True
+
+
+class SeparableNode(DepthwiseNode):
+    """A depthwise convolution, and one of 1×1 pixels over what comes out."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.points = self.layer.pointwise_kernel.data
+        self.pointwise = self.choice(Geometry.of(self.layer.output_shape[1:3], self.points, (1, 1), NO_PADS, (1, 1)))
+        self.between_again, self.cheap = self.cheap and self.pointwise.by_image, False
+
+    @property
+    def kernel(self) -> Array:
+        return self.layer.depthwise_kernel.data
+
+    def prepare(self, input_gradient: bool) -> None:
+        super().prepare(input_gradient)
+        self.pointwise.prepare_forward(self.tape, self.points)
+        if self.training:
+            self.pointwise.prepare_backward(self.tape, self.points)
+
+    def forward(self, x: Buffer) -> Buffer:
+        self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
+        self.between = self.depthwise(x)
+        self.pointwise.forward(self.tape, self.between, self.bias, self.relu, self.y)
+        return self.y
+
+    def depthwise(self, x: Buffer) -> Buffer:
+        between = self.tape.buffer((*self.y.shape[:3], self.points.shape[2]))
+        self.algorithm.forward(self.tape, x, None, False, between)
+        return between
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        between, dkernel, dpoints, dbias = self.between, *self.gradients()
+        dx, dbetween = self.tape.buffer(self.x.shape), self.tape.buffer(between.shape)
+        if self.between_again and between.nbytes > KEPT:
+            between = self.depthwise(self.x)
+        finish_points = self.pointwise.backward(
+            self.tape, dy, self.mask(), between, self.points, dbetween, dpoints, dbias
+        )
+        finish_kernel = self.algorithm.backward(
+            self.tape, dbetween, None, self.x, self.kernel, dx if input_gradient else None, dkernel, None
+        )
+
+        def finish() -> None:
+            finish_points()
+            finish_kernel()
+
+        self.finish = finish  # type: ignore[method-assign]
         return dx
 
 
@@ -609,6 +671,8 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Rescaling: RescalingNode,
     all_layers.Normalization: NormalizationNode,
     all_layers.Conv2D: ConvolutionNode,
+    all_layers.DepthwiseConv2D: DepthwiseNode,
+    all_layers.SeparableConv2D: SeparableNode,
     all_layers.Dense: DenseNode,
     all_layers.MaxPooling2D: MaxPoolingNode,
     all_layers.AveragePooling2D: AveragePoolingNode,

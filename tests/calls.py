@@ -32,6 +32,12 @@ BLOCKS = [  # likewise, for Winograd's algorithm: it takes two images together, 
     ((13, 18), 116, 139, (4, 4), (2, 2), ONE, (1, 1)),
 ]
 MOST = 24  # channels: as many as one and a half of the widest vectors
+DEPTHWISE = [  # image, channels, filters of each, kernel, strides, pads, dilation
+    ((10, 9), 1, 5, (3, 3), (1, 1), NONE, (1, 1)),
+    ((9, 8), 37, 1, (3, 3), (1, 1), ONE, (1, 1)),
+    ((8, 9), 16, 2, (5, 4), (2, 3), ((2, 2), (2, 1)), (1, 1)),
+    ((9, 9), 3, 1, (3, 3), (1, 1), NONE, (2, 3)),
+]
 POOLINGS = [  # window, strides, pads
     ((2, 2), (2, 2), NONE),
     ((3, 2), (2, 1), ((1, 0), (0, 1))),
@@ -54,6 +60,15 @@ def _convolution(name, image, C, F, size, strides, pads, dilation, N=18):
     return call
 
 
+def _depthwise(image, C, M, size, strides, pads, dilation):
+    def call(ops, new):
+        kernel = new(*size, C, M)
+        y, saved = ops.depthwise_conv2d(new(18, *image, C), kernel, new(C * M), strides, pads, dilation)
+        return [y, *ops.depthwise_conv2d_backward(new(*y.shape), kernel, saved)]
+
+    return call
+
+
 def _dense(name, N, C, F):
     def call(ops, new):
         kernel = new(C, F)
@@ -64,11 +79,13 @@ def _dense(name, N, C, F):
 
 
 def _channels(number):
-    """From some channels to others by the tile alone: a convolution that has no faster algorithm, and a dense layer."""
+    """From some channels to others by the tile alone: a convolution that has no faster algorithm, a dense layer, and channels
+    that stay apart."""
     image, size, strides, pads, dilation = (6, 5), (3, 2), (1, 1), ((1, 0), (0, 1)), (1, 1)
     convolution = _convolution("conv2d_relu", image, MOST + 1 - number, number, size, strides, pads, dilation, N=2)
     dense = _dense("dense_relu", 5, MOST + 1 - number, number)
-    return lambda ops, new: [*convolution(ops, new), *dense(ops, new)]
+    apart = _depthwise(image, 1 + number, 1, size, strides, pads, dilation)
+    return lambda ops, new: [*convolution(ops, new), *dense(ops, new), *apart(ops, new)]
 
 
 def _elementwise(name, shape, *settings):
@@ -191,6 +208,7 @@ CALLS = {
     **{f"conv2d {k}": _convolution("conv2d", *case) for k, case in enumerate(CONVOLUTIONS)},
     **{f"conv2d in blocks {k}": _convolution("conv2d", *case, N=19) for k, case in enumerate(BLOCKS)},
     **{f"conv2d_relu {k}": _convolution("conv2d_relu", *case) for k, case in enumerate(CONVOLUTIONS)},
+    **{f"depthwise_conv2d {k}": _depthwise(*case) for k, case in enumerate(DEPTHWISE)},
     **{f"dense {N}": _dense("dense", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},
     **{f"dense_relu {N}": _dense("dense_relu", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},
     **{f"max_pool2d {k}": _elementwise("max_pool2d", (18, 7, 8, 19), *case) for k, case in enumerate(POOLINGS)},

@@ -68,6 +68,31 @@ def conv2d_backward(x, dy, kernel, strides, pads, dilation):
     return dx, dkernel, dbias
 
 
+def depthwise_conv2d(x, kernel, bias, strides, pads, dilation):
+    x, kernel = double(x), double(kernel)
+    KH, KW, C, M = kernel.shape
+    y = np.zeros((len(x), *outputs(x.shape[1:3], (KH, KW), strides, pads, dilation), C * M))
+    for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
+        for n, c, m in np.ndindex(len(x), C, M):
+            terms = [x[n][pixel][c] * kernel[tap][c, m] for tap, pixel in window]
+            y[n, i, j, c * M + m] = sum(terms) + (0.0 if bias is None else double(bias)[c * M + m])
+    return y
+
+
+def depthwise_conv2d_backward(x, dy, kernel, strides, pads, dilation):
+    """(dx, dkernel, dbias)"""
+    x, dy, kernel = double(x), double(dy), double(kernel)
+    KH, KW, C, M = kernel.shape
+    dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(C * M)
+    for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
+        for n, c, m in np.ndindex(len(x), C, M):
+            dbias[c * M + m] += dy[n, i, j, c * M + m]
+            for tap, pixel in window:
+                dx[n][pixel][c] += kernel[tap][c, m] * dy[n, i, j, c * M + m]
+                dkernel[tap][c, m] += x[n][pixel][c] * dy[n, i, j, c * M + m]
+    return dx, dkernel, dbias
+
+
 def dense(x, kernel, bias):
     y = np.zeros((*x.shape[:-1], kernel.shape[1]))
     for index in np.ndindex(y.shape):

@@ -221,6 +221,50 @@ NETWORKS = {
         ),
         lambda: Adam(0.01),
     ),
+    "depthwise": Network(
+        (11, 10, 1),
+        lambda: top(
+            L.Conv2D(18, 3, padding="same", use_bias=False),
+            L.BatchNormalization(momentum=0.9),
+            L.ReLU(),
+            L.DepthwiseConv2D(3, padding="same", use_bias=False),
+            L.BatchNormalization(momentum=0.9),
+            L.ReLU(),
+            L.Conv2D(20, 1, use_bias=False),
+            L.DepthwiseConv2D(3, 2, activation="relu"),
+            L.MaxPooling2D(),
+            L.DepthwiseConv2D((1, 2), depth_multiplier=2, activation="elu"),
+        ),
+        lambda: Adam(0.01),
+    ),
+    "separable": Network(
+        (12, 11, 2),
+        lambda: top(
+            L.SeparableConv2D(17, 3, padding="same", activation="relu", depth_multiplier=3),
+            L.MaxPooling2D(),
+            L.SeparableConv2D(33, 3, strides=2, padding="same", use_bias=False),
+            L.BatchNormalization(momentum=0.9),
+            L.ReLU(),
+            L.SeparableConv2D(9, 2, activation="tanh", depthwise_regularizer=L2(0.01), pointwise_regularizer="l1"),
+        ),
+        lambda: SGD(0.05, 0.9),
+    ),
+    "one channel by itself": Network(
+        (9, 10, 1),
+        lambda: top(L.DepthwiseConv2D(3, depth_multiplier=8, activation="relu"), L.SeparableConv2D(5, 2)),
+        lambda: Adam(0.01),
+    ),
+    "separable, frozen": Network(
+        (9, 10, 3),
+        lambda: top(
+            L.DepthwiseConv2D(2),
+            L.SeparableConv2D(4, 2, activation="relu"),
+            L.SeparableConv2D(3, 2),
+            L.DepthwiseConv2D(2),
+        ),
+        lambda: Adam(0.01),
+        frozen=(1, 3),
+    ),
     "strides, batch normalisation and dropout": Network(
         (9, 10, 2),
         lambda: top(

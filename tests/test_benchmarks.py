@@ -38,7 +38,17 @@ def benchmarks(*arguments, change=""):
 
 def test_rows_are_printed_and_written(tmp_path):
     file = tmp_path / "rows.json"
-    numbers = {"conv": 24, "pool": 20, "dense": 6, "norm": 14, "step": 12, "threads": 8, "scaling": 5, "resnet": 23}
+    numbers = {
+        "conv": 24,
+        "depthwise": 10,
+        "pool": 20,
+        "dense": 6,
+        "norm": 14,
+        "step": 12,
+        "threads": 8,
+        "scaling": 5,
+        "resnet": 23,
+    }
     numbers |= {"vgg": 9, "job": 2, "memory": 1}
     done = benchmarks(*numbers, "--seconds", "0.01", "--threads", "2", "--json", file, change=SMALL)
     assert done.returncode == 0, done.stderr
@@ -108,7 +118,7 @@ def test_threads_are_doubled_up_to_all():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["convolution"], "there is no benchmark 'convolution'; expected any of conv, algorithms, pool"),
+        (["convolution"], "there is no benchmark 'convolution'; expected any of conv, depthwise, algorithms, pool"),
         (["dense", "--seconds", "nan"], "--seconds must be above 0, not nan"),
         (["dense", "--threads", "0"], "--threads must be 1 or more, not 0"),
         (["job", "--data", "nowhere"], "expected train.csv and test.csv in the folder nowhere"),

@@ -301,6 +301,9 @@ CHAINS = {  # what follows the ReLUs, and how many gradients of theirs are compu
         layers.AveragePooling2D(), layers.Flatten()]),
     "a constant batch norm": (1, lambda: [convolve(activation="relu"), layers.BatchNormalization(trainable=False),
         layers.Flatten()]),
+    "depthwise and separable": (2, lambda: [convolve(activation="relu"), layers.DepthwiseConv2D(3, padding="same"),
+        layers.SeparableConv2D(5, 2, activation="relu", depth_multiplier=2), layers.MaxPooling2D(),
+        layers.DepthwiseConv2D(2, activation="relu"), layers.Flatten()]),
     "other activations": (5, lambda: [convolve(activation="relu"), layers.LeakyReLU(), convolve(activation="relu"),
         layers.GaussianNoise(0.1, seed=1), layers.ReLU(), layers.ReLU(1.0), layers.Flatten()]),
 }  # fmt: skip

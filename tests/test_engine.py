@@ -165,6 +165,21 @@ def test_what_is_cheap_is_computed_again(poison, monkeypatch, name, frozen, most
         assert len(first) == times
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name, number", [("separable", 0), ("depthwise", 3)])
+def test_channels_by_themselves_are_computed_again(poison, monkeypatch, name, number, dtype):
+    """For the convolution of 1×1 pixels, or for batch norm; the batch is so large that it goes image by image."""
+    for kept, again in ((1 << 30, False), (0, True)):
+        monkeypatch.setattr(nodes, "KEPT", kept)
+        model, eager = twins(NETWORKS[name].model(dtype))
+        x, y = NETWORKS[name].data(50, dtype)
+        assert_same_step(model, eager, x, y)
+        (run,) = model._engine.runs.values()
+        found = [i for strand in run.tape._all_strands() for i in strand.instructions if i.kernel is convolve]
+        kernel = model.layers[number].parameters[0].data
+        assert (len([i for i in found if any(argument is kernel for argument in i.arguments)]) > 1) == again
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fit_evaluate_and_predict(poison, name):
     model, eager = twins(NETWORKS[name].model())

@@ -66,6 +66,26 @@ def test_convolution(device_layer, window, padding, shape, kernel, filters, acti
 
 
 @settings(max_examples=5)
+@given(
+    shape=images,
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    multiplier=st.integers(1, 3),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("window", [{}, {"strides": 2}, {"strides": (1, 3)}, {"dilation_rate": (2, 1)}], ids=str)
+@pytest.mark.parametrize("separable", [False, True], ids=["depthwise", "separable"])
+def test_depthwise_and_separable_convolution(
+    device_layer, separable, window, padding, shape, kernel, multiplier, activation
+):
+    N, H, W, C = shape
+    x = smooth_input((N, H + 2, W, C))
+    settings = {"padding": padding, "depth_multiplier": multiplier, "activation": activation} | window
+    layer = layers.SeparableConv2D(2, kernel, **settings) if separable else layers.DepthwiseConv2D(kernel, **settings)
+    assert check_layer(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
+
+
+@settings(max_examples=5)
 @given(shape=st.sampled_from([(1, 3), (5, 4), (17, 2), (2, 3, 4)]), units=st.sampled_from([1, 2, 5]))
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_dense(device_layer, activation, shape, units):
@@ -134,7 +154,11 @@ def test_the_other_layers(device_layer, training, make, shape):
     assert check_layer(device_layer(make[1]()), shape, training=training) < BOUND
 
 
-@pytest.mark.parametrize("layer", [layers.Conv2D(16, 3, padding="same"), layers.Dense(70), layers.BatchNormalization()])
+@pytest.mark.parametrize(
+    "layer",
+    [layers.Conv2D(16, 3, padding="same"), layers.DepthwiseConv2D(3, padding="same"), layers.DepthwiseConv2D(5, 2),
+     layers.SeparableConv2D(16, 3, activation="tanh"), layers.Dense(70), layers.BatchNormalization()],
+)  # fmt: skip
 def test_large_tensors_along_random_directions(layer):
     assert check_layer(layer, (17, 9, 10, 16)) < BOUND
 
@@ -154,6 +178,11 @@ MODELS = {
         layers.Conv2D(3, 3, use_bias=False), layers.BatchNormalization(), layers.ELU()
     ),
     "batch normalisation after a bias": lambda: small_model(layers.Conv2D(3, 3), layers.BatchNormalization()),
+    "depthwise and separable convolutions": lambda: small_model(
+        layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="tanh"),
+        layers.SeparableConv2D(3, (2, 3), use_bias=False),
+        layers.BatchNormalization(),
+    ),
     "dropout": lambda: small_model(layers.Conv2D(3, 3, strides=2, activation="sigmoid"), layers.Dropout(0.5)),
     "no softmax": lambda: small_model(
         last=None, loss_object=minicnn.losses.SparseCategoricalCrossentropy(from_logits=True)

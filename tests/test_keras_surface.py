@@ -1316,7 +1316,7 @@ def starred(module):
 @pytest.mark.parametrize(
     "module, some",
     [
-        ("layers", "MaxPool2D AvgPool2D Convolution2D GlobalAvgPool2D GlobalMaxPool2D Dense Input Add LSTM average"),
+        ("layers", "AvgPool2D Convolution2D SeparableConvolution2D GlobalMaxPool2D Dense Input Add LSTM average"),
         ("models", "Model Sequential load_model model_from_json save_model clone_model model_from_yaml"),
         ("callbacks", "ModelCheckpoint EarlyStopping History TensorBoard"),
         ("losses", "Loss MeanSquaredError categorical_crossentropy mse get Huber hinge"),

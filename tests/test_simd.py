@@ -19,6 +19,9 @@ from minicnn.kernels import jit, simd
 for dtype in ("float32", "float64"):
     for vectors in (1, 2, 4):
         simd.panel(simd.tile_rows(vectors), vectors, simd.lanes(np.dtype(dtype)), False, dtype)
+    for rows, terms in ((99, 1), (99, 3), (99, 5), (3, 4), (5, 4)):  # where channels stay apart
+        most, vectors = simd.apart_shape(rows, terms)
+        simd.panel(min(rows, most), vectors, simd.lanes(np.dtype(dtype)), False, dtype, terms)
 for compiled in jit._kept:
     print(compiled._library.get_asm_str())
 """
@@ -70,3 +73,7 @@ def test_tiles_for_any_number_of_registers(monkeypatch, registers):
     for vectors in (1, 2, 4):
         rows = simd.tile_rows(vectors)
         assert rows >= 2 and rows * vectors + vectors + 1 <= registers  # sums, a row of b, one broadcast
+    for rows, terms in ((99, 1), (99, 3), (99, 5), (3, 4), (5, 4), (1, 5), (7, 3)):
+        most, vectors = simd.apart_shape(rows, terms)
+        rows = min(rows, most)
+        assert rows >= 1 and (rows + min(rows, terms) + 1) * vectors <= registers  # sums, rows of b, one of a

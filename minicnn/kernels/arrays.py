@@ -70,6 +70,29 @@ def add_rows(zero, count, rows, number, stride, total, first, skip):
         store(even + odd, total + size * k, left)
 
 
+@kernel("y")
+def repeat_channels(zero, count, x, y, numbers, times):
+    """Each of `numbers` numbers of an image, so many times in a row."""
+    size = size_of(zero)
+    for k in range(count * numbers):
+        number = number_at(x + size * k, zero)
+        for _ in range(times):
+            put(number, y, zero)
+            y += size
+
+
+@kernel("y")
+def add_channels(zero, count, x, y, numbers, times):
+    """The other way round: each of `numbers` numbers of an image is a sum of so many in a row."""
+    size = size_of(zero)
+    for k in range(count * numbers):
+        total = zero
+        for _ in range(times):
+            total += number_at(x, zero)
+            x += size
+        put(total, y + size * k, zero)
+
+
 @part
 def transpose(source, rows, columns, source_row, target, target_row, zero):
     """target (columns, rows) = sourceᵀ, blocks of W × W numbers first; rows lie so many bytes apart."""

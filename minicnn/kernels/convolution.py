@@ -8,6 +8,8 @@ the windows, and the three products of a convolution differ only in their plans:
     kernel gradient  dkernel[a,b,c,f] = Σ_ij x[i·s + a·d, j·s + b·d, c] · dy[i,j,f]          rows: taps and channels (b, c)
     input gradient   dx[i,j,c]      = Σ_abf dy[(i - a·d)/s, (j - b·d)/s, f] · kernel[a,b,c,f]  rows: pixels of a line of dx
 
+A depthwise convolution has the same three, of channels that stay `apart`: c = f, and there is no sum over either.
+
 On images of one channel a row of the kernel is so short that it fills no tile. There the columns are written after all for
 the kernel gradient, a few lines at a time. And where the kernel is larger than a cache and an image has few windows, the
 columns of all images are written, so that the kernel is read once per batch and not once per image.
@@ -26,13 +28,36 @@ import numpy as np
 from .arrays import transpose
 from .jit import kernel, part
 from .product import HEAD, plan, run_plan
-from .simd import ACCUMULATE, FIELDS, clear, copy, fill, int_at, load, select, size_of, store, width_of
+from .simd import (
+    ACCUMULATE,
+    FIELDS,
+    apart_shape,
+    clear,
+    copy,
+    fill,
+    int_at,
+    lanes,
+    load,
+    select,
+    size_of,
+    store,
+    width_of,
+)
 
 BAND = 1 << 13  # numbers in the columns and dy of the lines that are done at once: a first-level cache of 32 KiB
 WIDE = 8  # filters from which on columns are worth it
+PIXELS = 4  # that the gradient of a kernel whose channels stay apart adds up at once
+TERMS = 5  # that a tile of channels which stay apart adds up at once, at most
 CACHED = 1 << 16  # numbers that are read again and again: a quarter of a second-level cache of 1 MiB
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
+
+
+def side_by_side(taps: int, channels: int, together: bool, spacing: int) -> dict[str, int]:
+    """A sum over the taps of a kernel row, of channels that stay apart: at once where taps lie as far apart as pixels."""
+    if together and taps <= TERMS:
+        return {"apart": taps}
+    return {"apart": 1, "K": taps, "a_k": spacing * channels, "b_k": channels}
 
 
 @lru_cache(maxsize=256)
@@ -47,15 +72,20 @@ def forward_plan(
     dilation: Pair,
     start: int,
     relu: int,
+    apart: bool = False,
 ) -> np.ndarray:
     """One image: a is the padded image of height and width `image`, b the kernel, c the output."""
     _, W = image
     KW, C, F, OW = size[1], channels, filters, outputs[1]
-    contiguous = dilation[1] == 1  # the taps of one kernel row lie side by side
-    taps = {"Q": 1, "K": KW * C} if contiguous else {"Q": KW, "K": C, "a_q": dilation[1] * C, "b_q": C * F}
+    if apart:
+        taps = side_by_side(KW, C, strides[1] == dilation[1] == 1, dilation[1]) | {"b_p": KW * C}
+    elif dilation[1] == 1:  # the taps of one kernel row lie side by side
+        taps = {"K": KW * C, "a_k": 1, "b_k": F, "b_p": KW * C * F}
+    else:
+        taps = {"Q": KW, "K": C, "a_q": dilation[1] * C, "b_q": C * F, "a_k": 1, "b_k": F, "b_p": KW * C * F}
     return plan(
         dtype, OW, F, I=outputs[0], a_i=strides[0] * W * C, c_i=OW * F, a_row=strides[1] * C, c_row=F,
-        P=size[0], a_p=dilation[0] * W * C, b_p=KW * C * F, a_k=1, b_k=F, start=start, relu=relu, **taps,
+        P=size[0], a_p=dilation[0] * W * C, start=start, relu=relu, **taps,
     )  # fmt: skip
 
 
@@ -89,6 +119,35 @@ def kernel_gradient_plan(
         )
         for first in range(0, outputs[0], lines)
         for b in range(1 if contiguous else KW)
+    ]  # fmt: skip
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=256)
+def apart_kernel_gradient_plan(
+    dtype: str, image: Pair, channels: int, size: Pair, outputs: Pair, strides: Pair, dilation: Pair, dy_width: int
+) -> np.ndarray:
+    """`kernel_gradient_plan` for channels that stay apart: rows are the taps of one kernel row.
+
+    As many lines at a time as the first-level cache holds of a tile's channels: they are read again for each kernel row.
+    Pixels are taken a few at once, and those that are left over together, where they lie as far apart as taps.
+    """
+    _, W = image
+    KW, C, OW = size[1], channels, outputs[1]
+    at_once = PIXELS if strides[1] == dilation[1] == 1 else 1
+    wide = min(C, apart_shape(KW, at_once)[1] * lanes(np.dtype(dtype)))
+    lines = max(1, BAND // 2 // ((strides[0] * W + dy_width) * wide))
+    parts = [
+        plan(
+            dtype, KW, C, a_offset=(first * strides[0] * W + begin * strides[1]) * C,
+            b_offset=(first * dy_width + begin) * C, apart=terms,
+            I=size[0], a_i=dilation[0] * W * C, c_i=KW * C, a_row=dilation[1] * C, c_row=C,
+            Q=min(lines, outputs[0] - first), a_q=strides[0] * W * C, b_q=dy_width * C,
+            K=count, a_k=terms * strides[1] * C, b_k=terms * C, start=ACCUMULATE,
+        )
+        for first in range(0, outputs[0], lines)
+        for begin, terms, count in ((0, at_once, OW // at_once), (OW - OW % at_once, OW % at_once, 1))
+        if terms and count
     ]  # fmt: skip
     return np.concatenate(parts)
 
@@ -143,12 +202,13 @@ def input_gradient_plan(
     outputs: Pair,
     strides: Pair,
     dilation: Pair,
+    apart: bool = False,
 ) -> tuple[np.ndarray, list[tuple[Phase, Phase]], Pads]:
     """One image: a is dy between zeros, b the flipped kernel, c the input gradient of height and width `image`.
 
     Returns the plan, the phases of its parts in order, and the zeros to put around dy.
     """
-    C, F = channels, filters
+    C, F, tap = channels, filters, channels if apart else channels * filters  # numbers of the kernel in a tap
     (down, (top, bottom)), (across, (left, right)) = (
         phases(image[k], pads[k][0], size[k], outputs[k], strides[k], dilation[k]) for k in (0, 1)
     )
@@ -156,9 +216,11 @@ def input_gradient_plan(
     parts, order, b_offset = [np.empty((0, HEAD + len(FIELDS)), np.int64)], [], 0
     for i in down:
         for j in across:
-            inner = {"Q": 1, "K": j.taps * F}
-            if j.spacing != 1:
-                inner = {"Q": j.taps, "K": F, "a_q": j.spacing * F, "b_q": F * C}
+            inner = {"Q": 1, "K": j.taps * F, "a_k": 1, "b_k": C}
+            if apart:
+                inner = side_by_side(j.taps, C, j.spacing == 1, j.spacing)
+            elif j.spacing != 1:
+                inner = {"Q": j.taps, "K": F, "a_k": 1, "b_k": C, "a_q": j.spacing * F, "b_q": F * C}
             parts.append(
                 plan(
                     dtype, j.pixels, C,
@@ -166,11 +228,11 @@ def input_gradient_plan(
                     b_offset=b_offset,
                     c_offset=(i.pixel * image[1] + j.pixel) * C,
                     I=i.pixels, a_i=width * F, c_i=strides[0] * image[1] * C, a_row=F, c_row=strides[1] * C,
-                    P=i.taps, a_p=i.spacing * width * F, b_p=j.taps * F * C, a_k=1, b_k=C, **inner,
+                    P=i.taps, a_p=i.spacing * width * F, b_p=j.taps * tap, **inner,
                 )
             )  # fmt: skip
             order.append((i, j))
-            b_offset += i.taps * j.taps * F * C
+            b_offset += i.taps * j.taps * tap
     return np.concatenate(parts), order, ((top, bottom), (left, right))
 
 
@@ -255,11 +317,11 @@ def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total
     """
     size, lanes = size_of(zero), width_of(zero)
     nothing = fill(zero, zero)
-    for f in range(0, F, lanes):
-        left = F - f
-        sum0 = load(total + size * f, left, zero)
-        sum1 = nothing
-        for i in range(lines):
+    for i in range(lines):
+        for f in range(0, F, lanes):
+            left = F - f
+            sum0 = load(total + size * f, left, zero)
+            sum1 = nothing
             source, target = size * (i * width * F + f), padded_dy + i * padded_line + size * f
             for _ in range(width):
                 gradient = load(dy + source, left, zero)
@@ -270,18 +332,19 @@ def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total
                 sum0, sum1 = sum1, sum0 + gradient
                 source += size * F
                 target += size * F
-        store(sum0 + sum1, total + size * f, left)
+            store(sum0 + sum1, total + size * f, left)
 
 
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy")
 def convolve_backward(
     zero, count, fresh, x, dy, y, padded, padded_dy, dkernel, dbias, flipped, dx, kernel_plan, kernel_panels,
-    input_plan, input_panels, H, W, C, top, left, padded_width, OH, OW, F, dy_top, dy_left, dy_width, taps, zeroed,
+    input_plan, input_panels, H, W, C, top, left, padded_width, OH, OW, F, dy_top, dy_left, dy_width, weights, zeroed,
 ):  # fmt: skip
-    """Both gradients; `y` is 0 without a ReLU, `dx` if it is not wanted; with `zeroed` some pixels of dx stay zero."""
+    """Both gradients, dkernel of so many `weights`; `y` is 0 without a ReLU, `dx` if it is not wanted; with `zeroed` some
+    pixels of dx stay zero."""
     size = size_of(zero)
     if fresh:
-        clear(dkernel, size * taps * C * F)
+        clear(dkernel, size * weights)
         clear(dbias, size * F)
     line, padded_line, dy_line = size * W * C, size * padded_width * C, size * dy_width * F
     padded_start = padded_dy + dy_top * dy_line + dy_left * size * F if padded_dy else 0

@@ -63,21 +63,26 @@ def plan(
     b_offset: int = 0,
     c_offset: int = 0,
     packed: int = 0,
+    apart: int = 0,
     **geometry: int,
 ) -> np.ndarray:
     """The panels of a product with so many rows (in each of the I lines) and output channels; offsets in elements.
 
     `geometry` gives those of `simd.FIELDS` that are not 0; counts left out are 1. The channels of b and c are
     contiguous; but a b of `packed` rows, if that is not 0, holds the first PACKED vectors of every row, row after row,
-    then the next PACKED vectors of every row.
+    then the next PACKED vectors of every row. Where channels stay apart, those of a
+    are contiguous, too, and `apart` is the number of terms that lie side by side, as far from each other as the rows.
     """
     type_ = np.dtype(dtype)
     size, width = type_.itemsize, simd.lanes(type_)
     table = []
     vectors = PACKED if packed else simd.tile_shape(rows, channels, type_)[1]
+    most = 0
+    if apart:
+        most, vectors = simd.apart_shape(rows, apart)
     for used, channel, last in channel_blocks(channels, width, vectors):
         last_vector = simd.last_width(last, type_)
-        for tile_rows, first, tiles in row_spans(rows, used, simd.tile_rows(used)):
+        for tile_rows, first, tiles in row_spans(rows, used, most or simd.tile_rows(used)):
             fields = {"I": 1, "P": 1, "Q": 1, "K": 1} | geometry
             if packed:
                 fields["b_k"] = min(channels - channel, vectors * width)
@@ -87,9 +92,9 @@ def plan(
                 "c_j": tile_rows * fields["c_row"],
                 "lanes": last,
             }
-            function = simd.panel(tile_rows, used, last_vector, last != last_vector, dtype)
+            function = simd.panel(tile_rows, used, last_vector, last != last_vector, dtype, apart)
             offsets = (
-                a_offset + first * fields["a_row"],
+                a_offset + first * fields["a_row"] + channel * bool(apart),
                 b_offset + channel * max(1, packed),
                 channel,
                 c_offset + first * fields["c_row"] + channel,

@@ -27,6 +27,12 @@ loads. The result goes to memory once, at the end. When the number of channels i
 is loaded and stored under a mask, which costs nothing; and if half a register is enough for what is left, it is one of
 W/2 floats, of which some processors (Zen 4) multiply twice as many in the same time.
 
+Where channels stay apart, as in a depthwise convolution, a has the index n as well: the tile loads vectors of a where it
+copies numbers else. There every k stands for a few terms t that lie side by side, as the rows do, so that what one row
+has loaded of a serves its neighbours,
+
+    c[r, n] = Σ_p Σ_q Σ_k Σ_t  a[p, q, k, r + t, n] · b[p, q, k, t, n]
+
 The vectors.  `load(address, lanes, zero)` gives the numbers at an address as a `Vector` of W lanes, with `lanes` of them
 if that is less than W, and `store` writes as many; +, -, *, /, comparisons and `select` work lane by lane. The argument
 `zero`, which every kernel has, is 0 in the number type of the arrays and tells which type that is.
@@ -119,6 +125,13 @@ def tile_shape(rows: int, channels: int, dtype: np.dtype[Any]) -> tuple[int, int
     vectors = 4 if rows <= tile_rows(4) and channels >= 4 * lanes(dtype) else 2
     vectors = min(vectors, -(-channels // lanes(dtype)))
     return tile_rows(vectors), vectors
+
+
+def apart_shape(rows: int, terms: int) -> tuple[int, int]:
+    """`tile_shape` where channels stay apart and so many terms lie side by side: registers also hold a row of b for each."""
+    registers = vector_registers()[1] - 1
+    vectors = next((v for v in (4, 2) if (rows + min(rows, terms) + 1) * v <= registers), 1)
+    return (rows if vectors > 1 else min(registers - 1 - terms, tile_rows(1))), vectors
 
 
 def last_width(channels: int, dtype: np.dtype[Any]) -> int:
@@ -267,9 +280,10 @@ def _tile(
     b: ir.Value,
     bias: ir.Value,
     c: ir.Value,
+    apart: int,
 ) -> None:
     """Emits one tile, each vector of a row by its own emitter; `field(name)` is a number of the geometry, whose strides
-    become bytes here."""
+    become bytes here. Where channels stay apart, `apart` is the number of terms side by side, else 0."""
     emit, last = emitters[0], emitters[-1]
     builder, at = emit.builder, emit.at
     mask = last.mask(field("lanes")) if masked else None
@@ -278,7 +292,7 @@ def _tile(
         return builder.mul(field(name), i64(emit.size))
 
     def vectors(address: ir.Value) -> Iterator[tuple[int, Emitter, ir.Value, ir.Value | None]]:
-        """Number, emitter, address and mask of the vectors of a row of b or c that begins at this address."""
+        """Number, emitter, address and mask of the vectors of a row of b or c that begins at this address; `apart` also of a."""
         for v, emitter in enumerate(emitters):
             place = builder.add(address, i64(v * emit.width * emit.size))
             yield v, emitter, place, mask if emitter is last else None
@@ -300,19 +314,29 @@ def _tile(
                 builder.store(emitter.load(place, lanes), row[v])
 
     a_p, a_q, a_k, b_p, b_q, b_k = map(stride, ("a_p", "a_q", "a_k", "b_p", "b_q", "b_k"))
-    a_offset = [builder.mul(a_row, i64(r)) for r in range(rows)]
+    a_offset = [builder.mul(a_row, i64(r)) for r in range(rows + max(1, apart) - 1)]
     with (
         _counted(builder, field("P"), [a, b], [a_p, b_p]) as outer,
         _counted(builder, field("Q"), outer, [a_q, b_q]) as (a_middle, b_middle),
     ):
         starts = [b_middle, *(builder.add(a_middle, offset) for offset in a_offset[::REACH])]
         with _counted(builder, field("K"), starts, [b_k, *[a_k] * len(starts[1:])]) as (b_inner, *a_inner):
-            b_vectors = [emitter.load(place, lanes) for _, emitter, place, lanes in vectors(b_inner)]
-            for r, row in enumerate(sums):
-                number = emit.load_number(builder.add(a_inner[r // REACH], a_offset[r % REACH]))
-                for emitter, b_vector, place in zip(emitters, b_vectors, row, strict=True):
-                    product = emitter.multiply_add(emitter.broadcast(number), b_vector, builder.load(place))
-                    builder.store(product, place)
+            b_rows = []
+            for r in range(len(a_offset)):
+                if r < max(1, apart):
+                    b_row = builder.add(b_inner, a_offset[r])
+                    b_rows.append([emitter.load(place, lanes) for _, emitter, place, lanes in vectors(b_row)])
+                address = builder.add(a_inner[r // REACH], a_offset[r % REACH])
+                if apart:
+                    a_vectors = [emitter.load(place, lanes) for _, emitter, place, lanes in vectors(address)]
+                else:
+                    number = emit.load_number(address)
+                    a_vectors = [emitter.broadcast(number) for emitter in emitters]
+                for t, b_vectors in enumerate(b_rows):
+                    if 0 <= r - t < rows:
+                        terms = zip(emitters, a_vectors, b_vectors, sums[r - t], strict=True)
+                        for emitter, a_vector, b_vector, place in terms:
+                            builder.store(emitter.multiply_add(a_vector, b_vector, builder.load(place)), place)
 
     with builder.if_then(builder.icmp_signed("==", field("relu"), i64(1))):
         for row in sums:
@@ -324,16 +348,16 @@ def _tile(
 
 
 @intrinsic(prefer_literal=True)
-def tile(typing, number, rows, vectors, last, masked, geometry, a, b, bias, c):
+def tile(typing, number, rows, vectors, last, masked, apart, geometry, a, b, bias, c):
     """One tile of the type and shape given by literals; `geometry` and the four operands are byte addresses.
 
     The last of the vectors in a row has `last` lanes, and a mask if that is said.
     """
-    count, width, mask = (argument.literal_value for argument in (vectors, last, masked))
-    signature = types.void(number, rows, vectors, last, masked, *[types.intp] * 5)
+    count, width, mask, terms = (argument.literal_value for argument in (vectors, last, masked, apart))
+    signature = types.void(number, rows, vectors, last, masked, apart, *[types.intp] * 5)
 
     def generate(context, builder, signature, arguments):
-        geometry, a, b, bias, c = arguments[5:]
+        geometry, a, b, bias, c = arguments[6:]
 
         def field(name: str) -> ir.Value:
             address = builder.add(geometry, i64(8 * FIELD[name]))
@@ -343,7 +367,7 @@ def tile(typing, number, rows, vectors, last, masked, geometry, a, b, bias, c):
 
         dtype = number.literal_value
         emitters = [Emitter(builder, dtype)] * (count - 1) + [Emitter(builder, dtype, width)]
-        _tile(emitters, rows.literal_value, mask, field, a, b, bias, c)
+        _tile(emitters, rows.literal_value, mask, field, a, b, bias, c, terms)
         return context.get_dummy_value()
 
     return signature, generate
@@ -373,11 +397,12 @@ def call(typing, function, *arguments):
 
 
 @cache
-def panel(rows: int, vectors: int, last: int, masked: bool, dtype: str) -> int:
+def panel(rows: int, vectors: int, last: int, masked: bool, dtype: str, apart: int = 0) -> int:
     """Address of the native function that runs tiles of `rows` × `vectors`, the last of `last` lanes, over a grid.
 
     It takes five addresses: the geometry, a, b, the bias and c.
     """
+    name = f"panel_{dtype}_{rows}x{vectors}_{last}" + "_masked" * masked + f"_{apart}" * bool(apart)
     size = np.dtype(dtype).itemsize
     i_count, j_count, a_i, a_j, b_i, c_i, c_j = (
         8 * FIELD[name] for name in ("I", "J", "a_i", "a_j", "b_i", "c_i", "c_j")
@@ -387,14 +412,14 @@ def panel(rows: int, vectors: int, last: int, masked: bool, dtype: str) -> int:
         for _ in range(int_at(geometry + i_count)):
             a_tile, c_tile = a, c
             for _ in range(int_at(geometry + j_count)):
-                tile(dtype, rows, vectors, last, masked, geometry, a_tile, b, bias, c_tile)
+                tile(dtype, rows, vectors, last, masked, apart, geometry, a_tile, b, bias, c_tile)
                 a_tile += size * int_at(geometry + a_j)
                 c_tile += size * int_at(geometry + c_j)
             a += size * int_at(geometry + a_i)
             b += size * int_at(geometry + b_i)
             c += size * int_at(geometry + c_i)
 
-    return native(types.void(*[types.intp] * 5), grid, f"panel_{dtype}_{rows}x{vectors}_{last}" + "_masked" * masked)
+    return native(types.void(*[types.intp] * 5), grid, name)
 
 
 # ---------------------------------------------------------------------- vectors as values

@@ -17,7 +17,7 @@ from .augmentation import (
     RandomZoom,
 )
 from .base import Layer
-from .convolution import Conv2D
+from .convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
@@ -38,7 +38,7 @@ from .reshaping import (
 from .resizing import CenterCrop, Resizing, UpSampling2D
 
 # Keras' other names for the same
-Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D
+Convolution2D, SeparableConvolution2D, MaxPool2D, AvgPool2D = Conv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
 
 __getattr__, _absent = without(__name__, "layer ", {
@@ -57,9 +57,8 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        GroupNormalization Conv2DTranspose SeparableConv2D DepthwiseConv2D RandomCrop
-        ThresholdedReLU LocallyConnected1D LocallyConnected2D
-        Deconvolution2D Convolution2DTranspose SeparableConvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
+        GroupNormalization Conv2DTranspose RandomCrop ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        Deconvolution2D Convolution2DTranspose AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
         RandomColorJitter RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation
@@ -80,6 +79,7 @@ __all__ = [
     "Conv2D",
     "Cropping2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "GaussianDropout",
@@ -114,6 +114,7 @@ __all__ = [
     "Reshape",
     "Rescaling",
     "Resizing",
+    "SeparableConv2D",
     "Softmax",
     "SpatialDropout2D",
     "UpSampling2D",
@@ -124,5 +125,6 @@ __all__ = [
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
     "MaxPool2D",
+    "SeparableConvolution2D",
     *_absent,
 ]

@@ -11,7 +11,7 @@ from .. import activations, constraints, initializers, regularizers
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
 from ..registered import class_of, description
-from .base import Layer, check_numbers
+from .base import SETTINGS, Layer, check_numbers
 from .parameter import Parameter
 
 
@@ -307,23 +307,15 @@ class ActivatedLayer(WithActivation):
         self,
         activation: Any,
         use_bias: bool,
-        kernel_initializer: Any,
-        bias_initializer: Any,
-        kernel_regularizer: Any,
-        bias_regularizer: Any,
-        activity_regularizer: Any,
-        kernel_constraint: Any,
-        bias_constraint: Any,
+        settings: dict[str, tuple[Any, Any, Any]],
         **options: Any,
     ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **options)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        """`settings` has the initializer, the regularizer and the constraint of each parameter."""
+        super().__init__(**options)
+        self.use_bias, self._settings = use_bias, tuple(settings)
+        for name, given in settings.items():
+            for (kind, module), setting in zip(SETTINGS.items(), given, strict=True):
+                setattr(self, f"{name}_{kind}", module.get(setting))
         self.activation = activation
 
     def linear(self, x: Array) -> Array:
@@ -344,7 +336,7 @@ class ActivatedLayer(WithActivation):
         return self.linear_backward(self.activate.backward(dy))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"use_bias": self.use_bias} | self._settings_config("kernel", "bias")
+        return super().get_config() | {"use_bias": self.use_bias} | self._settings_config(*self._settings)
 
 
 class Activation(WithActivation):

@@ -315,7 +315,8 @@ class Layer(Weighted):
         """
         forwards = [vars(kind)["forward"] for kind in type(self).__mro__ if "forward" in vars(kind)]
         y = next(forward for forward in forwards if forward is not _forward_of_call)(self, x, training=bool(training))
-        self._called = x, y
+        if type(self).forward is _forward_of_call:
+            self._called = x, y
         return y
 
     def __call__(self, x: Array, training: bool | None = None) -> Array:
@@ -419,9 +420,9 @@ class Layer(Weighted):
         self.parameters.append(parameter)
         return parameter
 
-    def _add_named(self, shape: Sequence[int], name: str, trainable: bool = True) -> Parameter:
-        """`add_weight` with the layer's settings of this name: its kernel_initializer, kernel_regularizer, …"""
-        settings = {kind: getattr(self, f"{name}_{kind}", None) for kind in SETTINGS}
+    def _add_named(self, shape: Sequence[int], name: str, trainable: bool = True, of: str | None = None) -> Parameter:
+        """`add_weight` with the layer's settings of this name, or the name `of`: its kernel_initializer, kernel_regularizer, …"""
+        settings = {kind: getattr(self, f"{of or name}_{kind}", None) for kind in SETTINGS}
         return self.add_weight(shape, trainable=trainable, name=name, **settings)
 
     def _settings_config(self, *names: str) -> dict[str, Any]:

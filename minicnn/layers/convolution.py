@@ -1,12 +1,13 @@
-"""The two-dimensional convolution layer."""
+"""Two-dimensional convolutions: of all channels together, of each by itself, and the two in turn."""
 
 from collections.abc import Sequence
+from math import prod
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from ..ops.reference import Array, Pads, Pair, positions
+from ..ops.reference import NO_PADS, Array, Pads, Pair, positions
 from .activation import ActivatedLayer
 from .base import Layer, Shape, channels_last
 
@@ -51,17 +52,66 @@ def window_outputs(
     return height, width
 
 
-class Conv2D(ActivatedLayer):
-    """y[n,i,j,f] = Σ_abc x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,f] + bias[f], s the strides and d the dilation rate
+class _Convolution(ActivatedLayer):
+    """Arguments and defaults of all are those of Keras 3; strides cannot be combined with dilation.
 
-    x (N, H, W, C)   kernel (KH, KW, C, F), of `kernel_size` (KH, KW) and F `filters`   bias (F,)   y (N, OH, OW, F)
-
-    `padding` "same" puts so many zeros around x that OH = ⌈H / s⌉, "valid" none; `activation` is applied to y. Arguments and
-    defaults are those of Keras 3; `groups` other than 1 is not offered, and strides cannot be combined with dilation.
     ValueError for these, for sizes that are no positive integers, and for an input smaller than the window.
     """
 
     input_rank = 4
+    filters: int
+    depth_multiplier: int
+
+    def __init__(
+        self, kernel_size: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any, activation: Any,
+        use_bias: bool, settings: dict[str, tuple[Any, Any, Any]], counts: dict[str, int], **options: Any,
+    ) -> None:  # fmt: skip
+        """`counts` are the filters, or the filters of each channel, as attributes of these names."""
+        super().__init__(activation, use_bias, settings, **options)
+        channels_last(self, data_format)
+        for name, count in counts.items():
+            if not isinstance(count, int | np.integer) or count < 1:
+                raise ValueError(f"layer {self.name}: {name} must be a positive integer, not {count!r}")
+            setattr(self, name, int(count))
+        self.counts = tuple(counts)
+        self.kernel_size = pair(self, kernel_size, "kernel_size")
+        self.strides = pair(self, strides, "strides")
+        self.dilation_rate = pair(self, dilation_rate, "dilation_rate")
+        self.padding = padding_name(self, padding)
+        if self.strides != (1, 1) and self.dilation_rate != (1, 1):
+            raise ValueError(
+                f"layer {self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both differ from 1"
+            )
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        self.pads = window_pads(self.input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
+
+    def channels(self, inputs: int) -> int:
+        """How many come out."""
+        return self.filters
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        outputs = window_outputs(self, input_shape, self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        return input_shape[0], *outputs, self.channels(input_shape[3])
+
+    def multiply_adds(self) -> int:
+        N, OH, OW, F = self.output_shape
+        return OH * OW * sum(prod(parameter.shape) for parameter in self.parameters if parameter is not self.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        names = *self.counts, "kernel_size", "strides", "padding", "dilation_rate"
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+class Conv2D(_Convolution):
+    """y[n,i,j,f] = Σ_abc x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,f] + bias[f], s the strides and d the dilation rate
+
+    x (N, H, W, C)   kernel (KH, KW, C, F), of `kernel_size` (KH, KW) and F `filters`   bias (F,)   y (N, OH, OW, F)
+
+    `padding` "same" puts so many zeros around x that OH = ⌈H / s⌉, "valid" none; `activation` is applied to y. `groups`
+    other than 1 is not offered: ValueError.
+    """
 
     def __init__(
         self,
@@ -84,29 +134,17 @@ class Conv2D(ActivatedLayer):
         **options: Any,
     ) -> None:
         super().__init__(
-            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            activity_regularizer, kernel_constraint, bias_constraint, **options,
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            {"kernel": (kernel_initializer, kernel_regularizer, kernel_constraint),
+             "bias": (bias_initializer, bias_regularizer, bias_constraint)},
+            {"filters": filters}, activity_regularizer=activity_regularizer, **options,
         )  # fmt: skip
-        channels_last(self, data_format)
-        if not isinstance(filters, int | np.integer) or filters < 1:
-            raise ValueError(f"layer {self.name}: filters must be a positive integer, not {filters!r}")
         if groups != 1:
             raise ValueError(f"layer {self.name}: all channels are convolved together: groups must be 1, not {groups}")
-        self.filters = int(filters)
-        self.kernel_size = pair(self, kernel_size, "kernel_size")
-        self.strides = pair(self, strides, "strides")
-        self.dilation_rate = pair(self, dilation_rate, "dilation_rate")
-        self.padding = padding_name(self, padding)
-        if self.strides != (1, 1) and self.dilation_rate != (1, 1):
-            raise ValueError(
-                f"layer {self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both differ from 1"
-            )
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        channels = self.input_shape[3]
-        self.pads = window_pads(self.input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
-        self.add_weights((*self.kernel_size, channels, self.filters))
+        self.add_weights((*self.kernel_size, self.input_shape[3], self.filters))
 
     def linear(self, x: Array) -> Array:
         convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
@@ -123,23 +161,126 @@ class Conv2D(ActivatedLayer):
             self.bias.gradient = dbias
         return dx
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (
-            input_shape[0],
-            *window_outputs(self, input_shape, self.kernel_size, self.strides, self.padding, self.dilation_rate),
-            self.filters,
+
+class DepthwiseConv2D(_Convolution):
+    """y[n,i,j,c·M+m] = Σ_ab x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,m] + bias[c·M+m]: channels do not meet
+
+    x (N, H, W, C)   kernel (KH, KW, C, M)   bias (C·M,)   y (N, OH, OW, C·M), M the `depth_multiplier`
+    """
+
+    fuses_relu = False
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            {"depthwise": (depthwise_initializer, depthwise_regularizer, depthwise_constraint),
+             "bias": (bias_initializer, bias_regularizer, bias_constraint)},
+            {"depth_multiplier": depth_multiplier}, activity_regularizer=activity_regularizer, **options,
+        )  # fmt: skip
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        shape = *self.kernel_size, self.input_shape[3], self.depth_multiplier
+        self.kernel = self._add_named(shape, "kernel", of="depthwise")
+        self.bias = self._add_named(self.output_shape[3:], "bias") if self.use_bias else None
+
+    def channels(self, inputs: int) -> int:
+        return inputs * self.depth_multiplier
+
+    def linear(self, x: Array) -> Array:
+        bias = None if self.bias is None else self.bias.data
+        y, self.saved = self.ops.depthwise_conv2d(
+            self.check_input(x), self.kernel.data, bias, self.strides, self.pads, self.dilation_rate
         )
+        return y
 
-    def multiply_adds(self) -> int:
-        N, OH, OW, F = self.output_shape
-        KH, KW, C, F = self.kernel.shape
-        return OH * OW * KH * KW * C * F
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        dx, self.kernel.gradient, dbias = self.ops.depthwise_conv2d_backward(
+            dy, self.kernel.data, self.saved, input_gradient
+        )
+        if self.bias is not None:
+            self.bias.gradient = dbias
+        return dx
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-        }
+
+class SeparableConv2D(_Convolution):
+    """A depthwise convolution without a bias, and one of 1×1 pixels over what comes out (Chollet, "Xception", 2016)
+
+    x (N, H, W, C)   depthwise_kernel (KH, KW, C, M)   pointwise_kernel (1, 1, C·M, F)   bias (F,)   y (N, OH, OW, F)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            {"depthwise": (depthwise_initializer, depthwise_regularizer, depthwise_constraint),
+             "pointwise": (pointwise_initializer, pointwise_regularizer, pointwise_constraint),
+             "bias": (bias_initializer, bias_regularizer, bias_constraint)},
+            {"filters": filters, "depth_multiplier": depth_multiplier},
+            activity_regularizer=activity_regularizer, **options,
+        )  # fmt: skip
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        C, M = self.input_shape[3], self.depth_multiplier
+        self.depthwise_kernel = self._add_named((*self.kernel_size, C, M), "depthwise_kernel", of="depthwise")
+        self.pointwise_kernel = self._add_named((1, 1, C * M, self.filters), "pointwise_kernel", of="pointwise")
+        self.bias = self._add_named((self.filters,), "bias") if self.use_bias else None
+
+    def linear(self, x: Array) -> Array:
+        between, self.saved_depthwise = self.ops.depthwise_conv2d(
+            self.check_input(x), self.depthwise_kernel.data, None, self.strides, self.pads, self.dilation_rate
+        )
+        convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
+        bias = None if self.bias is None else self.bias.data
+        y, self.saved = convolve(between, self.pointwise_kernel.data, bias, (1, 1), NO_PADS, (1, 1))
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        backward = self.ops.conv2d_relu_backward if self.fused_relu else self.ops.conv2d_backward
+        dbetween, self.pointwise_kernel.gradient, dbias = backward(dy, self.pointwise_kernel.data, self.saved)
+        if self.bias is not None:
+            self.bias.gradient = dbias
+        dx, self.depthwise_kernel.gradient, _ = self.ops.depthwise_conv2d_backward(
+            dbetween, self.depthwise_kernel.data, self.saved_depthwise, input_gradient
+        )
+        return dx

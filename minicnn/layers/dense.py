@@ -32,8 +32,10 @@ class Dense(ActivatedLayer):
         **options: Any,
     ) -> None:
         super().__init__(
-            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            activity_regularizer, kernel_constraint, bias_constraint, **options,
+            activation, use_bias,
+            {"kernel": (kernel_initializer, kernel_regularizer, kernel_constraint),
+             "bias": (bias_initializer, bias_regularizer, bias_constraint)},
+            activity_regularizer=activity_regularizer, **options,
         )  # fmt: skip
         if not isinstance(units, int | np.integer) or units < 1:
             raise ValueError(f"layer {self.name}: units must be a positive integer, not {units!r}")

@@ -122,45 +122,52 @@ class CpuOps(WholeImages):
     def conv2d(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
     ) -> tuple[Array, Saved]:
-        return self._convolve(x, kernel, bias, strides, pads, dilation, relu=False)
+        return self._convolve("conv2d", x, kernel, bias, strides, pads, dilation)
 
     def conv2d_relu(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
     ) -> tuple[Array, Saved]:
-        return self._convolve(x, kernel, bias, strides, pads, dilation, relu=True)
+        return self._convolve("conv2d", x, kernel, bias, strides, pads, dilation, relu=True)
+
+    def depthwise_conv2d(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
+    ) -> tuple[Array, Saved]:
+        return self._convolve("depthwise_conv2d", x, kernel, bias, strides, pads, dilation)
 
     def _convolve(
-        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
-    ) -> tuple[Array, Saved]:
+        self, name: str, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair,
+        relu: bool = False,
+    ) -> tuple[Array, Saved]:  # fmt: skip
         x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
-        expect("conv2d kernel", kernel, (*kernel.shape[:2], x.shape[3], kernel.shape[3]))
-        _check_pads("conv2d", pads)
+        expect(f"{name} kernel", kernel, (*kernel.shape[:2], x.shape[3], kernel.shape[3]))
+        _check_pads(name, pads)
+        geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation, name == "depthwise_conv2d")
         for bias in rest:
-            expect("conv2d bias", bias, kernel.shape[3:])
+            expect(f"{name} bias", bias, (geometry.filters,))
         outputs = positions(x.shape[1:3], pads, kernel.shape[:2], strides, dilation)
         if min(outputs) < 1:
-            raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
-        geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation)
-        y = self.empty((len(x), *outputs, kernel.shape[3]), x.dtype)
+            raise ValueError(f"{name}: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
+        y = self.empty((len(x), *outputs, geometry.filters), x.dtype)
         if len(x):
             self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
-        return y, (geometry, self.precision, x, y, relu)
+        return y, (geometry, self.precision, x, y, kernel.shape, relu)
 
     def conv2d_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
-        geometry, precision, x, y, relu = saved
-        expect("conv2d gradient", dy, y.shape)
-        expect("conv2d kernel", kernel, (*geometry.kernel, geometry.channels, geometry.filters))
+        geometry, precision, x, y, kernel_shape, relu = saved
+        name = "depthwise_conv2d" if geometry.apart else "conv2d"
+        expect(f"{name} gradient", dy, y.shape)
+        expect(f"{name} kernel", kernel, kernel_shape)
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
-        dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros(kernel.shape[3:], x.dtype)
+        dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros((geometry.filters,), x.dtype)
         if len(x):
             y = y if relu else None
             self.run(convolve_backward, dy, y, x, kernel, dx, dkernel, dbias, geometry, precision)
         return dx, dkernel, dbias
 
-    conv2d_relu_backward = conv2d_backward
+    conv2d_relu_backward = depthwise_conv2d_backward = conv2d_backward
 
     # ------------------------------------------------------------------ dense
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..kernels import convolution, product, winograd
+from ..kernels import arrays, convolution, product, winograd
 from ..kernels.product import table
 from ..kernels.simd import BIAS
 from ..tape import FRESH, LANES, LAST, Buffer, Constant, Each, Far, Fitted, Part, Place, Tape, Times, cut, pieces
@@ -56,10 +56,15 @@ class Geometry(NamedTuple):
     strides: Pair
     pads: Pads
     dilation: Pair
+    apart: int = 0  # filters of each channel, where channels stay apart
 
     @classmethod
-    def of(cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> "Geometry":
+    def of(
+        cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, apart: bool = False
+    ) -> "Geometry":
         KH, KW, C, F = kernel.shape
+        if apart and C > 1:
+            return cls(image, C, (KH, KW), C * F, strides, pads, dilation, F)
         if (KH, KW) == (1, 1) and strides == (1, 1) and pads == NO_PADS and image[1] < LINE:
             image = (1, image[0] * image[1])  # a product of matrices: all pixels are one line
         return cls(image, C, (KH, KW), F, strides, pads, dilation)
@@ -77,7 +82,7 @@ class Geometry(NamedTuple):
 
     def bands(self, images: int) -> int:
         """The parts of its output that an image is cut into, of equally many lines: more than one where images are few."""
-        work = prod(self.outputs) * prod(self.kernel) * self.channels * self.filters
+        work = prod(self.outputs) * prod(self.kernel) * self.filters * (1 if self.apart else self.channels)
         return bands_of(images, self.outputs[0], work)
 
 
@@ -104,6 +109,8 @@ class Convolution(Protocol):
 
 def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convolution:
     """The fastest of the ways to convolve so many images, as far as counting tells; "exact" leaves Winograd's out."""
+    if geometry.apart:
+        return Depthwise(geometry, dtype)
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
         return OneWindow(geometry, dtype)
     pixels = images * geometry.image[0] * geometry.image[1]
@@ -248,6 +255,7 @@ class Direct:
     """The definition's multiplications, image by image on the register tile."""
 
     by_image = True
+    apart = False
 
     def __init__(self, geometry: Geometry, dtype: str) -> None:
         self.geometry, self.dtype = geometry, dtype
@@ -258,14 +266,15 @@ class Direct:
     def prepare_backward(self, tape: Tape, kernel: Array) -> None:
         g = self.geometry
         self.input_plan, phases, self.dy_pads = convolution.input_gradient_plan(
-            self.dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation
+            self.dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, self.apart
         )
         self.zeroed = len(phases) < g.strides[0] * g.strides[1]  # some pixels are reached by no tap
         order = convolution.tap_order(phases, g.kernel[1])
-        self.flipped = tape.whole(max(1, len(order)), g.filters, g.channels)
+        channels = 1 if self.apart else g.channels
+        self.flipped = tape.whole(max(1, len(order)), g.filters, channels)
         tape.add(
             convolution.flip_kernel, len(order), cut(len(order)), 0,
-            kernel=kernel, order=Constant(order), flipped=self.flipped, first=Times(1), C=g.channels, F=g.filters,
+            kernel=kernel, order=Constant(order), flipped=self.flipped, first=Times(1), C=channels, F=g.filters,
         )  # fmt: skip
 
     def _sizes(self) -> dict[str, int]:
@@ -286,7 +295,7 @@ class Direct:
         lines = g.outputs[0] // bands
         plan = convolution.forward_plan(
             self.dtype, g.padded, g.channels, g.kernel, g.filters, (lines, g.outputs[1]), g.strides, g.dilation,
-            start=0 if bias is None else BIAS, relu=int(relu),
+            start=0 if bias is None else BIAS, relu=int(relu), apart=self.apart,
         )  # fmt: skip
         common = {
             "weights": self.kernel, "bias": 0 if bias is None else bias, "plan": Constant(plan), "panels": len(plan),
@@ -316,9 +325,7 @@ class Direct:
                 return finish_columns
         (dy_top, dy_bottom), (dy_left, dy_right) = self.dy_pads if dx is not None else NO_PADS
         dy_height, dy_width = dy_top + g.outputs[0] + dy_bottom, dy_left + g.outputs[1] + dy_right
-        kernel_plan = convolution.kernel_gradient_plan(
-            self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_width
-        )
+        kernel_plan = self._kernel_gradient_plan(dy_width)
         cuts = cut(len(x), max(2, min(tape.groups, PARTIAL // dkernel.size)))
         parts = len(cuts) - 1
         dkernels = tape.whole(parts, *dkernel.shape)
@@ -337,7 +344,7 @@ class Direct:
             dkernel=Part(dkernels), dbias=Part(dbiases), kernel_plan=Constant(kernel_plan),
             kernel_panels=0 if self.by_columns else len(kernel_plan),
             OH=g.outputs[0], OW=g.outputs[1], F=g.filters, dy_top=dy_top, dy_left=dy_left, dy_width=dy_width,
-            taps=g.kernel[0] * g.kernel[1], **input_gradient, **self._sizes(),
+            weights=dkernel.size, **input_gradient, **self._sizes(),
         )  # fmt: skip
 
         def finish() -> None:
@@ -346,6 +353,12 @@ class Direct:
                 add_up(tape, dbiases, dbias)
 
         return finish_columns if self.by_columns else finish
+
+    def _kernel_gradient_plan(self, dy_width: int) -> np.ndarray:
+        g = self.geometry
+        return convolution.kernel_gradient_plan(
+            self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_width
+        )
 
     @property
     def by_columns(self) -> bool:
@@ -375,6 +388,43 @@ class Direct:
             if dbias is not None:
                 add_up(tape, parts, dbias)
 
+        return finish
+
+
+class Depthwise(Direct):
+    """Channels that stay apart, on the register tile; one that has several filters is repeated for each of them."""
+
+    apart, by_columns = True, False
+
+    def __init__(self, geometry: Geometry, dtype: str) -> None:
+        super().__init__(geometry._replace(channels=geometry.filters), dtype)
+
+    def _kernel_gradient_plan(self, dy_width: int) -> np.ndarray:
+        g = self.geometry
+        return convolution.apart_kernel_gradient_plan(
+            self.dtype, g.padded, g.channels, g.kernel, g.outputs, g.strides, g.dilation, dy_width
+        )
+
+    def _repeated(self, tape: Tape, x: Place) -> Place:
+        times = self.geometry.apart
+        if times == 1:
+            return x
+        y, numbers = tape.buffer((*x.shape[:3], x.shape[3] * times)), prod(x.shape[1:])
+        tape.add(arrays.repeat_channels, len(x), x=Each(x), y=Each(y), numbers=numbers, times=times)
+        return y
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        super().forward(tape, self._repeated(tape, x), bias, relu, y)
+
+    def backward(
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        repeated, times = self._repeated(tape, x), self.geometry.apart
+        total = dx if dx is None or times == 1 else tape.buffer(repeated.shape)
+        finish = super().backward(tape, dy, y, repeated, kernel, total, dkernel, dbias)
+        if total is not None and dx is not None and times > 1:
+            tape.add(arrays.add_channels, len(x), x=Each(total), y=Each(dx), numbers=prod(dx.shape[1:]), times=times)
         return finish
 
 

@@ -153,6 +153,36 @@ class Ops:
         conv, relu = saved
         return self.conv2d_backward(self.relu_backward(dy, relu), kernel, conv, input_gradient)
 
+    def depthwise_conv2d(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair
+    ) -> tuple[Array, Saved]:
+        """y[n,i,j,c·M+m] = Σ_ab x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,m] + bias[c·M+m], x padded with zeros."""
+        KH, KW, C, M = kernel.shape
+        windows = self.windows(self.pad2d(x, pads), (KH, KW), strides, dilation)[..., None]  # (N, OH, OW, KH, KW, C, 1)
+        y = sum(windows[:, :, :, a, b] * kernel[a, b] for a, b in np.ndindex(KH, KW))  # (N, OH, OW, C, M)
+        y = y.reshape(*y.shape[:3], C * M)
+        if bias is not None:
+            y += bias
+        return y, (windows, x.shape, strides, pads, dilation)
+
+    def depthwise_conv2d_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        windows, x_shape, strides, pads, dilation = saved
+        KH, KW, C, M = kernel.shape
+        # y += bias
+        dbias = dy.sum(axis=(0, 1, 2))  # (C*M,)
+        # y = Σ windows[:, :, :, a, b] * kernel[a, b]
+        dy, dkernel = dy.reshape(*dy.shape[:3], C, M), self.xp.empty_like(kernel)
+        for a, b in np.ndindex(KH, KW):
+            dkernel[a, b] = (windows[:, :, :, a, b] * dy).sum(axis=(0, 1, 2))  # (C, M)
+        if not input_gradient:
+            return None, dkernel, dbias
+        dcolumns = self.xp.empty(windows.shape[:-1], dy.dtype)  # (N, OH, OW, KH, KW, C)
+        for a, b in np.ndindex(KH, KW):
+            dcolumns[:, :, :, a, b] = (dy * kernel[a, b]).sum(axis=4)
+        return self.col2im(dcolumns, x_shape, (KH, KW), strides, pads, dilation), dkernel, dbias
+
     # ------------------------------------------------------------------ dense
 
     def dense(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:

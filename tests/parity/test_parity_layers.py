@@ -31,6 +31,17 @@ CONVOLUTIONS = {
         {"padding": padding, "dilation_rate": (1, 3)},
     )
 }
+DEPTHWISE = {
+    f"{name} {size} {options}": (name, (*filters, size), options, (11, 14, 3))
+    for name, filters in (("DepthwiseConv2D", ()), ("SeparableConv2D", (5,)))
+    for size in (1, 3, (4, 3))
+    for padding in ("valid", "same")
+    for options in (
+        {"padding": padding},
+        {"padding": padding, "strides": 2, "depth_multiplier": 2},
+        {"padding": padding, "dilation_rate": (2, 1), "activation": "relu", "use_bias": False},
+    )
+}
 POOLINGS = {
     f"{name} {size} {options}": (name, (size,), options, (9, 8, 3))
     for name in ("MaxPooling2D", "AveragePooling2D")
@@ -125,7 +136,7 @@ OTHERS = {
 TAKES_TRAINING = {
     "BatchNormalization", "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
 }  # fmt: skip
-CASES = CONVOLUTIONS | POOLINGS | OTHERS
+CASES = CONVOLUTIONS | DEPTHWISE | POOLINGS | OTHERS
 
 
 def gradients(layer, x, dy, **options):
@@ -286,6 +297,10 @@ def test_training_with_penalties(keras, random):
                 k.layers.Input((6, 6, 2)),
                 k.layers.Conv2D(4, 3, activation="relu", kernel_regularizer=r.L2(0.01), bias_regularizer="l2"),
                 k.layers.BatchNormalization(gamma_regularizer=r.L1(0.02)),
+                k.layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, depthwise_regularizer=r.L2(0.01)),
+                k.layers.SeparableConv2D(
+                    5, 2, activation="relu", depthwise_regularizer="l2", pointwise_regularizer="l1"
+                ),
                 k.layers.PReLU("ones", alpha_regularizer=r.L1L2(0.01, 0.02), shared_axes=[1, 2]),
                 k.layers.Flatten(),
                 k.layers.Dense(3, activation="softmax", kernel_regularizer="l2"),
@@ -360,6 +375,10 @@ def test_training_with_constraints(keras, random, tmp_path, optimizer):
                 k.layers.Input((6, 6, 2)),
                 k.layers.Conv2D(4, 3, activation="relu", **bound),
                 k.layers.BatchNormalization(gamma_constraint=c.MinMaxNorm(0.5, 0.9, 0.5), beta_constraint="unit_norm"),
+                k.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, depthwise_constraint="non_neg"),
+                k.layers.SeparableConv2D(
+                    5, 2, padding="same", depthwise_constraint=c.MaxNorm(0.5), pointwise_constraint="unit_norm"
+                ),
                 k.layers.Flatten(),
                 k.layers.Dense(3, activation="softmax", kernel_constraint="max_norm"),
             ]

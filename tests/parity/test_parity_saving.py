@@ -49,6 +49,10 @@ def everything(layers):
         layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", kernel_initializer="he_normal"),
         layers.BatchNormalization(momentum=0.9),
         layers.Conv2D(6, (3, 2), dilation_rate=2, padding="same", use_bias=False, kernel_regularizer="l2", name="a b"),
+        layers.DepthwiseConv2D(
+            3, padding="same", depth_multiplier=2, depthwise_initializer="he_normal", activation="relu"
+        ),
+        layers.SeparableConv2D(6, 2, padding="same", depthwise_regularizer="l2", pointwise_constraint="unit_norm"),
         layers.PReLU(shared_axes=[1, 2]),
         layers.SpatialDropout2D(0.0),
         layers.MaxPooling2D(2, strides=1),
