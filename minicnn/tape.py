@@ -571,8 +571,6 @@ class Program:
                 return self._address(argument), 0, 0, 0, 0, 0
             case float() | np.floating():
                 return int(np.float64(argument).view(np.int64)), 0, 0, 0, 0, 0
-            case Fitted():
-                raise TypeError("a fitted array is made by Tape.finish")
             case _:
                 return int(argument), 0, 0, 0, 0, 0  # type: ignore[arg-type]
 

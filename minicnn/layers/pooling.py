@@ -44,7 +44,7 @@ class _Pooling2D(Layer):
 
 
 class MaxPooling2D(_Pooling2D):
-    """y[n,i,j,c] = max_ab x[n, i·s+a, j·s+b, c], a and b within `pool_size`, s the strides: those of the window unless told
+    """y[n,i,j,c] = max_ab x[n, i·s+a, j·s+b, c], a and b within `pool_size`, s the strides, by default as large
 
     x (N, H, W, C)   y (N, OH, OW, C)   Padding never wins.
     """
