@@ -12,13 +12,14 @@ import weakref
 
 import naive
 import numpy as np
+import pandas
 import pytest
 from conftest import DTYPES, assert_close
 from guards import PLACES, between_pages, protecting
 
 import minicnn
 from minicnn import get_ops
-from minicnn.preprocessing import pictures
+from minicnn.preprocessing import files, pictures
 from minicnn.preprocessing.image import ImageDataGenerator
 
 RANDOM = np.random.default_rng(0)
@@ -569,12 +570,6 @@ def test_a_batch_that_is_not_there():
             flow[index]
 
 
-@pytest.mark.parametrize("name", ["flow_from_directory", "flow_from_dataframe"])
-def test_files_are_read_by_others(name):
-    with pytest.raises(ValueError, match=rf"{name} is not here: read the images .* call flow\(x, y\)"):
-        getattr(ImageDataGenerator(), name)("folder", target_size=(28, 28))
-
-
 def test_defaults_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -619,3 +614,247 @@ def test_what_is_no_picture(tmp_path):
         pictures.array_to_img(np.zeros((4, 6)))
     with pytest.raises(minicnn.data.DataError, match="no/such"):
         pictures.save_img(tmp_path / "no/such/a.png", np.zeros((4, 6, 1)))
+
+
+# ---------------------------------------------------------------------- pictures in folders
+
+
+def drawn(number):
+    """The gray picture that lies in the folder under this number, 4 pixels high and 6 wide."""
+    return (np.arange(24).reshape(4, 6) + 30 * number).astype("uint8")
+
+
+PLACES_OF_PICTURES = ["one/a.png", "one/b.PNG", "one/deep/0.png", "two/0.png", "two/1.bmp", "two/c.tif", "two/d.ppm"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, three and four pictures, and files that are none."""
+    Image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
+    for number, name in reversed(list(enumerate(PLACES_OF_PICTURES))):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn(number)).save(tmp_path / name)
+    (tmp_path / "two" / "notes.txt").write_text("no picture")
+    (tmp_path / "list.csv").write_text("id")
+    return tmp_path
+
+
+GRAY = {"target_size": (4, 6), "color_mode": "grayscale", "shuffle": False}
+
+
+def test_pictures_in_folders(folder, capsys):
+    flow = ImageDataGenerator().flow_from_directory(folder, batch_size=4, **GRAY)
+    assert capsys.readouterr().out == "Found 7 images belonging to 2 classes.\n"
+    assert flow.filenames == PLACES_OF_PICTURES
+    assert flow.filepaths == [str(folder / name) for name in PLACES_OF_PICTURES]
+    assert flow.class_indices == {"one": 0, "two": 1} and flow.classes.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert flow.labels is flow.classes
+    assert (flow.n, flow.samples, flow.num_classes, flow.batch_size, len(flow)) == (7, 7, 2, 4, 2)
+    assert flow.image_shape == (4, 6, 1)
+    x, y = flow[1]
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x[..., 0], [drawn(number) for number in (4, 5, 6)])
+    np.testing.assert_array_equal(y, [[0, 1]] * 3)
+
+
+def test_a_whole_run_on_folders(folder):
+    generator = ImageDataGenerator(rescale=1 / 255, rotation_range=5, validation_split=0.34)
+    options = GRAY | {"class_mode": "sparse", "batch_size": 2, "seed": 1}
+    train, validation, everything = (
+        generator.flow_from_directory(folder, subset=subset, **options) for subset in ("training", "validation", None)
+    )
+    assert train.n == 5 and validation.filenames == ["one/a.png", "two/0.png"]
+    minicnn.set_random_seed(0)
+    layers = [minicnn.Input((4, 6, 1)), minicnn.Flatten(), minicnn.Dense(2, activation="softmax")]
+    model = minicnn.Sequential(layers)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(train, epochs=2, validation_data=validation, verbose=0).history
+    assert len(history["val_accuracy"]) == 2 and np.isfinite(history["loss"]).all()
+    everything.reset()
+    assert model.predict(everything, verbose=0).shape == (7, 2)
+    assert len(model.evaluate(everything, verbose=0)) == 2
+
+
+@pytest.mark.parametrize("mode", ["binary", "sparse", "input", None])
+def test_targets_of_folders(folder, mode):
+    flow = ImageDataGenerator(channel_shift_range=9.0).flow_from_directory(folder, class_mode=mode, **GRAY)
+    batch = next(flow)
+    if mode is None:
+        assert batch.shape == (7, 4, 6, 1)
+        return
+    x, y = batch
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, x if mode == "input" else [0, 0, 0, 1, 1, 1, 1])
+    assert y is not x and not np.shares_memory(x, y)
+
+
+def test_some_classes_in_another_order(folder):
+    flow = ImageDataGenerator().flow_from_directory(folder, classes=["two", "one"], class_mode="sparse", **GRAY)
+    assert flow.class_indices == {"two": 0, "one": 1}
+    assert flow.filenames == PLACES_OF_PICTURES[3:] + PLACES_OF_PICTURES[:3]
+    np.testing.assert_array_equal(flow[0][1], [0, 0, 0, 0, 1, 1, 1])
+    flow = ImageDataGenerator().flow_from_directory(folder, classes=["two"], class_mode=None, **GRAY)
+    np.testing.assert_array_equal(flow[0][..., 0], [drawn(number) for number in (3, 4, 5, 6)])
+
+
+def test_folders_and_files_come_sorted_as_strings(folder):
+    for name in ("7", "10", "two/x", "9", "0", "a", "B"):
+        (folder / name).mkdir()
+        for file in ("2.png", "10.png", "1.png", "a.png", "B.png"):
+            (folder / name / file).write_bytes((folder / "one/a.png").read_bytes())
+    flow = ImageDataGenerator().flow_from_directory(folder, classes=["two"], **GRAY)
+    below = [f"two/x/{file}" for file in ("1.png", "10.png", "2.png", "B.png", "a.png")]
+    assert flow.filenames == PLACES_OF_PICTURES[3:] + below
+    flow = ImageDataGenerator().flow_from_directory(folder, **GRAY)
+    assert list(flow.class_indices) == ["0", "10", "7", "9", "B", "a", "one", "two"]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_links_are_followed_where_told(folder, tmp_path_factory, follow):
+    other = tmp_path_factory.mktemp("other")
+    (folder / "two" / "0.png").rename(other / "linked.png")
+    (folder / "one" / "more").symlink_to(other)
+    flow = ImageDataGenerator().flow_from_directory(folder, follow_links=follow, **GRAY)
+    assert ("one/more/linked.png" in flow.filenames) == follow
+
+
+def test_pictures_of_every_depth_and_size(folder):
+    """A gray picture of 16 bits keeps its numbers; a smaller one is resized as load_img does it."""
+    Image = pytest.importorskip("PIL.Image")
+    deep = (drawn(0).astype("uint16") + 1) * 200
+    Image.fromarray(deep).save(folder / "two" / "c.png")
+    flow = ImageDataGenerator().flow_from_directory(folder, **GRAY)
+    np.testing.assert_array_equal(flow[0][0][5, ..., 0], deep)
+    np.testing.assert_array_equal(flow[0][0][4, ..., 0], drawn(4))
+    options = {"target_size": (5, 3), "interpolation": "bilinear", "keep_aspect_ratio": True}
+    flow = ImageDataGenerator().flow_from_directory(folder, shuffle=False, **options)
+    picture = pictures.load_img(flow.filepaths[2], **options)
+    np.testing.assert_array_equal(flow[0][0][2], pictures.img_to_array(picture))
+    assert flow.image_shape == (5, 3, 3)
+
+
+def test_pictures_of_a_table(folder, capsys):
+    table = pandas.DataFrame(
+        {
+            "filename": ["two/c.tif", "one/a.png", "nowhere.png", "two/notes.txt", "two/0.png", "one/b.PNG"],
+            "class": ["t", "o", "o", "t", "z", "o"],
+            "weight": [1, 2, 3, 4, 5, 6],
+            "height": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        }
+    )
+    generator = ImageDataGenerator(validation_split=0.34)
+    with pytest.warns(UserWarning, match=r"2 rows name no picture and are left out, first .*/nowhere\.png"):
+        flow = generator.flow_from_dataframe(table, folder, weight_col="weight", classes=["t", "o"], **GRAY)
+    assert capsys.readouterr().out == "Found 3 validated image filenames belonging to 2 classes.\n"
+    assert flow.filenames == ["two/c.tif", "one/a.png", "one/b.PNG"]
+    assert flow.filepaths[0] == str(folder / "two/c.tif")
+    assert flow.class_indices == {"t": 0, "o": 1} and flow.classes.tolist() == [0, 1, 1]
+    x, y, weights = flow[0]
+    np.testing.assert_array_equal(x[..., 0], [drawn(5), drawn(0), drawn(1)])
+    np.testing.assert_array_equal(y, [[1, 0], [0, 1], [0, 1]])
+    np.testing.assert_array_equal(weights, [1, 2, 6])
+
+    table["filename"] = [str(folder / name) for name in table["filename"]]
+    table = table.drop([2, 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow = generator.flow_from_dataframe(table, class_mode="sparse", subset="training", **GRAY)
+    assert flow.class_indices == {"o": 0, "t": 1, "z": 2} and flow.classes.tolist() == [
+        0,
+        2,
+        0,
+    ]  # the first is not there
+    for columns, targets in ("height", [0.1, 0.2, 0.5, 0.6]), (["height", "weight"], table[["height", "weight"]]):
+        flow = generator.flow_from_dataframe(table, y_col=columns, class_mode="raw", **GRAY)
+        np.testing.assert_array_equal(flow[0][1], targets)
+        np.testing.assert_array_equal(flow.labels, targets)
+    some = table[["filename", "weight"]]
+    flow = generator.flow_from_dataframe(some, weight_col="weight", class_mode=None, validate_filenames=False, **GRAY)
+    assert capsys.readouterr().out.endswith("Found 4 non-validated image filenames.\n")
+    assert flow[0].shape == (4, 4, 6, 1)
+    flow = generator.flow_from_dataframe(table, weight_col="weight", class_mode="input", **GRAY)
+    x, y, weights = flow[0]
+    np.testing.assert_array_equal(x, y)
+    np.testing.assert_array_equal(weights, [1, 2, 5, 6])
+
+
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        ({"directory": "no/such"}, "no/such: expected a folder with one folder of pictures .* no folder of this name"),
+        (
+            {"classes": ["one", "six"]},
+            "expected a folder with one folder of pictures .* there is no folder 'six' in it",
+        ),
+        (
+            {"directory": "one/deep"},
+            "one/deep: expected a folder with one folder of pictures .* but there is no folder in it",
+        ),
+        (
+            {"subset": "validation"},
+            "flow_from_directory: no picture was found in .* for the validation subset; names must end in .png",
+        ),
+        ({"subset": "test"}, "flow_from_directory: subset must be 'training' or 'validation', not 'test'"),
+        ({"color_mode": "gray"}, "flow_from_directory: color_mode must be one of grayscale, rgb, rgba, not 'gray'"),
+        ({"class_mode": "raw"}, "class_mode must be 'categorical' or 'binary' or .* or None, not 'raw'"),
+        ({"target_size": 28}, r"target_size must be two whole numbers \(height, width\), not 28"),
+        ({"target_size": (28, 0)}, r"target_size must be two whole numbers .*, not \(28, 0\)"),
+        ({"interpolation": "cubic"}, "interpolation must be one of nearest, .*, not 'cubic'"),
+        ({"batch_size": 0}, "flow_from_directory: batch_size must be a whole number from 1 on, not 0"),
+        ({"save_to_dir": "out"}, "flow_from_directory: save_to_dir must be None, not 'out'"),
+        ({"target_size": (20_000, 20_000)}, r"7 pictures of shape \(20000, 20000, 1\) would take 2.8 GB of memory"),
+    ],
+    ids=str,
+)
+def test_wrong_folders(folder, monkeypatch, settings, sentence):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match=sentence):
+        ImageDataGenerator().flow_from_directory(**GRAY | {"directory": folder} | settings)
+
+
+def test_a_picture_that_cannot_be_read(folder):
+    (folder / "two" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(minicnn.data.DataError, match=r"two/broken\.png: expected a picture that Pillow reads"):
+        ImageDataGenerator().flow_from_directory(folder, **GRAY)
+
+
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        ({"x_col": "id"}, r"expected a DataFrame with a column 'id', got a DataFrame with \['filename', 'class'\]"),
+        ({"y_col": "label"}, "expected a DataFrame with a column 'label', got a DataFrame"),
+        ({"y_col": ["class", "b"], "class_mode": "raw"}, "expected a DataFrame with a column 'b', got"),
+        ({"weight_col": "w"}, "expected a DataFrame with a column 'w', got"),
+        ({"dataframe": "train.csv"}, "expected a DataFrame with a column 'filename', got a str"),
+        ({"y_col": "filename", "x_col": "class"}, "column 'class' must hold strings, not 7: astype"),
+        ({}, "column 'class' must hold strings, not 7: astype.str. makes strings, and class_mode 'raw' takes numbers"),
+        ({"class_mode": "multi_output"}, "flow_from_dataframe: class_mode must be .* or 'raw', not 'multi_output'"),
+        ({"class_mode": "binary", "y_col": "filename"}, r"class_mode 'binary' needs two classes, not \['one/a.png'\]"),
+        (
+            {"directory": "no/such", "class_mode": None},
+            "flow_from_dataframe: no picture was found in no/such; names must end in",
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:.*name no picture")
+def test_wrong_tables(folder, settings, sentence):
+    table = pandas.DataFrame({"filename": ["one/a.png"], "class": [7]})
+    with pytest.raises(ValueError, match=sentence):
+        ImageDataGenerator().flow_from_dataframe(**{"dataframe": table, "directory": folder} | settings)
+
+
+def test_the_limit_of_memory_is_as_said(folder, monkeypatch):
+    monkeypatch.setattr(files, "MOST", 7 * 24)
+    assert ImageDataGenerator().flow_from_directory(folder, **GRAY).n == 7
+    monkeypatch.setattr(files, "MOST", 7 * 24 - 1)
+    with pytest.raises(ValueError, match="7 pictures of shape .* would take"):
+        ImageDataGenerator().flow_from_directory(folder, **GRAY)
+
+
+def test_folders_warn_until_fit(folder):
+    generator = ImageDataGenerator(featurewise_center=True)
+    with pytest.warns(UserWarning, match="featurewise_center is left out until fit"):
+        flow = generator.flow_from_directory(folder, **GRAY)
+    generator.fit(flow.x)
+    assert abs(np.mean(flow[0][0])) < 1e-3

@@ -5,6 +5,7 @@ epoch and the number of the image in the data set: neither batch size nor number
 model trains on one batch, a helper thread makes the next.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,9 +23,11 @@ from ..ops.reference import FILL_MODES
 from ..seeding import generator, new_seed
 from ..tape import Each, Tape, Times
 from ..threads import forks, get_threads, hand_over
+from . import files
 from .pictures import array_to_img, img_to_array, load_img, save_img
 
 DRAWN = 12  # random numbers per image
+CLASS_MODES = "categorical", "binary", "sparse", "input", None
 PARAMETERS, FITTED = 0, 1  # which of a seed's streams of random numbers
 
 Shift: TypeAlias = float | Sequence[float]
@@ -380,8 +383,7 @@ class ImageDataGenerator:
         same classes in y unless `ignore_class_split`. Raises ValueError for arrays that do not go together. No pictures are
         written: `save_to_dir` must be None, and what else is said of them is there for Keras' sake.
         """
-        if save_to_dir is not None:
-            raise ValueError(f"flow: save_to_dir must be None, not {save_to_dir!r}: no pictures are written here")
+        self._checked("flow", batch_size, save_to_dir, subset)
         x = _rank("flow", x, 4)
         if y is None and sample_weight is not None:
             raise ValueError("flow: sample_weight needs y")
@@ -394,8 +396,6 @@ class ImageDataGenerator:
         if subset is not None:
             cut = int(len(x) * self.validation_split)
             parts = {"validation": slice(cut), "training": slice(cut, None)}
-            if subset not in parts:
-                raise ValueError(f"flow: subset must be 'training' or 'validation', not {subset!r}")
             if y is not None and not ignore_class_split:
                 first, second = (np.unique(y[part]) for part in parts.values())
                 if not np.array_equal(first, second):
@@ -407,22 +407,73 @@ class ImageDataGenerator:
             )
         if len(x) == 0:
             raise ValueError("flow: there is no sample" + (f" in the {subset} subset" if subset else ""))
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ValueError(f"flow: batch_size must be a whole number from 1 on, not {batch_size!r}")
         self._warn_if_unfitted()
         return NumpyArrayIterator(self, x, y, sample_weight, int(batch_size), shuffle, seed)
 
-    def flow_from_directory(self, *arguments: Any, **options: Any) -> None:
-        """Not here: ValueError says what to do instead."""
-        raise ValueError(
-            "flow_from_directory is not here: read the images into one array (N, H, W, C), and call flow(x, y)"
-        )
+    def flow_from_directory(
+        self, directory: str | os.PathLike[str], target_size: Sequence[int] = (256, 256), color_mode: str = "rgb",
+        classes: Sequence[str] | None = None, class_mode: str | None = "categorical", batch_size: int = 32,
+        shuffle: bool = True, seed: int | None = None, save_to_dir: None = None, save_prefix: str = "",
+        save_format: str = "png", follow_links: bool = False, subset: str | None = None, interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
+    ) -> "PictureIterator":  # fmt: skip
+        """Batches, as of `flow`, of the pictures in a folder that has a folder for each class; `classes` names some of these.
 
-    def flow_from_dataframe(self, *arguments: Any, **options: Any) -> None:
-        """Not here: ValueError says what to do instead."""
-        raise ValueError(
-            "flow_from_dataframe is not here: read the images its rows name into one array (N, H, W, C), and call flow(x, y)"
+        Targets are rows with a one ("categorical"), numbers of classes as float32 ("binary", "sparse"), or the images
+        themselves ("input"); None: no targets. `subset` "validation" takes the first `validation_split` of each class's
+        files. The other arguments are those of `load_img`, and of `flow`.
+
+        All pictures are read now, and held in memory: ValueError for more than 2 GB, and for arguments that are none of
+        these; DataError, a ValueError, for folders and pictures that are missing or cannot be read.
+        """
+        share = self._checked("flow_from_directory", batch_size, save_to_dir, subset, class_mode, CLASS_MODES)
+        found = files.in_folders(os.fspath(directory), classes, follow_links, share)
+        print(f"Found {len(found.names)} images belonging to {len(found.class_indices)} classes.")
+        reading = color_mode, target_size, interpolation, keep_aspect_ratio
+        x = files.read("flow_from_directory", found, subset, *reading)
+        self._warn_if_unfitted()
+        return PictureIterator(self, x, found, class_mode, int(batch_size), shuffle, seed)
+
+    def flow_from_dataframe(
+        self, dataframe: Any, directory: str | os.PathLike[str] | None = None, x_col: str = "filename",
+        y_col: str | list[str] = "class", weight_col: str | None = None, target_size: Sequence[int] = (256, 256),
+        color_mode: str = "rgb", classes: Sequence[str] | None = None, class_mode: str | None = "categorical",
+        batch_size: int = 32, shuffle: bool = True, seed: int | None = None, save_to_dir: None = None,
+        save_prefix: str = "", save_format: str = "png", subset: str | None = None, interpolation: str = "nearest",
+        validate_filenames: bool = True,
+    ) -> "PictureIterator":  # fmt: skip
+        """As `flow_from_directory`, of the pictures that a DataFrame names in a column `x_col`, in `directory` if there is one.
+
+        The column `y_col` has the classes, strings; with `class_mode` "raw" it, or a list of columns, has the targets. The
+        column `weight_col` has sample weights. `subset` "validation" takes the first `validation_split` of the rows. Rows of
+        files that are not there are left out with a warning, unless not `validate_filenames`, and those of other `classes`.
+        """
+        modes = (*CLASS_MODES, "raw")
+        share = self._checked("flow_from_dataframe", batch_size, save_to_dir, subset, class_mode, modes)
+        columns = x_col, y_col, weight_col
+        found = files.in_table(
+            dataframe, os.fspath(directory or ""), *columns, classes, class_mode, validate_filenames, share
         )
+        belonging = f" belonging to {len(found.class_indices)} classes" if found.class_indices else ""
+        print(f"Found {len(found.names)} {'' if validate_filenames else 'non-'}validated image filenames{belonging}.")
+        x = files.read("flow_from_dataframe", found, subset, color_mode, target_size, interpolation, False)
+        self._warn_if_unfitted()
+        return PictureIterator(self, x, found, class_mode, int(batch_size), shuffle, seed)
+
+    def _checked(
+        self, where: str, batch_size: Any, save_to_dir: Any, subset: Any, class_mode: Any = None, modes: Any = (None,)
+    ) -> tuple[float, float]:
+        """From where to where, of all samples, the subset goes."""
+        if save_to_dir is not None:
+            raise ValueError(f"{where}: save_to_dir must be None, not {save_to_dir!r}: no pictures are written here")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ValueError(f"{where}: batch_size must be a whole number from 1 on, not {batch_size!r}")
+        if subset not in (None, "training", "validation"):
+            raise ValueError(f"{where}: subset must be 'training' or 'validation', not {subset!r}")
+        if class_mode not in modes:
+            raise ValueError(f"{where}: class_mode must be {' or '.join(map(repr, modes))}, not {class_mode!r}")
+        split = self.validation_split
+        return (split if subset == "training" else 0, split if subset == "validation" else 1)
 
 
 class NumpyArrayIterator:
@@ -528,6 +579,35 @@ class NumpyArrayIterator:
         return (images, *rest) if rest else images
 
 
+class PictureIterator(NumpyArrayIterator):
+    """What `flow_from_directory` and `flow_from_dataframe` return: batches as of `flow`, of pictures that are read before.
+
+    `filenames` below the folder, and `filepaths` with it; `class_indices`, the number of each class by name, `num_classes`
+    of them; `classes` or `labels` (N,), the number of each picture's, or its raw target; `samples` or `n`, and `image_shape`.
+    """
+
+    def __init__(
+        self, generator: ImageDataGenerator, x: np.ndarray, found: files.Files, class_mode: str | None, *flow: Any
+    ) -> None:
+        self.filenames, self.filepaths, self.class_mode = found.names, found.paths, class_mode
+        self.class_indices, self.num_classes = found.class_indices, len(found.class_indices)
+        self.classes = self.labels = found.labels
+        self.samples, self.image_shape = len(x), x.shape[1:]
+        y = found.labels if class_mode == "raw" else None
+        if class_mode == "categorical":
+            y = np.eye(self.num_classes, dtype=np.float32)[found.labels]
+        elif class_mode in ("binary", "sparse"):
+            y = np.asarray(found.labels, np.float32)
+        super().__init__(generator, x, y, None if class_mode is None else found.weights, *flow)
+
+    def _batch(self, epoch: int, index: int) -> Any:
+        batch = super()._batch(epoch, index)
+        if self.class_mode != "input":
+            return batch
+        images, *rest = batch if isinstance(batch, tuple) else (batch,)
+        return images, images.copy(), *rest
+
+
 class _Promise:
     """Something that is made once, by whoever comes first: the helper that it was handed to, or the one who wants it."""
 
@@ -606,7 +686,8 @@ def _rank(where: str, x: Any, rank: int) -> np.ndarray:
 
 __getattr__, _absent = without(__name__, "", {
     "load_img resizes pictures": "smart_resize",
-    "read the files into arrays, and flow(x, y) gives batches of them": "DirectoryIterator DataFrameIterator Iterator",
+    "flow_from_directory and flow_from_dataframe of an ImageDataGenerator give batches of pictures in files": """
+        DirectoryIterator DataFrameIterator Iterator""",
     "it is an argument of ImageDataGenerator, or a layer": """
         random_rotation random_shift random_shear random_zoom random_brightness random_channel_shift apply_affine_transform
         apply_brightness_shift apply_channel_shift""",

@@ -71,9 +71,10 @@ def to_categorical(x: Any, num_classes: int | None = None, **dropped: Any) -> np
 
 
 __getattr__, _absent = without(__name__, "", {
+    "preprocessing.image.ImageDataGenerator().flow_from_directory gives batches of pictures in folders": """
+        image_dataset_from_directory""",
     "read the files into arrays": """
-        image_dataset_from_directory audio_dataset_from_directory text_dataset_from_directory timeseries_dataset_from_array
-        FeatureSpace HDF5Matrix""",
+        audio_dataset_from_directory text_dataset_from_directory timeseries_dataset_from_array FeatureSpace HDF5Matrix""",
     "download the file yourself; datasets.mnist.load_data does it for MNIST": "get_file",
     "fit shows its progress itself, and tqdm that of your own loops": "Progbar",
     "model.summary() prints the layers, report.write a page about the trained model": """

@@ -1,10 +1,11 @@
 """ImageDataGenerator against the one that Keras keeps for old programs, on SciPy's interpolation: given motions,
-normalisation, and how subsets are cut; and pictures as arrays.
+normalisation, and how subsets are cut; pictures as arrays, and pictures in folders.
 
 What is drawn cannot be the same. Images are square, as Keras turns others about a wrong centre.
 """
 
 import numpy as np
+import pandas
 import pytest
 
 from minicnn import utils
@@ -129,3 +130,95 @@ def test_pictures(tmp_path, keras, mode, size, kind):
             place.save_img(tmp_path / f"{place.__name__}-{name}", ours)
         written = [(tmp_path / f"{place.__name__}-{name}").read_bytes() for place in (utils, keras.utils)]
         assert written[0] == written[1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of colourful pictures of different sizes, in several formats, some in folders below; and other files."""
+    Image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
+    random = np.random.default_rng(3)
+    names = ["b.png", "a.PNG", "c.jpg", "below/z.png", "below/a.bmp", "10.png", "9.png"]
+    for kind in ("seven", "Two", "10"):
+        for name in names:
+            path = tmp_path / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            size = random.integers(5, 30, 2)
+            Image.fromarray(random.integers(0, 256, (*size, 3), "uint8")).save(path)
+        names.pop()
+        (tmp_path / kind / "readme.txt").write_text("no picture")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "top.png").write_bytes(b"")
+    return tmp_path
+
+
+def assert_same_flow(ours, theirs):
+    for name in ("filenames", "filepaths", "samples", "n", "batch_size", "image_shape"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    for name in ("class_indices", "num_classes"):
+        if hasattr(theirs, name):
+            assert getattr(ours, name) == getattr(theirs, name)
+    if hasattr(theirs, "classes"):
+        np.testing.assert_array_equal(ours.classes, theirs.classes)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert len(ours) == len(theirs)
+    for k in range(len(ours)):
+        got, expected = ours[k], theirs[k]
+        if isinstance(expected, np.ndarray):
+            got, expected = (got,), (expected,)
+        for a, b in zip(got, expected, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"class_mode": "binary", "color_mode": "grayscale", "interpolation": "bilinear"},
+        {"class_mode": "sparse", "color_mode": "rgba", "keep_aspect_ratio": True, "interpolation": "lanczos"},
+        {"class_mode": "input", "target_size": (9, 14)},
+        {"class_mode": None, "classes": ["seven", "10"]},
+        {"subset": "training"},
+        {"subset": "validation"},
+    ],
+    ids=str,
+)
+def test_pictures_in_folders(theirs, folder, capsys, settings):
+    settings = {"target_size": (28, 28), "batch_size": 4, "shuffle": False} | settings
+    flows, said = [], []
+    for kind in (ImageDataGenerator, theirs):
+        generator = kind(validation_split=0.3, preprocessing_function=lambda image: image - 7)
+        flows.append(generator.flow_from_directory(str(folder), **settings))
+        said.append(capsys.readouterr().out)
+    assert_same_flow(*flows)
+    assert said[0] == said[1]
+
+
+@pytest.mark.filterwarnings("ignore")  # that files are missing
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"class_mode": "sparse", "subset": "training", "weight_col": "weight"},
+        {"class_mode": "sparse", "subset": "validation"},
+        {"class_mode": "categorical", "classes": ["seven", "Two"], "weight_col": "weight"},
+        {"class_mode": "binary", "classes": ["seven", "10"]},
+        {"class_mode": "raw", "y_col": "weight"},
+        {"class_mode": "raw", "y_col": ["weight", "other"]},
+        {"class_mode": "input", "weight_col": "weight"},
+        {"class_mode": None, "weight_col": "weight"},
+    ],
+    ids=str,
+)
+def test_pictures_of_a_table(theirs, folder, capsys, settings):
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.*")) if path.name != "top.png"]
+    table = pandas.DataFrame({"filename": [*names, "missing.png"]}).sample(frac=1, random_state=5)
+    table["class"] = [name.partition("/")[0] for name in table["filename"]]
+    table["weight"], table["other"] = np.linspace(0, 1, len(table)), np.arange(len(table))
+    settings = {"target_size": (14, 14), "batch_size": 4, "shuffle": False} | settings
+    flows, said = [], []
+    for kind in (ImageDataGenerator, theirs):
+        flows.append(kind(validation_split=0.3).flow_from_dataframe(table, str(folder), **settings))
+        said.append(capsys.readouterr().out)
+    assert_same_flow(*flows)
+    assert said[0] == said[1]
