@@ -19,7 +19,23 @@ from minicnn import Sequential, captured, layers
 from minicnn.callbacks import BackupAndRestore, Callback
 from minicnn.constraints import MaxNorm
 from minicnn.cuda import Kernels
-from minicnn.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy
+from minicnn.losses import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
 from minicnn.optimizers import SGD, Adam
 from minicnn.regularizers import L2
 from minicnn.schedules import OneCycle
@@ -188,6 +204,11 @@ LOSSES = [
     (BinaryCrossentropy, "sigmoid"),
     (lambda: MeanSquaredError(reduction="sum"), "linear"),
     (lambda: SparseCategoricalCrossentropy(reduction="sum"), "softmax"),
+    *((kind, "linear") for kind in (Huber, LogCosh, CosineSimilarity, Hinge, SquaredHinge, CategoricalHinge)),
+    *((kind, "sigmoid") for kind in (MeanSquaredLogarithmicError, Poisson)),
+    *((kind, "softmax") for kind in (KLDivergence, CategoricalFocalCrossentropy)),
+    (lambda: BinaryFocalCrossentropy(True, from_logits=True), "linear"),
+    (lambda: CategoricalFocalCrossentropy(np.linspace(0.1, 1, 10), 1.5, from_logits=True), "linear"),
 ]
 
 
