@@ -561,6 +561,23 @@ def test_what_changes_between_steps(gpu):
     assert_same(model, cpu)
 
 
+@pytest.mark.parametrize(
+    "loss, name, value",
+    [(Huber, "delta", 0.1), (BinaryFocalCrossentropy, "gamma", 0.5), (CategoricalFocalCrossentropy, "alpha", 2.0)],
+)
+def test_settings_of_a_loss_that_change_between_steps(gpu, loss, name, value):
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        model = Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
+        model.compile(SGD(0.5), loss())
+        model.to(device).fit(IMAGES / 255, np.eye(10)[LABELS], BATCH, 1, 0)
+        setattr(model.loss, name, value)
+        model.fit(IMAGES / 255, np.eye(10)[LABELS], BATCH, 1, 0)
+        models.append(model)
+    assert_same(*models)
+
+
 def test_batches_that_are_changed_in_place(gpu):
     model, cpu = network().to(gpu), network()
     x = np.empty((BATCH, 8, 8, 1), np.uint8)
