@@ -193,7 +193,7 @@ class ProgressBar(Callback):
 # ---------------------------------------------------------------------- what watches a number
 
 # words of a metric's name that tell which way is better
-DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|logcosh|mse|mae|mape|msle"
+DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|log_?cosh|bce|kld|mse|mae|mape|msle"
 UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|f_?beta|io_?u|r2|similarity|correlation"
 
 

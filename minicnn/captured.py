@@ -325,8 +325,9 @@ def problem(model: "Sequential") -> str | None:
 
 def _settings(model: "Sequential") -> list[tuple[Any, str]]:
     """(object, attribute) of all that a captured step depends on and that may be changed at any time."""
+    loss: Any = model.loss
     found: list[tuple[Any, str]] = [(model.optimizer, "parts")]
-    found += [(model.loss, name) for name in ("from_logits", "label_smoothing", "reduction")]
+    found += [(loss, name) for name in signature(type(loss)).parameters]
     for layer in model._layers:
         for one in (layer, getattr(layer, "activation", None)):
             if isinstance(one, Layer):

@@ -1,12 +1,13 @@
 """Losses: what training minimises. Each gives its value and its gradient for the model's output in one call.
 
-Cross-entropy of class probabilities, for labels (sparse) and for one-hot rows, of single probabilities (binary), and the
-squared and absolute error. Where the scores before a softmax ("logits") are known, cross-entropy is computed from these:
-the gradient is then p - y, and no logarithm of zero can occur.
+Errors and divergences of predictions p (N, …, K) from targets t in the same shape, hinges, and the cross-entropies: of class
+probabilities, for labels (sparse) and for one-hot rows, and of single probabilities (binary). Where the scores before a
+softmax ("logits") are known, cross-entropy is computed from these: the gradient is then p - y, and no logarithm of zero
+can occur.
 """
 
 from collections.abc import Callable, Mapping
-from math import prod
+from math import log, prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .absent import refuse, without
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
-from .registered import Configured, class_of, description, known, made
+from .registered import Configured, class_of, description, known, made, snake_case
 
 
 class Loss(Configured):
@@ -123,8 +124,6 @@ class _Mean(Loss):
 class MeanSquaredError(_Mean):
     """(p - t)², the mean over the last axis and the batch."""
 
-    name = "mean_squared_error"
-
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
         difference = y_pred - targets
         return (difference**2).mean(axis=-1), 2 * difference / y_pred.shape[-1]
@@ -133,74 +132,263 @@ class MeanSquaredError(_Mean):
 class MeanAbsoluteError(_Mean):
     """|p - t|, the mean over the last axis and the batch."""
 
-    name = "mean_absolute_error"
-
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
         difference = y_pred - targets
         return xp.abs(difference).mean(axis=-1), xp.sign(difference) / y_pred.shape[-1]
 
 
-class BinaryCrossentropy(Loss):
+class MeanAbsolutePercentageError(_Mean):
+    """100 |p - t| / |t|, the mean over the last axis and the batch; |t| is at least 1e-7."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        difference, share = y_pred - targets, 100 / xp.maximum(xp.abs(targets), 1e-7)
+        return (xp.abs(difference) * share).mean(axis=-1), xp.sign(difference) * share / y_pred.shape[-1]
+
+
+class MeanSquaredLogarithmicError(_Mean):
+    """(log(1 + p) - log(1 + t))², the mean over the last axis and the batch; p and t are raised to at least 1e-7."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        p = xp.maximum(y_pred, 1e-7)
+        difference = xp.log1p(p) - xp.log1p(xp.maximum(targets, 1e-7))
+        return (difference**2).mean(axis=-1), xp.where(p == y_pred, 2 * difference / (1 + p), 0) / y_pred.shape[-1]
+
+
+class LogCosh(_Mean):
+    """log cosh(p - t), the mean over the last axis and the batch."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        difference = y_pred - targets
+        size = xp.abs(difference)  # log cosh d = |d| + log(1 + e^(-2|d|)) - log 2, which does not overflow
+        return (size + xp.log1p(xp.exp(-2 * size)) - log(2)).mean(axis=-1), xp.tanh(difference) / y_pred.shape[-1]
+
+
+class Huber(Loss):
+    """d² / 2 where d = |p - t| is at most `delta` δ, else δ d - δ² / 2; the mean over the last axis and the batch.
+
+    Huber, "Robust estimation of a location parameter" (1964).
+    """
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name or "huber_loss", reduction, dtype)
+        if not delta > 0:
+            raise ValueError(f"delta must be a positive number, not {delta!r}")
+        self.delta = float(delta)
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        difference = y_pred - targets
+        clipped = xp.clip(difference, -self.delta, self.delta)
+        return (clipped * (difference - clipped / 2)).mean(axis=-1), clipped / y_pred.shape[-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"delta": self.delta}
+
+
+class Poisson(_Mean):
+    """p - t log(p + 1e-7), the mean over the last axis and the batch."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        p = y_pred + 1e-7
+        return (y_pred - targets * xp.log(p)).mean(axis=-1), (1 - targets / p) / y_pred.shape[-1]
+
+
+class KLDivergence(_Mean):
+    """Σ_k t_k log(t_k / p_k), the mean over the batch; t and p are kept within [1e-7, 1]."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        t, p = _kept(targets, xp, 1), _kept(y_pred, xp, 1)
+        return (t * xp.log(t / p)).sum(axis=-1), xp.where(p == y_pred, -t / p, 0)
+
+
+class CosineSimilarity(Loss):
+    """-Σ_k t_k p_k / (|t| |p|), the mean over the batch: -1 for the same direction; lengths are at least 1e-7."""
+
+    def __init__(
+        self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        _check_axis(axis)
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        true, length = (xp.sqrt((v**2).sum(axis=-1, keepdims=True)) for v in (targets, y_pred))  # (N, …, 1)
+        t, p = targets / xp.maximum(true, 1e-7), y_pred / xp.maximum(length, 1e-7)
+        cosine = (t * p).sum(axis=-1, keepdims=True)
+        return -cosine[..., 0], (xp.where(length > 1e-7, cosine * p, 0) - t) / xp.maximum(length, 1e-7)
+
+
+def _signs(targets: Array, xp: Any) -> Array:
+    """-1 and 1 of targets that are all 0 or 1; others as they are."""
+    return xp.where(xp.all((targets == 0) | (targets == 1)), 2 * targets - 1, targets)
+
+
+class Hinge(_Mean):
+    """max(1 - t p, 0), the mean over the last axis and the batch; t is -1 or 1, or 0 or 1 if no other occurs in a batch."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        t = _signs(targets, xp)
+        missing = xp.maximum(1 - t * y_pred, 0)
+        return missing.mean(axis=-1), xp.where(missing > 0, -t, 0) / y_pred.shape[-1]
+
+
+class SquaredHinge(_Mean):
+    """max(1 - t p, 0)², the mean over the last axis and the batch; t as of `Hinge`."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        t = _signs(targets, xp)
+        missing = xp.maximum(1 - t * y_pred, 0)
+        return (missing**2).mean(axis=-1), -2 * t * missing / y_pred.shape[-1]
+
+
+class CategoricalHinge(_Mean):
+    """max(max_k (1 - t_k) p_k - Σ_k t_k p_k + 1, 0), the mean over the batch, for one-hot targets."""
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        others = (1 - targets) * y_pred
+        largest = others.max(axis=-1, keepdims=True)  # (N, …, 1)
+        missing = xp.maximum(largest - (targets * y_pred).sum(axis=-1, keepdims=True) + 1, 0)
+        at = (others == largest).astype(y_pred.dtype)  # several classes share the gradient
+        slope = (1 - targets) * at / at.sum(axis=-1, keepdims=True) - targets
+        return missing[..., 0], xp.where(missing > 0, slope, 0)
+
+
+def _kept(p: Array, xp: Any, high: float = 1 - 1e-7) -> Array:
+    """Probabilities within [1e-7, high], as in Keras."""
+    return xp.clip(p, p.dtype.type(1e-7), p.dtype.type(high))
+
+
+def _sigmoid(scores: Array, xp: Any) -> Array:
+    small = xp.exp(-xp.abs(scores))
+    return xp.where(scores >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _check_axis(axis: int) -> None:
+    if axis != -1:
+        raise ValueError(f"only the last axis, -1, can hold the classes, not axis {axis}")
+
+
+class _OfProbabilities(Loss):
+    """Base of the cross-entropies. Smoothing labels: Szegedy et al. (2015)."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
+        _check_axis(axis)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+
+
+class BinaryCrossentropy(_OfProbabilities):
     """-(t log p + (1 - t) log(1 - p)), the mean over the last axis and the batch; t and p from 0 to 1.
 
     With `from_logits` p is the sigmoid of the predictions; else it is kept within [1e-7, 1 - 1e-7], as in Keras.
     `label_smoothing` ε moves the targets: t (1 - ε) + ε / 2.
     """
 
-    name = "binary_crossentropy"
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-        _check_smoothing(label_smoothing, axis)
-        self.from_logits, self.label_smoothing = from_logits, label_smoothing
-
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
         t = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.from_logits:  # log(1 + e^z) - t z, which neither overflows nor loses digits
-            small = xp.exp(-xp.abs(y_pred))
-            losses = xp.maximum(y_pred, 0) - t * y_pred + xp.log1p(small)
-            sigmoid = xp.where(y_pred >= 0, 1 / (1 + small), small / (1 + small))
-            return losses.mean(axis=-1), (sigmoid - t) / y_pred.shape[-1]
-        p = xp.clip(y_pred, y_pred.dtype.type(1e-7), y_pred.dtype.type(1 - 1e-7))
+            losses = xp.maximum(y_pred, 0) - t * y_pred + xp.log1p(xp.exp(-xp.abs(y_pred)))
+            return losses.mean(axis=-1), (_sigmoid(y_pred, xp) - t) / y_pred.shape[-1]
+        p = _kept(y_pred, xp)
         losses = -(t * xp.log(p) + (1 - t) * xp.log1p(-p))
         return losses.mean(axis=-1), xp.where(p == y_pred, (p - t) / (p * (1 - p)), 0) / y_pred.shape[-1]
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
 
+class BinaryFocalCrossentropy(BinaryCrossentropy):
+    """(1 - q)^γ times the binary cross-entropy, q = t p + (1 - t) (1 - p) being the probability of what is true.
 
-def _check_smoothing(label_smoothing: float, axis: int) -> None:
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
-    if axis != -1:
-        raise ValueError(f"only the last axis, -1, can hold the classes, not axis {axis}")
-
-
-class _CrossEntropy(Loss):
-    """Base of both: what the targets are is said by `one_hot`. Smoothing labels: Szegedy et al. (2015)."""
-
-    fuses_softmax = True
+    Thus what is already right counts less, the less the larger `gamma` γ is. With `apply_class_balancing` ones count `alpha`
+    and zeros 1 - `alpha`. Else as `BinaryCrossentropy`; p is kept within [1e-7, 1 - 1e-7] with `from_logits` too.
+    Lin, Goyal, Girshick, He and Dollár, "Focal loss for dense object detection" (2017).
+    """
 
     def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-        _check_smoothing(label_smoothing, axis)
-        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+        self, apply_class_balancing: bool = False, alpha: float = 0.25, gamma: float = 2.0, from_logits: bool = False,
+        label_smoothing: float = 0.0, axis: int = -1, reduction: str | None = "sum_over_batch_size",
+        name: str | None = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        if not gamma >= 0:
+            raise ValueError(f"gamma must be 0 or more, not {gamma!r}")
+        self.apply_class_balancing, self.alpha, self.gamma = apply_class_balancing, float(alpha), float(gamma)
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        t = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        p = _sigmoid(y_pred, xp) if self.from_logits else y_pred
+        kept = _kept(p, xp)
+        entropy = -(t * xp.log(kept) + (1 - t) * xp.log1p(-kept))
+        wrong = t * (1 - p) + (1 - t) * p  # 1 - q
+        weight = t * self.alpha + (1 - t) * (1 - self.alpha) if self.apply_class_balancing else 1.0
+        focus = weight * wrong**self.gamma
+        slope = focus * xp.where(kept == p, (kept - t) / (kept * (1 - kept)), 0)
+        slope += weight * self.gamma * xp.maximum(wrong, 1e-7) ** (self.gamma - 1) * (1 - 2 * t) * entropy
+        if self.from_logits:
+            slope *= p * (1 - p)
+        return (focus * entropy).mean(axis=-1), slope / y_pred.shape[-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {n: getattr(self, n) for n in ("apply_class_balancing", "alpha", "gamma")}
+
+
+class CategoricalFocalCrossentropy(_OfProbabilities):
+    """-Σ_k α_k (1 - p_k)^γ t_k log p_k, the mean over the batch, for one-hot targets t, or any rows of probabilities.
+
+    p are the predictions divided by their sum, or with `from_logits` their softmax, kept within [1e-7, 1 - 1e-7]. `alpha` α
+    is a number, or one for each class; `label_smoothing` ε makes t (1 - ε) + ε / K of t. Lin et al. (2017).
+    """
+
+    def __init__(
+        self, alpha: Any = 0.25, gamma: float = 2.0, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1,
+        reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        if not gamma >= 0:
+            raise ValueError(f"gamma must be 0 or more, not {gamma!r}")
+        self.alpha, self.gamma = np.asarray(alpha, float).tolist(), float(gamma)
+
+    def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
+        """The smoothed targets times α."""
+        targets = super().targets_of(y_true, shape) * (1 - self.label_smoothing) + self.label_smoothing / shape[-1]
+        if np.shape(self.alpha) not in ((), (1,), shape[-1:]):
+            raise ValueError(f"{self.name}: alpha must be one number, or {shape[-1]}, not {self.alpha!r}")
+        return targets * np.asarray(self.alpha)
+
+    def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
+        parts = xp.exp(y_pred - y_pred.max(axis=-1, keepdims=True)) if self.from_logits else y_pred
+        total = parts.sum(axis=-1, keepdims=True)  # (N, …, 1)
+        p = parts / total
+        kept = _kept(p, xp)
+        logarithm, wrong = xp.log(kept), 1 - kept
+        slope = targets * (self.gamma * wrong ** (self.gamma - 1) * logarithm - wrong**self.gamma / kept)
+        slope = xp.where(kept == p, slope, 0)
+        gradient = (slope - (slope * p).sum(axis=-1, keepdims=True)) / total  # of p = parts / total
+        return -(targets * wrong**self.gamma * logarithm).sum(axis=-1), gradient * (parts if self.from_logits else 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"alpha": self.alpha, "gamma": self.gamma}
+
+
+class _CrossEntropy(_OfProbabilities):
+    """Base of both: what the targets are is said by `one_hot`."""
+
+    fuses_softmax = True
 
     def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
         """The targets as rows (N, K) of probabilities."""
@@ -225,17 +413,12 @@ class _CrossEntropy(Loss):
             gradient = ops.cross_entropy_backward(weights, saved)
         return losses * weights, gradient
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
-
 
 class CategoricalCrossentropy(_CrossEntropy):
     """-Σ_k t_k log p_k, the mean over the batch, for one-hot targets t (N, K), or any rows of probabilities.
 
     p are the predictions, or with `from_logits` their softmax; `label_smoothing` ε makes t (1 - ε) + ε / K of t.
     """
-
-    name = "categorical_crossentropy"
 
     def one_hot(self, y_true: np.ndarray, classes: int) -> np.ndarray:
         if y_true.ndim != 2 or y_true.shape[1] != classes:
@@ -247,8 +430,6 @@ class CategoricalCrossentropy(_CrossEntropy):
 
 class SparseCategoricalCrossentropy(_CrossEntropy):
     """-log p[label], the mean over the batch, for integer labels (N,) or (N, 1); else as `CategoricalCrossentropy`."""
-
-    name = "sparse_categorical_crossentropy"
 
     def __init__(
         self,
@@ -285,14 +466,22 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
 
 CLASSES: dict[str, type[Loss]] = {
-    cls.name: cls
+    snake_case(cls.__name__): cls
     for cls in (
         CategoricalCrossentropy, SparseCategoricalCrossentropy, BinaryCrossentropy, MeanSquaredError, MeanAbsoluteError,
+        MeanAbsolutePercentageError, MeanSquaredLogarithmicError, LogCosh, Huber, Poisson, KLDivergence, CosineSimilarity,
+        Hinge, SquaredHinge, CategoricalHinge, BinaryFocalCrossentropy, CategoricalFocalCrossentropy,
     )
 }  # fmt: skip
+for _name, _class in CLASSES.items():
+    _class.name = _name
 NAMES = CLASSES | {cls.__name__: cls for cls in CLASSES.values()}
-SHORT = {"bce": "binary_crossentropy", "mse": "mean_squared_error", "mae": "mean_absolute_error"}
+SHORT = {
+    "bce": "binary_crossentropy", "kld": "kl_divergence", "mse": "mean_squared_error", "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error", "msle": "mean_squared_logarithmic_error",
+}  # fmt: skip
 SHORT |= {name.upper(): loss for name, loss in SHORT.items()}
+SHORT |= {"logcosh": "log_cosh", "kullback_leibler_divergence": "kl_divergence"}  # of older scripts
 
 
 def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
@@ -313,15 +502,10 @@ def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     return losses
 
 
-categorical_crossentropy = _function(CategoricalCrossentropy)
-sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)
-binary_crossentropy = _function(BinaryCrossentropy)
-mean_squared_error = mse = _function(MeanSquaredError)
-mean_absolute_error = mae = _function(MeanAbsoluteError)
-FUNCTIONS = {function: function.__name__ for function in (
-    categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, mean_squared_error, mean_absolute_error,
-)}  # fmt: skip
+FUNCTIONS = {_function(cls): name for name, cls in CLASSES.items()}
 BY_NAME = {name: function for function, name in FUNCTIONS.items()}
+BY_NAME |= {short: BY_NAME[name] for short, name in SHORT.items()}
+globals().update(BY_NAME)  # mean_squared_error, mse, MSE, …
 
 
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -361,15 +545,10 @@ def serialize(loss: Loss) -> dict[str, Any]:
 deserialize = get
 __getattr__, _absent = without(__name__, "loss ", {
     "a loss of your own is a Loss with `terms`": """
-        KLDivergence Huber Hinge SquaredHinge CategoricalHinge Poisson LogCosh CosineSimilarity Dice Tversky CTC Circle
-        MeanAbsolutePercentageError MeanSquaredLogarithmicError BinaryFocalCrossentropy CategoricalFocalCrossentropy
-        CategoricalGeneralizedCrossEntropy kl_divergence kullback_leibler_divergence huber hinge squared_hinge categorical_hinge
-        poisson log_cosh logcosh cosine_similarity cosine_proximity dice tversky ctc circle mean_absolute_percentage_error
-        mean_squared_logarithmic_error binary_focal_crossentropy categorical_focal_crossentropy
+        Dice Tversky CTC Circle CategoricalGeneralizedCrossEntropy cosine_proximity dice tversky ctc circle
         categorical_generalized_cross_entropy""",
 })  # fmt: skip
 
 __all__ = [
-    "Loss", *(cls.__name__ for cls in CLASSES.values()), *FUNCTIONS.values(), "mse", "mae", "deserialize", "get", "serialize",
-    *_absent,
+    "Loss", *(cls.__name__ for cls in CLASSES.values()), *BY_NAME, "deserialize", "get", "serialize", *_absent,
 ]  # fmt: skip

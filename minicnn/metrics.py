@@ -14,17 +14,11 @@ import numpy as np
 
 from . import activations, initializers, losses
 from .absent import refuse, without
-from .losses import (  # which are metrics too
-    binary_crossentropy,
-    categorical_crossentropy,
-    mae,
-    mean_absolute_error,
-    mean_squared_error,
-    mse,
-    sparse_categorical_crossentropy,
-)
+from .losses import binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy
 from .numbers import Numbers, as_numbers
 from .registered import Configured, class_of, description, known, made, snake_case
+
+globals().update(losses.BY_NAME)  # which are metrics too
 
 
 def labels_of(y: Any) -> np.ndarray:
@@ -78,6 +72,11 @@ def _called(name: str, function: Callable[..., np.ndarray]) -> Callable[..., np.
 categorical_accuracy = _called("categorical_accuracy", accuracy)
 sparse_categorical_accuracy = _called("sparse_categorical_accuracy", accuracy)
 sparse_top_k_categorical_accuracy = _called("sparse_top_k_categorical_accuracy", top_k_categorical_accuracy)
+
+
+def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
+    """Σ_k t_k p_k / (|t| |p|), which the loss of this name is the negative of: predictions (N, …, K) to (N, …)."""
+    return -losses.cosine_similarity(y_true, y_pred, axis)
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
@@ -350,18 +349,36 @@ class SparseTopKCategoricalAccuracy(MeanMetric):
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k)
 
 
-class MeanSquaredError(MeanMetric):
-    """The mean of `mean_squared_error` over all samples."""
+def _mean_of(name: str, loss: Callable[..., np.ndarray]) -> type[MeanMetric]:
+    """The class of this name: the mean over all samples of a loss without settings."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(mean_squared_error, name, dtype)
+    class Found(MeanMetric):
+        __doc__ = f"The mean of `{loss.__name__}` over all samples."
+
+        def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+            super().__init__(loss, name, dtype)
+
+    Found.__name__ = Found.__qualname__ = name
+    return Found
 
 
-class MeanAbsoluteError(MeanMetric):
-    """The mean of `mean_absolute_error` over all samples."""
+MeanSquaredError = _mean_of("MeanSquaredError", losses.mean_squared_error)
+MeanAbsoluteError = _mean_of("MeanAbsoluteError", losses.mean_absolute_error)
+MeanAbsolutePercentageError = _mean_of("MeanAbsolutePercentageError", losses.mean_absolute_percentage_error)
+MeanSquaredLogarithmicError = _mean_of("MeanSquaredLogarithmicError", losses.mean_squared_logarithmic_error)
+LogCoshError = _mean_of("LogCoshError", _called("logcosh", losses.log_cosh))
+KLDivergence = _mean_of("KLDivergence", losses.kl_divergence)
+Poisson = _mean_of("Poisson", losses.poisson)
+Hinge = _mean_of("Hinge", losses.hinge)
+SquaredHinge = _mean_of("SquaredHinge", losses.squared_hinge)
+CategoricalHinge = _mean_of("CategoricalHinge", losses.categorical_hinge)
 
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(mean_absolute_error, name, dtype)
+
+class CosineSimilarity(MeanMetric):
+    """The mean of `cosine_similarity` over all samples."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
+        super().__init__(cosine_similarity, name, dtype, axis=axis)
 
 
 class BinaryCrossentropy(MeanMetric):
@@ -671,11 +688,15 @@ CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
         Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, TopKCategoricalAccuracy,
-        SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError, BinaryCrossentropy, CategoricalCrossentropy,
-        SparseCategoricalCrossentropy, Precision, Recall, AUC, FBetaScore, F1Score, Mean, Sum,
+        SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
+        MeanSquaredLogarithmicError, LogCoshError, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge,
+        CosineSimilarity, BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, Precision, Recall, AUC,
+        FBetaScore, F1Score, Mean, Sum,
     )
 }  # fmt: skip
-SMALL = {snake_case(cls.__name__): cls for cls in (Precision, Recall, AUC, FBetaScore, F1Score, Mean, Sum)}
+SMALL = {
+    snake_case(cls.__name__): cls for cls in (LogCoshError, Precision, Recall, AUC, FBetaScore, F1Score, Mean, Sum)
+}
 OF_SCORES = (
     *(accuracy, categorical_accuracy, sparse_categorical_accuracy),
     *(top_k_categorical_accuracy, sparse_top_k_categorical_accuracy),
@@ -685,8 +706,8 @@ BY_NAME: dict[str, Callable[..., Any]] = {
     "acc": accuracy,
     "binary_accuracy": binary_accuracy,
     **{function.__name__: function for function in OF_SCORES},
-    **{function.__name__: function for function in losses.FUNCTIONS},
-    **{short: losses.BY_NAME[name] for short, name in losses.SHORT.items()},
+    **losses.BY_NAME,
+    "cosine_similarity": cosine_similarity,
 }
 
 
@@ -754,19 +775,14 @@ def tracked(given: Iterable[Any], beside: Collection[str] = ()) -> dict[str, Any
 deserialize = get
 __getattr__, _absent = without(__name__, "metric ", {
     "a metric of your own is a Metric, or a function of y_true and y_pred": """
-        IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU Hinge SquaredHinge CategoricalHinge
-        KLDivergence Poisson CosineSimilarity RootMeanSquaredError LogCoshError MeanAbsolutePercentageError
-        MeanSquaredLogarithmicError R2Score TruePositives TrueNegatives FalsePositives FalseNegatives MatthewsCorrelation
-        ConcordanceCorrelation PearsonCorrelation PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity
-        SpecificityAtSensitivity MeanRelativeError SumOverBatchSize fmeasure matthews_correlation
-        concordance_correlation pearson_correlation hinge squared_hinge categorical_hinge huber kl_divergence
-        kullback_leibler_divergence log_cosh logcosh poisson cosine_similarity cosine_proximity mean_absolute_percentage_error
-        mean_squared_logarithmic_error binary_focal_crossentropy categorical_focal_crossentropy""",
+        IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU RootMeanSquaredError R2Score TruePositives TrueNegatives FalsePositives
+        FalseNegatives MatthewsCorrelation ConcordanceCorrelation PearsonCorrelation PrecisionAtRecall RecallAtPrecision
+        SensitivityAtSpecificity SpecificityAtSensitivity MeanRelativeError SumOverBatchSize fmeasure matthews_correlation
+        concordance_correlation pearson_correlation cosine_proximity""",
     "a function of y_true and y_pred is a metric as it is": "MeanMetricWrapper",
 })  # fmt: skip
 
 __all__ = [
-    *CLASSES, "Metric", "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
-    "deserialize", "get", "mae", "mean_absolute_error", "mean_squared_error", "mse", "serialize", "sparse_categorical_accuracy",
-    "sparse_categorical_crossentropy", "sparse_top_k_categorical_accuracy", "top_k_categorical_accuracy", *_absent,
+    *CLASSES, *losses.BY_NAME, "Metric", "binary_accuracy", "categorical_accuracy", "deserialize", "get", "serialize",
+    "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy", "top_k_categorical_accuracy", *_absent,
 ]  # fmt: skip

@@ -164,7 +164,8 @@ def test_epochs_without_validation_are_passed_over():
 
 @pytest.mark.parametrize(
     ("name", "upwards"),
-    [("val_loss", False), ("accuracy", True), ("val_acc", True), ("accuracy_loss", False), ("val_mean_absolute_error", False), ("auc_1", True)],
+    [("val_loss", False), ("accuracy", True), ("val_acc", True), ("accuracy_loss", False), ("val_mean_absolute_error", False), ("auc_1", True),
+     ("val_log_cosh", False), ("kld", False), ("cosine_similarity", True)],
 )  # fmt: skip
 def test_auto_goes_by_the_name(name, upwards):
     assert EarlyStopping(name).upwards == upwards

@@ -19,7 +19,23 @@ from minicnn import Sequential, captured, layers
 from minicnn.callbacks import BackupAndRestore, Callback
 from minicnn.constraints import MaxNorm
 from minicnn.cuda import Kernels
-from minicnn.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy
+from minicnn.losses import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
 from minicnn.optimizers import SGD, Adam
 from minicnn.regularizers import L2
 from minicnn.schedules import OneCycle
@@ -188,6 +204,11 @@ LOSSES = [
     (BinaryCrossentropy, "sigmoid"),
     (lambda: MeanSquaredError(reduction="sum"), "linear"),
     (lambda: SparseCategoricalCrossentropy(reduction="sum"), "softmax"),
+    *((kind, "linear") for kind in (Huber, LogCosh, CosineSimilarity, Hinge, SquaredHinge, CategoricalHinge)),
+    *((kind, "sigmoid") for kind in (MeanSquaredLogarithmicError, Poisson)),
+    *((kind, "softmax") for kind in (KLDivergence, CategoricalFocalCrossentropy)),
+    (lambda: BinaryFocalCrossentropy(True, from_logits=True), "linear"),
+    (lambda: CategoricalFocalCrossentropy(np.linspace(0.1, 1, 10), 1.5, from_logits=True), "linear"),
 ]
 
 
@@ -547,6 +568,23 @@ def test_what_changes_between_steps(gpu):
             one.fit(x, LABELS, BATCH, 1, 0)
             one.train_on_batch(x[:5], LABELS[:5])
     assert_same(model, cpu)
+
+
+@pytest.mark.parametrize(
+    "loss, name, value",
+    [(Huber, "delta", 0.1), (BinaryFocalCrossentropy, "gamma", 0.5), (CategoricalFocalCrossentropy, "alpha", 2.0)],
+)
+def test_settings_of_a_loss_that_change_between_steps(gpu, loss, name, value):
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        model = Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
+        model.compile(SGD(0.5), loss())
+        model.to(device).fit(IMAGES / 255, np.eye(10)[LABELS], BATCH, 1, 0)
+        setattr(model.loss, name, value)
+        model.fit(IMAGES / 255, np.eye(10)[LABELS], BATCH, 1, 0)
+        models.append(model)
+    assert_same(*models)
 
 
 def test_batches_that_are_changed_in_place(gpu):

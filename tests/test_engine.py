@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from networks import CLASSES, CPU, NETWORKS, Network, Scale, assert_same, twins
 
 import minicnn
-from minicnn import Sequential, callbacks, layers, nodes, seeding, training
+from minicnn import Sequential, callbacks, layers, losses, nodes, seeding, training
 from minicnn.engine import Run
 from minicnn.kernels.convolution import convolve
 from minicnn.losses import SparseCategoricalCrossentropy
@@ -521,6 +521,19 @@ def test_changes_of_the_loss_are_noticed():
             each.set_weights([np.full(w.shape, 0.01, w.dtype) for w in each.get_weights()])
             each.loss.from_logits = from_logits
         assert_same_step(model, eager, np.abs(x), y)
+
+
+@pytest.mark.parametrize("loss", losses.CLASSES)
+def test_training_on_any_loss(loss):
+    network = NETWORKS["lenet"]
+    model, eager = twins(network.model())
+    x, y = network.data()
+    y = y if "sparse" in loss else 0.9 * np.eye(CLASSES)[y] + 0.05
+    for each in (model, eager):
+        each.compile("sgd", loss, metrics=[loss], run_eagerly=each.run_eagerly)
+    found, expected = (each.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0) for each in (model, eager))
+    assert found.history == expected.history and np.isfinite(found.history["loss"]).all()
+    assert_same(model, eager)
 
 
 def test_models_that_share_a_layer():

@@ -639,7 +639,7 @@ def test_a_model_trains_on_any_loss(last, activation, loss):
     "loss, sentence",
     [
         (lambda y_true, y_pred: 0.0, "is a function without a gradient: make a subclass of Loss"),
-        ("hinge", "unknown loss 'hinge'; expected one of categorical_crossentropy"),
+        ("dice", "unknown loss 'dice'; expected one of categorical_crossentropy"),
     ],
 )
 def test_what_is_no_loss(loss, sentence):
@@ -808,7 +808,7 @@ def test_an_import_from_a_module_that_is_not_here_says_so(statement, sentence):
 
 
 def test_a_class_that_is_not_here_given_as_a_setting():
-    for name, choose in (("losses.Huber", "loss"), ("optimizers.Lion", "optimizer")):
+    for name, choose in (("losses.Dice", "loss"), ("optimizers.Lion", "optimizer")):
         module, _, kind = name.partition(".")
         with pytest.raises(ValueError, match=f"minicnn has no {choose} {kind}: "):
             small(**{choose: getattr(getattr(minicnn, module), kind)})
@@ -1068,7 +1068,7 @@ def test_layers_that_are_not_here_say_so_when_used(name, why):
 @pytest.mark.parametrize(
     "name",
     [
-        "callbacks.RemoteMonitor", "utils.model_to_dot", "constraints.maxnorm", "optimizers.Lion", "losses.Huber",
+        "callbacks.RemoteMonitor", "utils.model_to_dot", "constraints.maxnorm", "optimizers.Lion", "losses.Dice",
         "metrics.MeanIoU",
     ],
 )  # fmt: skip
@@ -1319,7 +1319,7 @@ def starred(module):
         ("layers", "AvgPool2D Convolution2D SeparableConvolution2D GlobalMaxPool2D Dense Input Add LSTM average"),
         ("models", "Model Sequential load_model model_from_json save_model clone_model model_from_yaml"),
         ("callbacks", "ModelCheckpoint EarlyStopping History TensorBoard"),
-        ("losses", "Loss MeanSquaredError categorical_crossentropy mse get Huber hinge"),
+        ("losses", "Loss MeanSquaredError categorical_crossentropy mse get Huber hinge kld Dice"),
         ("metrics", "Metric Mean categorical_crossentropy mean_squared_error CategoricalAccuracy MeanIoU"),
         ("utils", "to_categorical Sequence model_to_dot get_file set_random_seed get_custom_objects"),
         ("optimizers", "Adam SGD schedules Lion adam get"),
@@ -1369,8 +1369,8 @@ def test_stars_of_models_and_utils_one_after_the_other():
         ("layers.ThresholdedReLU", "make a Layer of your own"),
         ("layers.multiply", "one chain of layers"),
         ("layers.InputSpec", "input_rank"),
-        ("losses.kl_divergence", "a Loss with `terms`"),
-        ("metrics.huber", "a function of y_true and y_pred"),
+        ("losses.dice", "a Loss with `terms`"),
+        ("metrics.IoU", "a function of y_true and y_pred"),
         ("callbacks.BaseLogger", "fit shows its progress itself"),
         ("utils.multi_gpu_model", "a model is on one device, that of model.to"),
         ("initializers.STFT", "one of your own is a function of shape and dtype"),
@@ -2224,7 +2224,7 @@ def test_a_configuration_that_a_class_of_ones_own_changes():
     assert type(found) is Doubled and found.l2 == 0.5
 
 
-@pytest.mark.parametrize("short", ["bce", "mse", "mae"])
+@pytest.mark.parametrize("short", ["bce", "kld", "mse", "mae", "mape", "msle"])
 def test_short_names(short):
     name = type(losses.get(short)).name
     assert type(losses.get(short.upper())) is type(losses.get(short)) is type(losses.get(name))

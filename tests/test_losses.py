@@ -4,6 +4,7 @@ The gradient that comes with a loss is that of its value, by central differences
 """
 
 import inspect
+import json
 import math
 
 import naive
@@ -112,15 +113,172 @@ def test_bad_settings_and_names():
         CategoricalCrossentropy(label_smoothing=1.5)
     with pytest.raises(
         ValueError,
-        match="unknown loss 'poisson'; expected one of categorical_crossentropy, sparse_categorical_crossentropy",
+        match="unknown loss 'dice'; expected one of categorical_crossentropy, sparse_categorical_crossentropy",
     ):
-        losses.get("poisson")
+        losses.get("dice")
     with pytest.raises(ValueError, match=r"unknown loss \['mse'\]; expected one of"):
         losses.get(["mse"])
     with pytest.raises(ValueError, match="expected a description, with a class_name and a config, got .* with loss"):
         losses.get({"loss": "mse"})
     with pytest.raises(ValueError, match=r"expects predictions of shape \(batch, classes\), got \(2, 3, 4\)"):
         CategoricalCrossentropy()(ONE_HOT, np.ones((2, 3, 4)))
+
+
+# ---------------------------------------------------------------------- errors, divergences, hinges and focal losses
+
+
+def mean(values):
+    return math.fsum(values) / len(values)
+
+
+def logistic(z):
+    return 1 / (1 + math.exp(-z))
+
+
+def focal(t, p, gamma=2.0, alpha=None):
+    right = t * p + (1 - t) * (1 - p)
+    weight = 1 if alpha is None else t * alpha + (1 - t) * (1 - alpha)
+    return -weight * (1 - right) ** gamma * (t * math.log(p) + (1 - t) * math.log(1 - p))
+
+
+def focal_of_classes(t, p, gamma, alphas):
+    shares = [value / math.fsum(p) for value in p]
+    return -math.fsum(a * y * (1 - q) ** gamma * math.log(q) for a, y, q in zip(alphas, t, shares, strict=True))
+
+
+def cosine(t, p):
+    return -np.dot(t, p) / math.sqrt(np.dot(t, t) * np.dot(p, p))
+
+
+def smoothed(t, by):
+    return t * (1 - by) + by / K
+
+
+def each(term):
+    """The mean of a term of single numbers."""
+    return lambda t, p: mean([term(*pair) for pair in zip(t, p, strict=True)])
+
+
+ROW_LOSSES = [  # class, settings, kind of targets and predictions, the loss of a row
+    ("MeanAbsolutePercentageError", {}, "any", each(lambda t, p: 100 * abs(t - p) / abs(t))),
+    ("MeanSquaredLogarithmicError", {}, "positive", each(lambda t, p: (math.log(1 + t) - math.log(1 + p)) ** 2)),
+    ("LogCosh", {}, "any", each(lambda t, p: math.log(math.cosh(p - t)))),
+    ("Huber", {}, "any", each(lambda t, p: (p - t) ** 2 / 2 if abs(p - t) <= 1 else abs(p - t) - 1 / 2)),
+    ("Huber", {"delta": 0.3}, "any", each(lambda t, p: (p - t) ** 2 / 2 if abs(p - t) <= 0.3 else 0.3 * abs(p - t) - 0.045)),
+    ("Poisson", {}, "positive", each(lambda t, p: p - t * math.log(p + 1e-7))),
+    ("KLDivergence", {}, "shares", lambda t, p: math.fsum(a * math.log(a / b) for a, b in zip(t, p, strict=True))),
+    ("CosineSimilarity", {}, "any", cosine),
+    ("Hinge", {}, "signs", each(lambda t, p: max(0, 1 - t * p))),
+    ("Hinge", {}, "one-hot", each(lambda t, p: max(0, 1 - (2 * t - 1) * p))),
+    ("SquaredHinge", {}, "signs", each(lambda t, p: max(0, 1 - t * p) ** 2)),
+    ("SquaredHinge", {}, "one-hot", each(lambda t, p: max(0, 1 - (2 * t - 1) * p) ** 2)),
+    ("CategoricalHinge", {}, "one-hot",
+     lambda t, p: max(0, 1 + max(b if a == 0 else 0 for a, b in zip(t, p, strict=True)) - p[list(t).index(1)])),
+    ("BinaryFocalCrossentropy", {}, "shares", each(focal)),
+    ("BinaryFocalCrossentropy", {"gamma": 0}, "shares", each(lambda t, p: focal(t, p, 0))),
+    ("BinaryFocalCrossentropy", {"apply_class_balancing": True, "alpha": 0.7, "gamma": 0.5}, "shares",
+     each(lambda t, p: focal(t, p, 0.5, 0.7))),
+    ("BinaryFocalCrossentropy", {"from_logits": True, "label_smoothing": 0.2}, "one-hot",
+     each(lambda t, z: focal(0.8 * t + 0.1, logistic(z)))),
+    ("CategoricalFocalCrossentropy", {}, "shares", lambda t, p: focal_of_classes(t, p, 2, [0.25] * K)),
+    ("CategoricalFocalCrossentropy", {"alpha": [0.1, 0.2, 0.3, 0.4, 0.5], "gamma": 0.5}, "positive",
+     lambda t, p: focal_of_classes(t, p, 0.5, [0.1, 0.2, 0.3, 0.4, 0.5])),
+    ("CategoricalFocalCrossentropy", {"from_logits": True, "label_smoothing": 0.1, "alpha": 1}, "one-hot",
+     lambda t, z: focal_of_classes(smoothed(t, 0.1), naive.softmax(z), 2, [1] * K)),
+]  # fmt: skip
+ROW_NAMES = [f"{name} {kind} {options}" for name, options, kind, _ in ROW_LOSSES]
+
+
+def rows(kind, shape):
+    """Targets and predictions; no kink of a loss is near."""
+    drawn = np.random.default_rng(4)
+    one_hot = np.eye(K)[drawn.integers(0, K, shape)]
+    p = drawn.uniform(0.05, 0.95, (*shape, K))
+    if kind in ("any", "signs", "one-hot"):
+        p = 2 * drawn.standard_normal((*shape, K))
+    targets = {
+        "any": drawn.standard_normal((*shape, K)), "positive": drawn.uniform(0.1, 3, (*shape, K)),
+        "shares": drawn.dirichlet(np.ones(K), shape), "signs": 2 * one_hot - 1, "one-hot": one_hot,
+    }  # fmt: skip
+    return targets[kind], p
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
+@pytest.mark.parametrize("shape", [(6,), (3, 2)])
+@pytest.mark.parametrize("name, options, kind, of_row", ROW_LOSSES, ids=ROW_NAMES)
+def test_losses_of_rows(name, options, kind, of_row, shape, reduction, weighted):
+    loss = getattr(losses, name)(**options, reduction=reduction)
+    targets, p = rows(kind, shape)
+    weights = np.random.default_rng(5).uniform(0, 2, shape[0]) if weighted else None
+    counts = np.ones(shape[0]) if weights is None else weights
+
+    def formula(p):
+        terms = [counts[place[0]] * of_row(targets[place], p[place]) for place in np.ndindex(shape)]
+        return math.fsum(terms) / (len(terms) if reduction == "sum_over_batch_size" else 1)
+
+    value, gradient = loss.value_and_gradient(targets, p, weights)
+    assert value == pytest.approx(formula(p), rel=1e-12) and gradient.dtype == p.dtype
+    h = 1e-6
+    for index in np.ndindex(p.shape):
+        step = np.zeros(p.shape)
+        step[index] = h
+        assert gradient[index] == pytest.approx((formula(p + step) - formula(p - step)) / (2 * h), rel=1e-5, abs=1e-8)
+    single, slope = loss.value_and_gradient(targets, p.astype("float32"), weights)
+    assert single == pytest.approx(value, rel=1e-5) and slope.dtype == np.float32
+    if reduction == "sum_over_batch_size" and not weighted:
+        every = losses.BY_NAME[loss.name.removesuffix("_loss")](targets, p, **options)
+        assert every.shape == shape and every.mean() == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("name, options, kind, of_row", ROW_LOSSES, ids=ROW_NAMES)
+def test_names_and_configurations_of_losses_of_rows(name, options, kind, of_row):
+    loss = getattr(losses, name)(**options)
+    again = losses.get(losses.serialize(loss))
+    assert type(again) is type(loss) and again.get_config() == loss.get_config()
+    assert options.items() <= loss.get_config().items()
+    json.dumps(loss.get_config())
+    function = getattr(losses, type(loss).name)
+    assert function.__name__ == type(loss).name
+    for each_name in (name, type(loss).name, function, type(loss)):
+        assert type(losses.get(each_name)) is type(loss)
+    short = {"KLDivergence": "kld", "MeanAbsolutePercentageError": "mape", "MeanSquaredLogarithmicError": "msle"}.get(
+        name
+    )
+    assert short is None or losses.BY_NAME[short] is losses.BY_NAME[short.upper()] is function
+    sign = -1 if name == "CosineSimilarity" else 1  # as a metric it is larger where vectors are more alike
+    targets, p = rows(kind, (6,))
+    assert metrics.get(type(loss).name)(targets, p) == pytest.approx(sign * type(loss)()(targets, p), rel=1e-12)
+
+
+def test_where_losses_are_clipped_or_have_kinks():
+    zero = np.zeros((1, K))
+    for p, expected in ((zero, 0), (np.full((1, K), 2.0), 0)):  # outside of [1e-7, 1]
+        assert (losses.KLDivergence().value_and_gradient(np.full((1, K), 0.2), p)[1] == expected).all()
+    assert (losses.MeanSquaredLogarithmicError().value_and_gradient(zero + 1, zero - 1)[1] == 0).all()
+    value, gradient = losses.CosineSimilarity().value_and_gradient(zero, zero)
+    assert value == 0 and np.isfinite(gradient).all()
+    _, gradient = losses.CategoricalHinge().value_and_gradient([[1, 0, 0, 0]], np.array([[0.5, 1.0, 1.0, 0.0]]))
+    np.testing.assert_array_equal(gradient, [[-1, 0.5, 0.5, 0]])
+    assert losses.LogCosh()([[0.0]], [[1000.0]]) == pytest.approx(1000 - math.log(2))
+    for gamma in (0.0, 0.5, 1.0, 2.0):
+        for scores in (np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]]), np.float32([[88, -104]])):
+            for kind in (losses.BinaryFocalCrossentropy, losses.CategoricalFocalCrossentropy):
+                value, gradient = kind(gamma=gamma, from_logits=True).value_and_gradient([[1, 0]], scores)
+                assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_settings_of_losses_that_cannot_be():
+    for make, sentence in (
+        (lambda: losses.Huber(0), "delta must be a positive number, not 0"),
+        (lambda: losses.CosineSimilarity(1), "only the last axis, -1, can hold the classes, not axis 1"),
+        (lambda: losses.BinaryFocalCrossentropy(gamma=-1), "gamma must be 0 or more, not -1"),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1), "gamma must be 0 or more, not -1"),
+        (lambda: losses.CategoricalFocalCrossentropy([1, 2])(ONE_HOT, SCORES), "alpha must be one number, or 5, not .1.0, 2.0"),
+        (lambda: losses.CategoricalFocalCrossentropy()(LABELS, SCORES), r"predictions of shape \(7, 5\) but targets of shape"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=sentence):
+            make()
 
 
 LAST = {"name": None, "dtype": None}

@@ -21,10 +21,34 @@ LOSSES = [
     ("BinaryCrossentropy", {"from_logits": True}, "rows"),
     ("MeanSquaredError", {}, "rows"),
     ("MeanAbsoluteError", {}, "rows"),
+    ("MeanAbsolutePercentageError", {}, "positive"),
+    ("MeanAbsolutePercentageError", {}, "rows"),
+    *(
+        (name, {}, kind)
+        for name in ("MeanSquaredLogarithmicError", "Poisson", "KLDivergence")
+        for kind in ("positive", "rows")
+    ),
+    *((name, {}, kind) for name in ("LogCosh", "Huber", "CosineSimilarity") for kind in ("numbers", "rows")),
+    ("Huber", {"delta": 0.4}, "numbers"),
+    *((name, {}, kind) for name in ("Hinge", "SquaredHinge") for kind in ("signs", "rows")),
+    ("CategoricalHinge", {}, "rows"),
+    ("BinaryFocalCrossentropy", {}, "rows"),
+    (
+        "BinaryFocalCrossentropy",
+        {"apply_class_balancing": True, "alpha": 0.6, "gamma": 1.5, "label_smoothing": 0.1},
+        "rows",
+    ),
+    ("BinaryFocalCrossentropy", {"from_logits": True, "gamma": 0.5}, "rows"),
+    ("CategoricalFocalCrossentropy", {}, "rows"),
+    ("CategoricalFocalCrossentropy", {"alpha": [0.1, 0.2, 0.3, 0.4], "gamma": 1.5, "label_smoothing": 0.1}, "rows"),
+    ("CategoricalFocalCrossentropy", {"from_logits": True, "gamma": 0.5}, "rows"),
 ]
 
 
 def targets_and_predictions(kind, from_logits, random):
+    if kind in ("signs", "numbers", "positive"):
+        y, p = random.standard_normal((2, 9, 4)).astype("float32")
+        return {"signs": (np.sign(y), p), "numbers": (y, p), "positive": (np.exp(y), np.exp(p))}[kind]
     scores = random.standard_normal((9, 4)).astype("float32")
     labels = random.integers(0, 4, 9)
     powers = np.exp(scores)
@@ -50,7 +74,8 @@ def test_losses(keras, random, name, options, kind, weighted, reduction):
 @pytest.mark.parametrize("name", sorted({loss.__name__ for loss in losses.FUNCTIONS}))
 def test_functions(keras, random, name):
     y, p = targets_and_predictions("labels" if "sparse" in name else "rows", False, random)
-    for arguments in [(y, p), (y, np.log(p), True)] if "crossentropy" in name else [(y, p)]:
+    from_logits = {} if "focal" in name else {"from_logits": True}
+    for arguments in [(y, p), (y, np.log(p), *from_logits.values())] if "crossentropy" in name else [(y, p)]:
         ours, theirs = (getattr(module, name)(*arguments) for module in (losses, keras.losses))
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
@@ -86,6 +111,9 @@ def test_metrics_of_predictions_for_every_pixel(keras, random, name, shape):
         ("SparseTopKCategoricalAccuracy", {"k": 3}, "labels"), ("MeanSquaredError", {}, "rows"),
         ("MeanAbsoluteError", {}, "rows"), ("BinaryCrossentropy", {}, "rows"),
         ("CategoricalCrossentropy", {"label_smoothing": 0.1}, "rows"), ("SparseCategoricalCrossentropy", {}, "labels"),
+        *((name, {}, "positive") for name in ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "Poisson")),
+        ("KLDivergence", {}, "rows"), ("LogCoshError", {}, "numbers"), ("CosineSimilarity", {}, "numbers"),
+        ("Hinge", {}, "signs"), ("SquaredHinge", {}, "signs"), ("CategoricalHinge", {}, "rows"),
     ],
 )  # fmt: skip
 def test_metrics(keras, random, name, options, kind, weighted):
@@ -159,6 +187,9 @@ def test_arguments_of_metrics_that_count(keras, name):
         ("binary_crossentropy", ["accuracy"], "one"),
         ("binary_crossentropy", ["AUC", "precision", "recall"], "one"),
         ("categorical_crossentropy", ["auc", "Precision", "Recall", "f1_score", "F1Score"], "rows"),
+        ("kld", ["msle", "mape", "kl_divergence", "KLDivergence", "CosineSimilarity"], "rows"),
+        ("huber", ["cosine_similarity", "log_cosh_error", "LogCoshError", "poisson", "hinge", "squared_hinge"], "rows"),
+        ("categorical_focal_crossentropy", ["categorical_hinge"], "rows"),
     ],
 )
 def test_what_fit_reports(keras, random, loss, asked, kind):
@@ -190,6 +221,46 @@ def test_what_fit_reports(keras, random, loss, asked, kind):
     for name, values in logs[0].items():
         np.testing.assert_allclose(values, logs[1][name], rtol=1e-4, atol=1e-7, err_msg=name)
     np.testing.assert_allclose(model.predict(x), theirs.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name, options, kind", LOSSES)
+def test_training(keras, random, name, options, kind):
+    """Twenty steps from the same weights on the same batches; what comes out is what such a loss is made for."""
+    x, start = random.standard_normal((80, 6)).astype("float32"), random.standard_normal((6, 4)).astype("float32")
+    y = np.concatenate([targets_and_predictions(kind, False, random)[0] for _ in range(9)])[:80]
+    bounded = kind in ("rows", "labels", "positive") and not options.get("from_logits") and "Hinge" not in name
+    found = []
+    for module in (minicnn, keras):
+        last = module.layers.Dense(4, activation="softmax" if bounded else "linear")
+        model = module.Sequential([module.layers.Input((6,)), last])
+        model.set_weights([start, np.zeros(4)])
+        rate = 1e-9 if name == "MeanAbsolutePercentageError" and kind == "rows" else 0.05  # the slope is of size 1e9
+        model.compile(module.optimizers.SGD(rate), getattr(module.losses, name)(**options))
+        history = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"]
+        found.append((history, model.get_weights()))
+    (ours, weights), (theirs, expected) = found
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max())
+    assert np.abs(weights[0] - start).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(losses.CLASSES))
+def test_arguments_of_losses(keras, name):
+    """Keras' names, in its order, with its defaults; label smoothing for labels is ours. Functions go by the same order."""
+    cls = losses.CLASSES[name]
+    ours, theirs = (
+        {p.name: p.default for p in inspect.signature(each).parameters.values()}
+        for each in (cls, getattr(keras.losses, cls.__name__))
+    )
+    if name == "sparse_categorical_crossentropy":
+        del ours["label_smoothing"]
+    assert list(ours) == list(theirs)
+    assert {**ours, "name": cls().name} == {**theirs, "name": theirs["name"]}
+    function = getattr(keras.losses, name)
+    assert keras.losses.get(name) is function and getattr(losses, name).__name__ == function.__name__
+    order = [p for p in inspect.signature(function).parameters if p not in ("y_true", "y_pred")]
+    assert [p for p in ours if p in order] == order or name == "sparse_categorical_crossentropy"
 
 
 @pytest.mark.parametrize("of", ["samples", "classes"])

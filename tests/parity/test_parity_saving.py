@@ -313,10 +313,24 @@ def test_every_optimizer_and_schedule_goes_on_both_ways(keras, tmp_path, make):
         ("SparseCategoricalCrossentropy", "SparseCategoricalCrossentropy", Y),
         ("BinaryCrossentropy", "BinaryAccuracy", np.eye(3)[Y]),
         *(("MeanSquaredError", name, np.eye(3)[Y]) for name in ("Precision", "Recall", "AUC", "F1Score", "FBetaScore")),
+        ("Huber", "LogCoshError", np.eye(3)[Y]),
+        ("CosineSimilarity", "CosineSimilarity", np.eye(3)[Y]),
+        *(
+            (name, name, np.eye(3)[Y])
+            for name in ("KLDivergence", "Poisson", "Hinge", "SquaredHinge", "CategoricalHinge")
+        ),
+        *((name, name, np.eye(3)[Y] + 0.1) for name in ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError")),
+        ("LogCosh", "KLDivergence", np.eye(3)[Y]),
+        ("BinaryFocalCrossentropy", "Poisson", np.eye(3)[Y]),
+        ("CategoricalFocalCrossentropy", "Hinge", np.eye(3)[Y]),
     ],
 )
 def test_losses_and_metrics_as_objects(keras, tmp_path, loss, metric, targets):
-    options = {"label_smoothing": 0.1} if loss == "CategoricalCrossentropy" else {}
+    options = {
+        "CategoricalCrossentropy": {"label_smoothing": 0.1},
+        "BinaryFocalCrossentropy": {"apply_class_balancing": True, "alpha": 0.7, "gamma": 1.5},
+        "CategoricalFocalCrossentropy": {"alpha": [0.1, 0.2, 0.3], "gamma": 1.5},
+    }.get(loss, {})
     ours = minicnn.Sequential(small(layers))
     average = {"average": "macro"} if metric in ("F1Score", "FBetaScore") else {}
     asked = [getattr(minicnn.metrics, metric)(name="m", **average)]
@@ -651,9 +665,9 @@ def test_an_optimizer_that_minicnn_does_not_have(keras, tmp_path):
     model.save(tmp_path / "m.keras")
     with pytest.raises(ValueError, match="unknown class keras.optimizers.Lion"):
         minicnn.load_model(tmp_path / "m.keras")
-    model.compile("adam", "kl_divergence")
+    model.compile("adam", "dice")
     model.save(tmp_path / "m.keras")
-    with pytest.raises(ValueError, match="unknown loss 'kl_divergence'"):
+    with pytest.raises(ValueError, match="unknown loss 'dice'"):
         minicnn.load_model(tmp_path / "m.keras")
 
 
