@@ -8,6 +8,7 @@ can occur.
 
 from collections.abc import Callable, Mapping
 from math import log, prod
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,7 @@ class Huber(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name or "huber_loss", reduction, dtype)
-        if not delta > 0:
+        if not (isinstance(delta, Real) and delta > 0):
             raise ValueError(f"delta must be a positive number, not {delta!r}")
         self.delta = float(delta)
 
@@ -325,8 +326,10 @@ class BinaryFocalCrossentropy(BinaryCrossentropy):
         name: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        if not gamma >= 0:
-            raise ValueError(f"gamma must be 0 or more, not {gamma!r}")
+        if not (isinstance(gamma, Real) and gamma >= 0):
+            raise ValueError(f"gamma must be a number from 0 on, not {gamma!r}")
+        if not isinstance(alpha, Real):
+            raise ValueError(f"alpha must be a number, not {alpha!r}")
         self.apply_class_balancing, self.alpha, self.gamma = apply_class_balancing, float(alpha), float(gamma)
 
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
@@ -359,8 +362,10 @@ class CategoricalFocalCrossentropy(_OfProbabilities):
         reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        if not gamma >= 0:
-            raise ValueError(f"gamma must be 0 or more, not {gamma!r}")
+        if not (isinstance(gamma, Real) and gamma >= 0):
+            raise ValueError(f"gamma must be a number from 0 on, not {gamma!r}")
+        if not all(isinstance(one, Real) for one in (alpha if np.iterable(alpha) else [alpha])):
+            raise ValueError(f"alpha must be a number, or one for each class, not {alpha!r}")
         self.alpha, self.gamma = np.asarray(alpha, float).tolist(), float(gamma)
 
     def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:

@@ -102,7 +102,7 @@ class OrthogonalRegularizer(Regularizer):
                 f"OrthogonalRegularizer: expected weights of two axes, received an array of shape {x.shape}"
             )
         rows = x if self.mode == "rows" else x.T  # (R, K)
-        lengths = (rows * rows).sum(axis=1, keepdims=True) ** 0.5
+        lengths = np.maximum((rows * rows).sum(axis=1, keepdims=True) ** 0.5, 1e-7)  # (R, 1); rows may be zero
         units = rows / lengths
         cosines = units @ units.T  # (R, R)
         cosines.reshape(-1)[:: len(rows) + 1] = 0  # those of each row with itself

@@ -1194,6 +1194,8 @@ def test_methods_that_would_not_be_called():
         TypeError, match=r"layer class Mine: expected forward\(x, training\) and backward\(dy\), got call"
     ):
         type("Mine", (minicnn.Layer,), {"call": lambda self, x: x})
+    with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
+        type("Mine", (minicnn.Layer,), dict.fromkeys(["call", "forward", "backward"], lambda self, x: x))
 
 
 def test_lists_of_one_array_and_axes_of_one():

@@ -271,9 +271,14 @@ def test_where_losses_are_clipped_or_have_kinks():
 def test_settings_of_losses_that_cannot_be():
     for make, sentence in (
         (lambda: losses.Huber(0), "delta must be a positive number, not 0"),
+        (lambda: losses.Huber("1"), "delta must be a positive number, not '1'"),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=None), "gamma must be a number from 0 on, not None"),
+        (lambda: losses.BinaryFocalCrossentropy(alpha="a"), "alpha must be a number, not 'a'"),
+        (lambda: losses.CategoricalFocalCrossentropy(None), "alpha must be a number, or one for each class, not None"),
+        (lambda: losses.CategoricalFocalCrossentropy([[1], [2, 3]]), "alpha must be a number, or one for each class, not "),
         (lambda: losses.CosineSimilarity(1), "only the last axis, -1, can hold the classes, not axis 1"),
-        (lambda: losses.BinaryFocalCrossentropy(gamma=-1), "gamma must be 0 or more, not -1"),
-        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1), "gamma must be 0 or more, not -1"),
+        (lambda: losses.BinaryFocalCrossentropy(gamma=-1), "gamma must be a number from 0 on, not -1"),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1), "gamma must be a number from 0 on, not -1"),
         (lambda: losses.CategoricalFocalCrossentropy([1, 2])(ONE_HOT, SCORES), "alpha must be one number, or 5, not .1.0, 2.0"),
         (lambda: losses.CategoricalFocalCrossentropy()(LABELS, SCORES), r"predictions of shape \(7, 5\) but targets of shape"),
     ):  # fmt: skip

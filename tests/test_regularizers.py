@@ -59,6 +59,16 @@ def test_the_slope_at_zero_is_zero(ops):
     np.testing.assert_array_equal(ops.numpy(g), [5, 5, 5])
 
 
+def test_rows_of_zeros_have_no_direction(ops):
+    """A ReLU gives such rows: they are orthogonal to all, and nothing turns them."""
+    w = np.zeros((4, 3))
+    w[:2] = smooth_input((2, 3))
+    on_device, g = ops.array(w), ops.array(np.zeros((4, 3)))
+    expected = OrthogonalRegularizer(0.5).penalize(ops, on_device[:2]) / 6  # of 6 pairs
+    assert OrthogonalRegularizer(0.5).penalize(ops, on_device, g) == pytest.approx(expected, rel=1e-12)
+    assert np.isfinite(ops.numpy(g)).all() and (ops.numpy(g)[2:] == 0).all()
+
+
 @pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 63, 64, 65, 1024, 1025, 100_003])
 def test_sizes_and_threads(threads, size):
     w, cpu = RANDOM.standard_normal(size).astype("float32"), minicnn.get_ops("cpu")

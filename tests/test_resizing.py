@@ -66,6 +66,15 @@ def test_the_ratio_of_the_sides_is_kept_if_asked():
     assert_close(padded, Resizing(4, 4)(around), 1e-12)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_padding_may_be_all_that_is_left(interpolation):
+    """Where an image is so narrow that none of the places lies on it."""
+    layer = Resizing(10, 4, interpolation, pad_to_aspect_ratio=True, fill_value=1.5)
+    y, dx = layer(np.ones((2, 23, 1, 3))), layer.backward(np.ones((2, 10, 4, 3)))
+    assert y.shape == (2, 10, 4, 3) and (y == 1.5).all()
+    assert dx.shape == (2, 23, 1, 3) and (dx == 0).all()
+
+
 @pytest.mark.parametrize("size", [1, 2, (3, 1), (2, 5)])
 def test_repeated_pixels(device_layer, size):
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 5))

@@ -212,7 +212,7 @@ class Layer(Weighted):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "call" in vars(cls):
-            if cls.forward is Layer.forward:
+            if cls.forward is Layer.forward or "forward" in vars(cls):
                 raise TypeError(
                     f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are "
                     "written by hand here, only a Model may put layers together in its call"

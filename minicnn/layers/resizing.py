@@ -31,7 +31,7 @@ def line_weights(length: int, size: int, interpolation: str, antialias: bool = F
 
 def taps(weights: np.ndarray) -> Pair:
     """The places of all numbers in each row that are not 0, and these, (rows, T); zeros where there are fewer than T."""
-    T = (weights != 0).sum(axis=1).max()
+    T = max(1, (weights != 0).sum(axis=1).max())  # 1 where all lies outside x
     places = np.argsort(weights == 0, axis=1, kind="stable")[:, :T]
     return places, np.take_along_axis(weights, places, axis=1)
 
