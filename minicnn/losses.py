@@ -8,7 +8,6 @@ can occur.
 
 from collections.abc import Callable, Mapping
 from math import log, prod
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
 from .registered import Configured, class_of, description, known, made, snake_case
+
+NUMBER = int, float, np.number
 
 
 class Loss(Configured):
@@ -178,7 +179,7 @@ class Huber(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name or "huber_loss", reduction, dtype)
-        if not (isinstance(delta, Real) and delta > 0):
+        if not (isinstance(delta, NUMBER) and delta > 0):
             raise ValueError(f"delta must be a positive number, not {delta!r}")
         self.delta = float(delta)
 
@@ -326,9 +327,9 @@ class BinaryFocalCrossentropy(BinaryCrossentropy):
         name: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        if not (isinstance(gamma, Real) and gamma >= 0):
+        if not (isinstance(gamma, NUMBER) and gamma >= 0):
             raise ValueError(f"gamma must be a number from 0 on, not {gamma!r}")
-        if not isinstance(alpha, Real):
+        if not isinstance(alpha, NUMBER):
             raise ValueError(f"alpha must be a number, not {alpha!r}")
         self.apply_class_balancing, self.alpha, self.gamma = apply_class_balancing, float(alpha), float(gamma)
 
@@ -362,9 +363,9 @@ class CategoricalFocalCrossentropy(_OfProbabilities):
         reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        if not (isinstance(gamma, Real) and gamma >= 0):
+        if not (isinstance(gamma, NUMBER) and gamma >= 0):
             raise ValueError(f"gamma must be a number from 0 on, not {gamma!r}")
-        if not all(isinstance(one, Real) for one in (alpha if np.iterable(alpha) else [alpha])):
+        if not all(isinstance(one, NUMBER) for one in (alpha if np.iterable(alpha) else [alpha])):
             raise ValueError(f"alpha must be a number, or one for each class, not {alpha!r}")
         self.alpha, self.gamma = np.asarray(alpha, float).tolist(), float(gamma)
 

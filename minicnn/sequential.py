@@ -208,12 +208,11 @@ class Sequential(Weighted):
         first = self._layers[0]
         if not first.built and input_shape is None:
             raise ValueError(UNKNOWN_INPUT)
-        if first.built and input_shape is not None and tuple(input_shape)[1:] != first.input_shape[1:]:
-            raise ValueError(
-                f"layer {first.name}: expected an input of shape {first.input_shape}, received {tuple(input_shape)}"
-            )
+        anew = input_shape is not None and first.is_new_to(input_shape)
+        shape: Sequence[int | None] = input_shape if anew else first.input_shape  # type: ignore[assignment]
+        if input_shape is not None and tuple(input_shape)[1:] != tuple(shape)[1:]:
+            raise ValueError(f"layer {first.name}: expected an input of shape {shape}, received {tuple(input_shape)}")
         if self._flat is None:  # layers may be new, or have been built as parts of other models
-            shape: Sequence[int | None] = first.input_shape if first.built else input_shape  # type: ignore[assignment]
             for layer in self._layers:
                 new = not layer.built
                 if not isinstance(layer, Input):
@@ -935,7 +934,7 @@ def _is_ours(kind: type) -> bool:
 
 def _build(layer: Layer, shape: Sequence[int | None]) -> None:
     """Builds a layer, unless it brings its parameters along; ValueError if those are for other inputs."""
-    if not layer.built:
+    if layer.is_new_to(shape):
         layer.build(shape)
     elif layer.check_input_shape(shape)[1:] != layer.input_shape[1:]:
         raise ValueError(

@@ -2588,7 +2588,10 @@ def test_a_call_of_a_built_in_layer_may_not_calculate():
 
 def test_layers_without_weights_take_arrays_of_any_shape():
     for make, oracle in (
-        (lambda: MaxPooling2D(2), lambda x: x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4))),
+        (
+            lambda: MaxPooling2D(2, name="mine"),
+            lambda x: x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4)),
+        ),
         (Flatten, lambda x: x.reshape(len(x), -1)),
     ):
         layer = make()
@@ -2597,6 +2600,7 @@ def test_layers_without_weights_take_arrays_of_any_shape():
             np.testing.assert_array_equal(layer(x), oracle(x))
             assert layer.output_shape[1:] == oracle(x).shape[1:]
     pool = MaxPooling2D(2)
+    assert pool(np.zeros((1, 4, 4, 1))).shape == (1, 2, 2, 1)
     model = Sequential([Input((8, 8, 1)), pool, Flatten(), Dense(2)])
     with pytest.raises(ValueError, match=r"expected an input of shape \(None, 8, 8, 1\), received \(1, 6, 6, 1\)"):
         pool(np.zeros((1, 6, 6, 1), np.float32))

@@ -338,17 +338,22 @@ class Layer(Weighted):
             layer = self._copy_for_chain() if self in x.chain else self
             if not layer.built:
                 layer.make_way({other.name for other in x.chain})
+            if layer.is_new_to(x.shape):
                 layer.build(x.shape)
             tensor = Tensor(layer, x, None if training is None else bool(training))
             layer._tensor = layer._tensor or tensor
             return tensor
         if isinstance(x, list | tuple):
             x = np.asarray(x, self.dtype)
-        loose = self.named_by_itself and not self.parameters and self._tensor is None  # and takes inputs of any shape
-        if not self.built or loose and self.input_shape[1:] != tuple(x.shape[1:]):
+        if self.is_new_to(x.shape):
             self.build((None, *x.shape[1:]))
         training = enclosing() if training is None else bool(training)
         return as_numbers(apply(self, x, self.works_as_in_training if training is None else training))
+
+    def is_new_to(self, shape: Sequence[int | None]) -> bool:
+        """Whether it is to be built for inputs of this shape: it is not, or for another, has no parameters and is in no chain."""
+        loose = not self.parameters and self._tensor is None
+        return not self.built or loose and self.input_shape[1:] != tuple(shape[1:])
 
     def make_way(self, taken: set[str]) -> None:
         """Takes another name than those taken, if it named itself, has no parameters yet and stands in no chain."""
