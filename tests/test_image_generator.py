@@ -697,6 +697,15 @@ def test_some_classes_in_another_order(folder):
     np.testing.assert_array_equal(flow[0][..., 0], [drawn(number) for number in (3, 4, 5, 6)])
 
 
+def test_a_class_that_is_named_twice_counts_once(folder):
+    once, twice = (
+        ImageDataGenerator().flow_from_directory(folder, classes=names, **GRAY)
+        for names in (["two", "one"], ["two", "one", "two"])
+    )
+    assert twice.class_indices == once.class_indices and twice.filenames == once.filenames
+    np.testing.assert_array_equal(twice[0][1], once[0][1])
+
+
 def test_folders_and_files_come_sorted_as_strings(folder):
     for name in ("7", "10", "two/x", "9", "0", "a", "B"):
         (folder / name).mkdir()

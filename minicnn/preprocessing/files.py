@@ -37,7 +37,7 @@ def in_folders(directory: str, classes: Sequence[str] | None, follow_links: bool
     if not os.path.isdir(directory):
         raise DataError(f"{directory}: {expected}, but there is no folder of this name")
     folders = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
-    class_indices = {str(name): number for number, name in enumerate(classes or folders)}
+    class_indices = {name: number for number, name in enumerate(dict.fromkeys(map(str, classes or folders)))}
     if not class_indices:
         raise DataError(f"{directory}: {expected}, but there is no folder in it")
     names: list[str] = []
