@@ -210,7 +210,7 @@ def _metric(metric: Any) -> Any:
     found = metrics.serialize(metric)
     if isinstance(found, str):
         return found
-    if isinstance(metric, metrics.Metric):
+    if isinstance(metric, metrics.Metric | losses.Loss):
         return _encode(metric)
     return found | {"module": "builtins", "registered_name": "function"}
 

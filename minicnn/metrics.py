@@ -238,7 +238,8 @@ class MeanMetric(Metric):
     def __init__(
         self, fn: Callable[..., Any] | None = None, name: str | None = None, dtype: Any = None, **options: Any
     ) -> None:
-        super().__init__(dtype, name or getattr(fn, "__name__", "").strip("<>"))  # as Keras calls a lambda
+        own = getattr(fn, "__name__", getattr(fn, "name", ""))  # of a function, or of a loss
+        super().__init__(dtype, name or own.strip("<>"))  # as Keras calls a lambda
         self.fn, self.options, self.of_scores = fn, options, fn in OF_SCORES
         self.reset_state()
 
@@ -712,11 +713,13 @@ BY_NAME: dict[str, Callable[..., Any]] = {
 
 
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """A metric from its name, a function, what `serialize` returned, or itself: always an object with the three methods.
+    """A metric from its name, a function, a loss, what `serialize` returned, or itself: an object with the three methods.
 
     `custom_objects` has classes and functions of your own by name, beside those that are registered.
     """
     refuse(identifier)
+    if isinstance(identifier, dict) and identifier.get("module") == "keras.losses":
+        return get(losses.get(identifier, custom_objects))
     if isinstance(identifier, dict):
         kind, config = class_of(identifier), identifier["config"]
         name = config if kind == "function" else kind
@@ -745,6 +748,8 @@ def serialize(metric: Any) -> Any:
         return name
     if isinstance(metric, Metric):
         return description(metric)
+    if isinstance(metric, losses.Loss):
+        return losses.serialize(metric) | {"module": "keras.losses"}  # some metrics have names of losses
     return {"class_name": "function", "config": name}
 
 

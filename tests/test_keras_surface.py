@@ -1492,6 +1492,19 @@ def test_losses_are_metrics_too():
         assert module.deserialize(module.serialize(one)).get_config() == one.get_config()
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.safetensors"])
+def test_losses_as_objects_are_metrics_with_their_settings(name, tmp_path):
+    targets = np.eye(4, dtype=np.float32)[Y]
+    asked = [losses.Huber(0.1), losses.KLDivergence(name="mine"), "kl_divergence"]
+    model = small(loss="mse", metrics=asked)
+    found = model.evaluate(X, targets, return_dict=True, verbose=0)
+    assert list(found) == ["huber_loss", "kl_divergence", "loss", "mine"]
+    assert found["huber_loss"] == pytest.approx(asked[0](targets, model.predict(X)))
+    assert found["mine"] == pytest.approx(found["kl_divergence"])
+    model.save(tmp_path / name)
+    assert minicnn.load_model(tmp_path / name).evaluate(X, targets, return_dict=True, verbose=0) == found
+
+
 def test_metrics_of_numbers():
     mean, total = metrics.Mean(), metrics.Sum("all")
     assert mean([1, 3]) == 2 and mean.result() == 2 and mean(6) == pytest.approx(10 / 3) and mean.name == "mean"

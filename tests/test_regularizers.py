@@ -129,6 +129,7 @@ class NoGradient(Regularizer):
         (lambda: OrthogonalRegularizer(mode="both"), "mode must be 'rows' or 'columns', not 'both'"),
         (lambda: OrthogonalRegularizer()(np.ones((3, 3, 1))), r"expected weights of two axes, received an array of shape \(3, 3, 1\)"),
         (lambda: layers.Dense(2, kernel_regularizer=NoGradient()), r"regularizer NoGradient needs a method gradient\(x\)"),
+        (lambda: layers.Input((3,), name="i", activity_regularizer="l2"), "layer i: activity_regularizer is not offered here"),
     ],
 )  # fmt: skip
 def test_one_clear_sentence(make, sentence):

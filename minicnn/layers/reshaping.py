@@ -31,6 +31,7 @@ class InputLayer(Symbol, Layer):
         if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int", "bool")):
             dtype = None  # of whole numbers, which become floats
         super().__init__(dtype=dtype, batch_size=batch_size, **options)
+        self.refuse(activity_regularizer=self.activity_regularizer)
         if self.given_shape is None:
             raise ValueError(f"layer {self.name}: an Input needs the shape of one sample, such as Input((28, 28, 1))")
         self.shape = self.given_shape
