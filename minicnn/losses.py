@@ -7,6 +7,7 @@ can occur.
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from math import log, prod
 from typing import Any
 
@@ -19,6 +20,7 @@ from .ops.reference import Array
 from .registered import Configured, class_of, description, known, made, snake_case
 
 NUMBER = int, float, np.number
+TARGETS, PREDICTIONS = object(), object()  # what a function of yours is asked with: which loss it is
 
 
 class Loss(Configured):
@@ -105,6 +107,8 @@ class Loss(Configured):
 
     def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Any:
         """The loss of predictions (N, …, K): a number, or (N, …) without a reduction."""
+        if y_true is TARGETS and y_pred is PREDICTIONS:
+            return self
         y_pred = np.asarray(y_pred)
         if self.reduction in ("none", None):
             return as_numbers(self._terms(y_true, y_pred, sample_weight, None, get_ops("cpu"))[0])
@@ -493,8 +497,10 @@ SHORT |= {"logcosh": "log_cosh", "kullback_leibler_divergence": "kl_divergence"}
 def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     """The loss of every sample, as a function; `compile` takes it for its class."""
 
-    def losses(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> np.ndarray:
+    def losses(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Any:
         loss: Any = cls(*arguments, **options)
+        if y_true is TARGETS and y_pred is PREDICTIONS:
+            return loss
         y_pred = np.asarray(y_pred)
         y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
         targets = np.asarray(loss.targets_of(y_true, y_pred.shape), y_pred.dtype)
@@ -508,6 +514,18 @@ def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     return losses
 
 
+def handed_on(function: Callable[[Any, Any], Any]) -> Loss | None:
+    """The loss that a function gives its arguments to, with settings: binary_crossentropy(y_true, y_pred, from_logits=True)."""
+    try:
+        found = function(TARGETS, PREDICTIONS)
+    except Exception:  # it does something else with them
+        return None
+    if isinstance(found, Loss) and found.reduction in ("none", None):  # the mean of what the function returns is meant
+        found = copy(found)
+        found.reduction = "sum_over_batch_size"
+    return found if isinstance(found, Loss) else None
+
+
 FUNCTIONS = {_function(cls): name for name, cls in CLASSES.items()}
 BY_NAME = {name: function for function, name in FUNCTIONS.items()}
 BY_NAME |= {short: BY_NAME[name] for short, name in SHORT.items()}
@@ -515,7 +533,8 @@ globals().update(BY_NAME)  # mean_squared_error, mse, MSE, …
 
 
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself.
+    """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself; or from a
+    function of yours that gives (y_true, y_pred) to one of these.
 
     `custom_objects` has classes of your own by name, beside those that are registered. ValueError for a name that is not known.
     """
@@ -531,10 +550,13 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and identifier not in FUNCTIONS:
-        name = getattr(identifier, "__name__", identifier)
-        raise ValueError(
-            f"the loss {name!r} is a function without a gradient: make a subclass of Loss whose `terms` gives both"
-        )
+        found = handed_on(identifier)
+        if found is None:
+            name = getattr(identifier, "__name__", identifier)
+            raise ValueError(
+                f"the loss {name!r} is a function without a gradient: make a subclass of Loss whose `terms` gives both"
+            )
+        return found
     name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else ""
     if name not in NAMES:
         raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}, or a Loss of your own")

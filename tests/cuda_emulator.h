@@ -269,8 +269,8 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
         fibers[i]->thread = {n % x, n / x % y, n / (x * y)};
         fibers[i]->exchanges = 0;
     }
-    std::vector<char> shared(shape[6] + 16);
-    dynamic_memory = shared.data() + (16 - reinterpret_cast<uintptr_t>(shared.data()) % 16) % 16;
+    std::vector<char> none(shape[6]); Guarded room(none.data() - (reinterpret_cast<uintptr_t>(none.data()) % 16), shape[6]);
+    dynamic_memory = room.start;
 
     auto call = [&] { kernel(*static_cast<std::remove_cv_t<A>*>(values[I])...); };
     body = [](void* argument) { (*static_cast<decltype(call)*>(argument))(); };
@@ -301,6 +301,7 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
     sigaction(SIGSEGV, &old_segv, nullptr);
     sigaction(SIGBUS, &old_bus, nullptr);
     sigaltstack(&old_stack, nullptr);
+    if (message.empty() && !room.intact()) message = "outside of shared memory"; munmap(room.region, room.all);
     for (auto& array : arrays) {
         if (message.empty() && !array.second.intact()) message = "a kernel writes just outside of an array";
         if (!array.second.constant)

@@ -449,3 +449,34 @@ def test_weights_of_several_batches_are_those_of_each(reduction, shape):
     expected = given if reduction == "sum" else given / np.prod(shape)
     found = loss.weights(given.reshape(12, *shape[1:]), (12, *shape[1:]), 4)
     np.testing.assert_array_equal(found.reshape(given.shape), expected)
+
+
+def test_functions_that_give_their_arguments_to_a_loss():
+    def smoothed(y_true, y_pred):
+        return losses.categorical_crossentropy(y_true, y_pred, from_logits=True, label_smoothing=0.2)
+
+    none = losses.MeanSquaredError(reduction="none")
+    sum_ = losses.Huber(0.5, reduction="sum")
+    rng = np.random.default_rng(0)
+    y, p = np.eye(4)[rng.integers(0, 4, 12)], rng.normal(size=(12, 4))
+    t = y * 0.8 + 0.2 / 4
+    entropy = -(t * (p - np.log(np.exp(p).sum(axis=1, keepdims=True)))).sum(axis=1).mean()
+    d = abs(p - y)
+    huber = np.where(d <= 0.5, d**2 / 2, 0.5 * d - 0.125).mean(axis=1).sum()
+    for function, expected in (
+        (smoothed, entropy),
+        (lambda a, b: none(a, b), ((p - y) ** 2).mean()),
+        (lambda a, b: sum_(a, b), huber),
+        (lambda *both: losses.mse(*both), ((p - y) ** 2).mean()),
+    ):
+        assert losses.get(function).value_and_gradient(y, p)[0] == pytest.approx(expected, rel=1e-6)
+    assert none.reduction == "none"
+    for function in (
+        lambda a, b: losses.mse(b, a),
+        lambda a, b: 2 * losses.mse(a, b),
+        lambda a, b: np.mean((a - b) ** 2),
+        lambda a, b: None,
+        lambda a: losses.mse(a, a),
+    ):
+        with pytest.raises(ValueError, match="is a function without a gradient"):
+            losses.get(function)
