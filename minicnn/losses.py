@@ -107,12 +107,16 @@ class Loss(Configured):
 
     def __call__(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> Any:
         """The loss of predictions (N, …, K): a number, or (N, …) without a reduction."""
-        if y_true is TARGETS and y_pred is PREDICTIONS:
+        if y_true is TARGETS and y_pred is PREDICTIONS and sample_weight is None:
             return self
         y_pred = np.asarray(y_pred)
         if self.reduction in ("none", None):
             return as_numbers(self._terms(y_true, y_pred, sample_weight, None, get_ops("cpu"))[0])
         return as_numbers(self.value_and_gradient(y_true, y_pred, sample_weight)[0])
+
+    def __array__(self, *_: Any, **options: Any) -> Any:
+        """TypeError: NumPy would take a loss for one number, whose sum is itself, in a function that `handed_on` asks."""
+        raise TypeError(f"the loss {self.name} is no array")
 
     def get_config(self) -> dict[str, Any]:
         return {"reduction": self.reduction, "name": self.name}

@@ -474,6 +474,9 @@ def test_functions_that_give_their_arguments_to_a_loss():
     for function in (
         lambda a, b: losses.mse(b, a),
         lambda a, b: 2 * losses.mse(a, b),
+        lambda a, b: np.sum(losses.mse(a, b)),
+        lambda a, b: np.max(sum_(a, b)),
+        lambda a, b: sum_(a, b, np.ones(12)),
         lambda a, b: np.mean((a - b) ** 2),
         lambda a, b: None,
         lambda a: losses.mse(a, a),
