@@ -75,6 +75,14 @@ def test_padding_may_be_all_that_is_left(interpolation):
     assert dx.shape == (2, 23, 1, 3) and (dx == 0).all()
 
 
+@pytest.mark.parametrize("fill", [255.0, -1e9])
+def test_what_is_beside_an_image_does_not_touch_it(device_layer, fill):
+    x = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+    layer = device_layer(Resizing(4, 8, "nearest", pad_to_aspect_ratio=True, fill_value=fill))
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    np.testing.assert_array_equal(y, np.pad(x, ((0, 0), (0, 0), (2, 2), (0, 0)), constant_values=fill))
+
+
 @pytest.mark.parametrize("size", [1, 2, (3, 1), (2, 5)])
 def test_repeated_pixels(device_layer, size):
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 5))

@@ -59,6 +59,7 @@ class _Resampled(OfImages):
         super().build(input_shape)
         rows, columns = self.weights_for(*self.input_shape[1:3])
         self.there, self.back = (taps(rows), taps(columns)), (taps(rows.T), taps(columns.T))
+        self.outside = self.fill * (1 - rows.sum(axis=1)[:, None] * columns.sum(axis=1))[..., None]  # (OH, OW, 1)
 
     def _resized(self, x: Array, tables: Sequence[Pair]) -> Array:
         constant = self.ops.constant
@@ -66,9 +67,8 @@ class _Resampled(OfImages):
         return self.ops.resize(x, rows, columns)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        x = self.check_input(x)
-        fill = x.dtype.type(self.fill)
-        return self._resized(x - fill, self.there) + fill if fill else self._resized(x, self.there)
+        y = self._resized(self.check_input(x), self.there)
+        return y + self.ops.constant(self.outside, y.dtype) if self.fill else y
 
     def backward(self, dy: Array) -> Array:
         return self._resized(dy, self.back)
