@@ -2620,6 +2620,23 @@ def test_layers_without_weights_take_arrays_of_any_shape():
     assert model.predict(np.zeros((1, 8, 8, 1))).shape == (1, 2)
 
 
+@pytest.mark.parametrize("further", [minicnn.Layer.build, lambda layer, shape: setattr(layer, "built", True)])
+def test_a_build_of_ones_own_runs_once(further):
+    class Times(minicnn.Layer):
+        def build(self, input_shape):
+            further(self, input_shape)
+            self.factors = np.ones(input_shape[-1])
+
+        def forward(self, x, training=False):
+            return x * self.factors
+
+    layer = Times()
+    layer(np.ones((2, 3)))
+    layer.factors[:] = 5
+    for shape in ((2, 3), (2, 4, 3)):
+        np.testing.assert_array_equal(layer(np.ones(shape)), np.full(shape, 5))
+
+
 def test_batches_that_can_be_seen_have_32_samples():
     class Counting(callbacks.Callback):
         def on_test_batch_end(self, batch, logs=None):

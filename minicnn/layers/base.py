@@ -351,8 +351,11 @@ class Layer(Weighted):
         return as_numbers(apply(self, x, self.works_as_in_training if training is None else training))
 
     def is_new_to(self, shape: Sequence[int | None]) -> bool:
-        """Whether it is to be built for inputs of this shape: it is not, or for another, has no parameters and is in no chain."""
-        loose = not self.parameters and self._tensor is None
+        """Whether it is to be built for inputs of this shape: it is not, or for another, has no parameters and is in no chain.
+
+        A `build` of your own runs once: it may make what is not to be lost.
+        """
+        loose = not self.parameters and self._tensor is None and type(self).build.__module__.startswith("minicnn.")
         return not self.built or loose and self.input_shape[1:] != tuple(shape[1:])
 
     def make_way(self, taken: set[str]) -> None:
