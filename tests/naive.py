@@ -69,13 +69,13 @@ def conv2d_backward(x, dy, kernel, strides, pads, dilation):
 
 
 def depthwise_conv2d(x, kernel, bias, strides, pads, dilation):
-    x, kernel = double(x), double(kernel)
+    x, kernel, bias = double(x), double(kernel), np.zeros(kernel[0, 0].size) if bias is None else double(bias)
     KH, KW, C, M = kernel.shape
     y = np.zeros((len(x), *outputs(x.shape[1:3], (KH, KW), strides, pads, dilation), C * M))
     for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
         for n, c, m in np.ndindex(len(x), C, M):
             terms = [x[n][pixel][c] * kernel[tap][c, m] for tap, pixel in window]
-            y[n, i, j, c * M + m] = sum(terms) + (0.0 if bias is None else double(bias)[c * M + m])
+            y[n, i, j, c * M + m] = sum(terms) + bias[c * M + m]
     return y
 
 
