@@ -258,15 +258,12 @@ def test_a_changed_factor_or_regularizer_is_noticed():
             np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "penalties",
-        "penalties of one's own",
-        "penalties for what comes out",
-        "noise, dropped channels and learned slopes",
-    ],
-)
+PENALIZED = (
+    "penalties", "penalties of one's own", "penalties for what comes out", "noise, dropped channels and learned slopes",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PENALIZED)
 def test_gradients_of_whole_models(name):
     network = NETWORKS[name]
     model = network.model("float64")
@@ -274,15 +271,7 @@ def test_gradients_of_whole_models(name):
     assert check_model(model, smooth_input((2, *network.image)), y) < 1e-6
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "penalties",
-        "penalties of one's own",
-        "penalties for what comes out",
-        "noise, dropped channels and learned slopes",
-    ],
-)
+@pytest.mark.parametrize("name", PENALIZED)
 def test_a_saved_model_goes_on_as_it_was(name, tmp_path):
     model = NETWORKS[name].model()
     x, y = NETWORKS[name].data()
