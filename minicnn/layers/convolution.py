@@ -53,10 +53,7 @@ def window_outputs(
 
 
 class _Convolution(ActivatedLayer):
-    """Arguments and defaults of all are those of Keras 3; strides cannot be combined with dilation.
-
-    ValueError for these, for sizes that are no positive integers, and for an input smaller than the window.
-    """
+    """What the convolutions share: their windows, and how many channels come out."""
 
     input_rank = 4
     filters: int
@@ -109,8 +106,9 @@ class Conv2D(_Convolution):
 
     x (N, H, W, C)   kernel (KH, KW, C, F), of `kernel_size` (KH, KW) and F `filters`   bias (F,)   y (N, OH, OW, F)
 
-    `padding` "same" puts so many zeros around x that OH = ⌈H / s⌉, "valid" none; `activation` is applied to y. `groups`
-    other than 1 is not offered: ValueError.
+    `padding` "same" puts so many zeros around x that OH = ⌈H / s⌉, "valid" none; `activation` is applied to y. ValueError
+    for `groups` other than 1, for strides together with dilation, for sizes that are no positive integers, and for an input
+    smaller than the window.
     """
 
     def __init__(
@@ -165,7 +163,8 @@ class Conv2D(_Convolution):
 class DepthwiseConv2D(_Convolution):
     """y[n,i,j,c·M+m] = Σ_ab x[n, i·s+a·d, j·s+b·d, c] · kernel[a,b,c,m] + bias[c·M+m]: channels do not meet
 
-    x (N, H, W, C)   kernel (KH, KW, C, M)   bias (C·M,)   y (N, OH, OW, C·M), M the `depth_multiplier`
+    x (N, H, W, C)   kernel (KH, KW, C, M)   bias (C·M,)   y (N, OH, OW, C·M), M the `depth_multiplier`. ValueError as of
+    `Conv2D`.
     """
 
     fuses_relu = False
@@ -225,6 +224,8 @@ class SeparableConv2D(_Convolution):
     """A depthwise convolution without a bias, and one of 1×1 pixels over what comes out (Chollet, "Xception", 2016)
 
     x (N, H, W, C)   depthwise_kernel (KH, KW, C, M)   pointwise_kernel (1, 1, C·M, F)   bias (F,)   y (N, OH, OW, F)
+
+    M is the `depth_multiplier`. ValueError as of `Conv2D`.
     """
 
     def __init__(
