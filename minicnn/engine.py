@@ -321,6 +321,7 @@ class Run:
 # Settings of layers that are written on a tape.
 SETTINGS = (
     *("rate", "stddev", "epsilon", "momentum", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
+    *("width", "factors"),
     *("max_value", "negative_slope", "threshold", "activate"),
 )
 

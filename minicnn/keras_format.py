@@ -48,6 +48,7 @@ FAMILIES: dict[str, tuple[Any, type]] = {
 }
 OURS = {
     "OneCycle": "minicnn.optimizers.schedules",
+    "MomentNormalization": "minicnn.layers",
     "RandomAffine": "minicnn.layers",
     "RandomGaussianNoise": "minicnn.layers",
 }  # classes that Keras does not have

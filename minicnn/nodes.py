@@ -498,6 +498,17 @@ class RandomAffineNode(Node):
         return dx
 
 
+class MomentNormalizationNode(Node):
+    def forward(self, x: Buffer) -> Buffer:
+        maps, y = self.tape.buffer((len(x), 2, 3), dtype=np.float64), self.tape.buffer(x.shape)
+        instructions.moment_maps(self.tape, x, maps, self.layer.width, self.layer.factors)
+        instructions.affine(self.tape, x, maps, y, "constant", 0.0)
+        return y
+
+    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+        return self.layer.backward(dy)  # which says that there is none
+
+
 class RandomBlurNode(Node):
     def before_step(self, number: int) -> None:
         rows, columns, chosen = self.layer.blurs(len(self.chosen[0]))
@@ -669,6 +680,7 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Flatten: SameNode,
     all_layers.Reshape: SameNode,
     all_layers.Rescaling: RescalingNode,
+    all_layers.MomentNormalization: MomentNormalizationNode,
     all_layers.Normalization: NormalizationNode,
     all_layers.Conv2D: ConvolutionNode,
     all_layers.DepthwiseConv2D: DepthwiseNode,

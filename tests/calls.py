@@ -240,6 +240,7 @@ CALLS = {
     "windows": lambda ops, new: [ops.windows(new(2, 6, 7, 3), (3, 2), (1, 2))],
     **{f"affine {mode}": _affine(mode) for mode in ("constant", "nearest", "reflect", "wrap")},
     **{f"affine with a field, {C} channels": _affine_with_field(C) for C in (1, 2)},
+    "moment_maps": lambda ops, new: [ops.moment_maps(new(18, 6, 7, 3) ** 2, 1.5, (0.8, 1.2)).astype(new(1).dtype)],
     "resize": _resize,
     "random_field": lambda ops, new: [ops.random_field(new(9), new(7), new(18), KEY)],
     "blur": lambda ops, new: [ops.blur(new(18, 6, 7, 3), new(6), new(7), _chosen(ops))],

@@ -156,6 +156,24 @@ def pixel_of(index, length, mode):
     return index if 0 <= index < length else None
 
 
+def moment_map(image, width, factors):
+    """The matrix (2, 3) that makes an image (H, W, C) upright and `width` wide: central moments, pixel by pixel."""
+    mass = {(i, j): sum(float(number) for number in image[i, j]) for i, j in np.ndindex(image.shape[:2])}
+    whole = sum(mass.values())
+    if whole <= 0:
+        return np.eye(2, 3)
+    ci, cj = (sum(m * place[axis] for place, m in mass.items()) / whole for axis in (0, 1))
+
+    def v(p, q):
+        return sum(m * (i - ci) ** p * (j - cj) ** q for (i, j), m in mass.items()) / whole
+
+    slant = v(1, 1) / v(2, 0) if v(2, 0) > 1e-6 else 0.0
+    deviation = math.sqrt(max(v(0, 2) - slant * v(1, 1), 1e-6))
+    factor = min(max(width / deviation, factors[0]), factors[1])
+    # j' = cj + slant (i - ci) + (j - cj) / factor
+    return np.array([[1, 0, 0], [slant, 1 / factor, cj - slant * ci - cj / factor]])
+
+
 def affine(x, dy, matrices, mode, fill_value):
     """(y, dx): y[n,i,j] is x[n] at the point matrices[n] · (i, j, 1), by the four pixels around it."""
     y, dx = np.zeros(x.shape), np.zeros(x.shape)

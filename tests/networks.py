@@ -323,6 +323,13 @@ NETWORKS = {
         ),
         loss=lambda: SparseCategoricalCrossentropy(label_smoothing=0.1),
     ),
+    "upright": Network(
+        (9, 8, 2),
+        lambda: top(
+            L.MomentNormalization(2.0, (0.7, 1.8)), L.RandomAffine(0.1, 0.1, seed=3), L.Conv2D(4, 3, activation="relu")
+        ),
+        lambda: Adam(0.01),
+    ),
     "resized": Network(
         (7, 8, 2),
         lambda: top(

@@ -96,6 +96,15 @@ def test_random_maps_are_those_of_the_layers(gpu, layer, table):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 5, 4, 3), (9, 8, 9, 1)], ids=str)
+def test_moments(gpu, shape, dtype):
+    x = np.random.default_rng(0).random(shape).astype(dtype)
+    x[0] = 0
+    expected = [naive.moment_map(one, 1.2, (0.8, 1.5)) for one in x]
+    np.testing.assert_allclose(gpu.moment_maps(x, 1.2, (0.8, 1.5)), expected, rtol=0, atol=1e-6)  # settings are float32
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_random_fields_and_blur(gpu, dtype):
     random = np.random.default_rng(0)
     rows, columns = (np.exp(-(np.arange(length) ** 2) / 4.0).astype(dtype) for length in (7, 5))

@@ -1,4 +1,5 @@
-"""Images of another size, against bilinear interpolation one pixel at a time, repeated pixels and examples by hand."""
+"""Images of another size, against bilinear interpolation one pixel at a time, repeated pixels and examples by hand;
+images made upright, against moments added up one pixel at a time."""
 
 import naive
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
-from minicnn import CenterCrop, Resizing, UpSampling2D
+from minicnn import CenterCrop, MomentNormalization, Resizing, UpSampling2D
 
 lengths = st.integers(1, 6)
 
@@ -135,3 +136,58 @@ def test_networks_for_larger_images_take_digits():
         loss = model.fit(images, y, batch_size=10, epochs=2, shuffle=False, verbose=0).history["loss"]
         found.append([*loss, model.evaluate(images, y, verbose=0), *model.predict(images).ravel()])
     np.testing.assert_array_equal(*found)
+
+
+@given(make=makers(), shape=st.tuples(st.sampled_from([1, 3]), lengths, lengths, st.sampled_from([1, 2])))
+def test_moments(ops, make, shape):
+    x = np.abs(make(*shape))
+    expected = np.array([naive.moment_map(one, 1.2, (0.8, 1.5)) for one in x])
+    maps = ops.numpy(run(ops, "moment_maps", x, 1.2, (0.8, 1.5)))
+    assert maps.dtype == "float64"
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-9 if x.dtype == "float64" else 1e-6)
+
+
+def strokes(slants, deviations):
+    """Smooth slanted strokes (N, 28, 28, 1), off the middle, whose columns have these standard deviations without slant."""
+    i, j = np.indices((28, 28)) - 13.5
+    across = [(j + 1 - slant * (i - 0.5)) / deviation for slant, deviation in zip(slants, deviations, strict=True)]
+    return np.exp(-(np.array(across) ** 2) / 2 - (i - 0.5) ** 2 / 18)[..., None]
+
+
+def test_strokes_become_upright_and_equally_wide(device_layer):
+    x = strokes([-0.6, 0.0, 0.7, 0.3], [1.5, 2.5, 3.0, 4.0])
+    layer = device_layer(MomentNormalization(2.0, (0.6, 1.6)))
+    y = layer.ops.numpy(layer(layer.ops.array(x)))
+    i, j = np.indices((28, 28))
+    for image, width in zip(y[..., 0], [2.0, 2.0, 2.0, 0.6 * 4.0], strict=True):
+        mass = image / image.sum()
+        middle_i, middle_j = (mass * i).sum(), (mass * j).sum()
+        assert (middle_i, middle_j) == pytest.approx((14.0, 12.5), abs=0.02)
+        assert (mass * (i - middle_i) * (j - middle_j)).sum() == pytest.approx(0, abs=0.1)  # it was up to 6.3
+        deviation = np.sqrt((mass * (j - middle_j) ** 2).sum())
+        assert deviation == pytest.approx(width, abs=0.1)  # the interpolation blurs a little
+
+
+def test_what_has_no_mass_or_one_row_stays_readable():
+    black, line = np.zeros((2, 5, 6, 1)), np.zeros((1, 5, 6, 1))
+    line[0, 2, 1:5] = 1.0
+    np.testing.assert_array_equal(MomentNormalization()(black), black)
+    np.testing.assert_array_equal(MomentNormalization(factors=(1, 1))(line), line)  # there is no slant in one row
+
+
+def test_a_model_with_moments_comes_back_from_a_file(tmp_path):
+    x, layer = strokes([0.5, -0.3], [2.0, 3.0]).astype("float32"), MomentNormalization(2.0, (0.7, 1.5))
+    model = minicnn.Sequential([minicnn.Input((28, 28, 1)), layer])
+    for name in ("m.safetensors", "m.keras"):
+        model.save(tmp_path / name)
+        again = minicnn.load_model(tmp_path / name)
+        np.testing.assert_array_equal(again.predict(x), layer(x))
+
+
+def test_nothing_before_moments_is_trained():
+    layers = [minicnn.Input((6, 6, 1)), minicnn.Conv2D(1, 3, activation="relu"), MomentNormalization(name="m")]
+    for eager in (False, True):
+        model = minicnn.Sequential([*layers, minicnn.Flatten(), minicnn.Dense(2)])
+        model.compile("sgd", "mse", run_eagerly=eager)
+        with pytest.raises(ValueError, match="layer m: the derivative of moments is not calculated, so no layer bef"):
+            model.fit(np.ones((2, 6, 6, 1)), np.ones((2, 2)), verbose=0)

@@ -98,7 +98,7 @@ def random(ops: Any, new: New) -> list[Any]:
 def augmentation(ops: Any, new: New) -> list[Any]:
     maps = ops.array(np.tile([[0.9, 0.1, 0.3], [-0.2, 1.1, 0.4]], (5, 1, 1)))
     y, saved = ops.affine(new(5, 9, 8, 2), maps)
-    return [y, ops.affine_backward(new(5, 9, 8, 2), saved)]
+    return [y, ops.affine_backward(new(5, 9, 8, 2), saved), ops.moment_maps(abs(new(5, 9, 8, 2)), 2.0, (0.8, 1.2))]
 
 
 def optimizers(ops: Any, new: New) -> list[Any]:

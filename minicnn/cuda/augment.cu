@@ -115,6 +115,37 @@ __device__ inline Taps taps_of(const double* matrices, const real* field, long l
             (real)(column - left)};
 }
 
+// maps (N, 2, 3), which make images upright and `width` wide by a factor from `least` to `most`, see `Ops.moment_maps`;
+// a warp for each image.
+KERNEL moment_maps(IN x, double* __restrict__ maps, int N, int H, int W, int C, real width, real least, real most,
+                   real tiny) {
+    EACH(k, 32LL * N) {
+        const long long n = k / 32;
+        const double middle = (H - 1) / 2.0, centre = (W - 1) / 2.0;
+        double mass = 0, down = 0, right = 0, rows = 0, both = 0, columns = 0;
+        for (int p = (int)(k % 32); p < H * W; p += 32) {
+            const double i = p / W - middle, j = p % W - centre;
+            double of_pixel = 0;
+            for (int c = 0; c < C; c++) of_pixel += x[(n * H * W + p) * C + c];
+            mass += of_pixel, down += of_pixel * i, right += of_pixel * j;
+            rows += of_pixel * i * i, both += of_pixel * i * j, columns += of_pixel * j * j;
+        }
+        mass = warp_sum(mass), down = warp_sum(down), right = warp_sum(right);
+        rows = warp_sum(rows), both = warp_sum(both), columns = warp_sum(columns);
+        if (k % 32) continue;
+        double slant = 0, scale = 1;
+        if (mass > 0) {
+            down /= mass, right /= mass;
+            rows = rows / mass - down * down, both = both / mass - down * right, columns = columns / mass - right * right;
+            if (rows > tiny) slant = both / rows;
+            scale = 1 / fmin(fmax(width / sqrt(fmax(columns - slant * both, (double)tiny)), (double)least), (double)most);
+        }
+        double* m = maps + 6 * n;
+        m[0] = 1, m[1] = 0, m[2] = 0;
+        m[3] = slant, m[4] = scale, m[5] = (1 - scale) * (right + centre) - slant * (down + middle);
+    }
+}
+
 // y[n,i,j] = x[n] at matrices[n] · (i, j, 1) + field[n,:,i,j], bilinear.
 KERNEL affine(IN x, const double* __restrict__ matrices, IN field, OUT y, int pixels, int H, int W, int C, int mode,
               real outside) {

@@ -192,6 +192,43 @@ def affine(zero, count, x, matrices, field, y, H, W, C, mode, fill_value):
                     j += 1
 
 
+@kernel("maps")
+def moment_maps(zero, count, x, maps, H, W, C, width, least, most, tiny):
+    """maps (·, 2, 3), float64, as `Ops.moment_maps`; width, the factors `least` and `most`, and the least variance `tiny`
+    are float64 in an integer's bits."""
+    size = size_of(zero)
+    middle, centre = (H - 1) / 2, (W - 1) / 2
+    for n in range(count):
+        image, m = x + n * H * W * C * size, maps + n * 48
+        mass = down = right = rows = both = columns = 0.0
+        for i in range(H):
+            of_row = to_right = squared = 0.0
+            for j in range(W):
+                pixel_mass = 0.0
+                for k in range(C):
+                    pixel_mass += number_at(image + ((i * W + j) * C + k) * size, zero)
+                of_row += pixel_mass
+                to_right += pixel_mass * (j - centre)
+                squared += pixel_mass * (j - centre) * (j - centre)
+            mass += of_row
+            down += of_row * (i - middle)
+            right += to_right
+            rows += of_row * (i - middle) * (i - middle)
+            both += to_right * (i - middle)
+            columns += squared
+        slant, scale = 0.0, 1.0
+        if mass > 0:
+            down, right = down / mass, right / mass
+            rows, both, columns = rows / mass - down * down, both / mass - down * right, columns / mass - right * right
+            if rows > real(tiny):
+                slant = both / rows
+            factor = real(width) / np.sqrt(max(columns - slant * both, real(tiny)))
+            scale = 1 / min(max(factor, real(least)), real(most))
+        shift = (1 - scale) * (right + centre) - slant * (down + middle)
+        for k, number in enumerate((1.0, 0.0, 0.0, slant, scale, shift)):
+            put(number, m + 8 * k, 0.0)
+
+
 @intrinsic
 def as_numbers(typing, bits, zero):
     """A vector of uint32 as one of numbers of zero's type."""

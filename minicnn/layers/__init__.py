@@ -35,7 +35,7 @@ from .reshaping import (
     Reshape,
     ZeroPadding2D,
 )
-from .resizing import CenterCrop, Resizing, UpSampling2D
+from .resizing import CenterCrop, MomentNormalization, Resizing, UpSampling2D
 
 # Keras' other names for the same
 Convolution2D, SeparableConvolution2D, MaxPool2D, AvgPool2D = Conv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D
@@ -94,6 +94,7 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "MaxPooling2D",
+    "MomentNormalization",
     "Normalization",
     "PReLU",
     "Parameter",

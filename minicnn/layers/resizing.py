@@ -1,4 +1,4 @@
-"""Layers that bring images to another size: Resizing, CenterCrop, UpSampling2D."""
+"""Layers that bring images to another size, and what is in them to one shape: Resizing, …, MomentNormalization."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..ops.reference import Array
+from .augmentation import values
 from .base import Layer, OfImages, Shape, channels_last, check_numbers
 from .convolution import pair
 from .reshaping import Cropping2D
@@ -202,3 +203,39 @@ class CenterCrop(OfImages):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"height": self.height, "width": self.width}
+
+
+class MomentNormalization(OfImages):
+    """Digits upright and equally wide: each image is slanted back, and resized from side to side, about its centre of mass
+
+    x, y (N, H, W, C). A pixel's mass is the sum of its channels, so what is black is 0. Of the rows i and columns j of the
+    mass of an image let c be the means and v the (co)variances. The slant is a = v_ij / v_ii, in columns per row; without
+    it the standard deviation of the columns is √(v_jj - a v_ij), and the factor that makes it `width` pixels is kept
+    between the two `factors`: y[i, j] = x[i, c_j + a (i - c_i) + (j - c_j) / factor], interpolated, 0 outside. An image
+    without mass stays as it is. (R. G. Casey, "Moment normalization of handprinted characters", IBM Journal of Research
+    and Development 14, 1970; heights are left alone.)
+
+    How y changes with x is not calculated, so nothing before the layer can be trained. ValueError for a width that is no
+    positive number, and factors that are not two of those, the lower one first.
+    """
+
+    def __init__(self, width: float = 4.5, factors: Sequence[float] = (0.6, 2.0), **options: Any) -> None:
+        super().__init__(**options)
+        check_numbers(self, width=width)
+        if not width > 0:
+            raise ValueError(f"layer {self.name}: width must be a positive number, not {width!r}")
+        self.width, self.factors = float(width), values(factors, f"layer {self.name}: factors")
+        if not self.factors[0] > 0:
+            raise ValueError(f"layer {self.name}: factors must be positive numbers, not {factors!r}")
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        x = self.check_input(x)
+        return self.ops.affine(x, self.ops.moment_maps(x, self.width, self.factors))[0]
+
+    def backward(self, dy: Array) -> Array:
+        raise ValueError(
+            f"layer {self.name}: the derivative of moments is not calculated, so no layer before it can be trained"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"width": self.width, "factors": self.factors}

@@ -371,6 +371,12 @@ class CpuOps(WholeImages):
         _, taps = super().affine(np.zeros(shape, dy.dtype), matrices, fill_mode, 0.0, field)
         return super().affine_backward(dy, taps)
 
+    def moment_maps(self, x: Array, width: float, factors: tuple[float, float]) -> Array:
+        (x,) = self.alike(x)
+        maps = self.empty((len(x), 2, 3), np.float64)
+        self.run(instructions.moment_maps, x, maps, width, factors)
+        return maps
+
     def random_field(self, rows: Array, columns: Array, strength: Array, key: Key) -> Array:
         rows, columns = self.alike(rows, columns)
         strength = np.ascontiguousarray(strength, rows.dtype)

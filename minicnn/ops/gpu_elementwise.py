@@ -10,6 +10,7 @@ from .gpu_kernels import KernelOps, address
 from .reference import (
     ELEMENTWISE,
     FILL_MODES,
+    LEAST_VARIANCE,
     Array,
     Key,
     Pads,
@@ -370,6 +371,13 @@ class ElementwiseOps(KernelOps, WholeImages):
         settings = self.constant(table, np.float64), matrices, samples, drawn, *image, *self._key(key)
         self._each("augment", "random_maps", np.float64, samples, *settings)
         return matrices
+
+    def moment_maps(self, x: Array, width: float, factors: tuple[float, float]) -> Array:
+        (x,) = self.alike(x)
+        maps, (N, H, W, C) = self.empty((len(x), 2, 3), np.float64), x.shape
+        settings = map(float, (width, *factors, LEAST_VARIANCE))
+        self._each("augment", "moment_maps", x.dtype, 32 * N, x, maps, N, H, W, C, *settings)
+        return maps
 
     def affine(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels import activation, arrays, augment, normalization, optimizers, penalties, pooling, random, softmax
 from ..kernels.simd import lanes
 from ..tape import FRESH, LANES, Buffer, Each, Part, Place, Steps, Tape, Times, cut
-from .reference import FILL_MODES, Array, Key, Pads, Pair, drop_threshold
+from .reference import FILL_MODES, LEAST_VARIANCE, Array, Key, Pads, Pair, drop_threshold
 
 
 def each(place: Place) -> int:
@@ -99,7 +99,7 @@ def gaussian_noise(tape: Tape, x: Place, y: Place, stddev: float, key: np.ndarra
 def affine(
     tape: Tape,
     x: Place,
-    matrices: np.ndarray | Steps,
+    matrices: Place | Steps,
     y: Place,
     fill_mode: str,
     fill_value: float,
@@ -109,6 +109,15 @@ def affine(
     tape.add(
         augment.affine, len(x), x=Each(x), matrices=Each(matrices), field=0 if field is None else Each(field), y=Each(y),
         H=H, W=W, C=C, mode=FILL_MODES.index(fill_mode), fill_value=float(fill_value),
+    )  # fmt: skip
+
+
+def moment_maps(tape: Tape, x: Place, maps: Place, width: float, factors: tuple[float, float]) -> None:
+    """`maps` are float64."""
+    _, H, W, C = x.shape
+    tape.add(
+        augment.moment_maps, len(x), x=Each(x), maps=Each(maps), H=H, W=W, C=C,
+        width=float(width), least=float(factors[0]), most=float(factors[1]), tiny=LEAST_VARIANCE,
     )  # fmt: skip
 
 

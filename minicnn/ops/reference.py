@@ -23,6 +23,7 @@ Pads: TypeAlias = tuple[Pair, Pair]  # zeros added to an image: ((top, bottom), 
 Key: TypeAlias = tuple[int, int, int]  # what randomness is a function of: (seed, step, layer)
 
 NO_PADS: Pads = ((0, 0), (0, 0))
+LEAST_VARIANCE = 1e-6  # square pixels, below which what an image shows has no height, or no width
 FILL_MODES = "constant", "nearest", "reflect", "wrap"  # what lies outside an image, see `Ops.affine`
 UNIT = 16  # every parameter of a model begins at a multiple of so many numbers: 64 bytes in float32
 
@@ -462,6 +463,29 @@ class Ops:
             y += weight[..., None].astype(x.dtype) * value
             taps.append((row, column, weight * inside))
         return y.reshape(x.shape), taps
+
+    def moment_maps(self, x: Array, width: float, factors: tuple[float, float]) -> Array:
+        """The matrices (N, 2, 3) with which `affine` makes images upright and `width` wide, see `MomentNormalization`."""
+        N, H, W, _ = x.shape
+        centre = (H - 1) / 2, (W - 1) / 2
+        i, j = self.xp.arange(H)[:, None] - centre[0], self.xp.arange(W) - centre[1]
+        mass = x.sum(axis=3, dtype=np.float64)  # (N, H, W)
+        whole = mass.sum(axis=(1, 2))  # (N,)
+        there = whole > 0
+
+        def mean(of: Array) -> Array:
+            return (mass * of).sum(axis=(1, 2)) / self.xp.where(there, whole, 1.0)
+
+        down, right = mean(i), mean(j)
+        rows, both, columns = mean(i * i) - down * down, mean(i * j) - down * right, mean(j * j) - right * right
+        upright = there & (rows > LEAST_VARIANCE)
+        slant = self.xp.where(upright, both / self.xp.where(upright, rows, 1.0), 0.0)
+        spread = self.xp.sqrt(self.xp.maximum(columns - slant * both, LEAST_VARIANCE))
+        scale = self.xp.where(there, 1 / self.xp.clip(width / spread, *factors), 1.0)
+        maps = self.zeros((N, 2, 3), np.float64)
+        maps[:, 0, 0], maps[:, 1, 0], maps[:, 1, 1] = 1.0, slant, scale
+        maps[:, 1, 2] = (1 - scale) * (right + centre[1]) - slant * (down + centre[0])
+        return maps
 
     def affine_backward(self, dy: Array, saved: Saved) -> Array:
         N, H, W, C = dy.shape

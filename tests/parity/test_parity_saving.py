@@ -131,7 +131,7 @@ def test_functions_are_looked_up_by_their_names(keras, tmp_path):
 def test_every_layer_is_in_one_of_the_models():
     used = {type(layer).__name__ for make in (everything, small, largest, adapted) for layer in make(layers)}
     drawn = {type(layer).__name__ for layer in augmentations(layers)}
-    ours = {"RandomAffine", "RandomGaussianNoise", "Lambda"}
+    ours = {"MomentNormalization", "RandomAffine", "RandomGaussianNoise", "Lambda"}
     kinds = {getattr(layers, name) for name in layers.__all__}  # without what stands for those that are not here
     assert used | drawn | ours | {"Layer"} == {kind.__name__ for kind in kinds if issubclass(kind, layers.Layer)}
 
