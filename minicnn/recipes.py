@@ -26,6 +26,7 @@ from .layers import (
     Input,
     Layer,
     MaxPooling2D,
+    MomentNormalization,
     RandomAffine,
     RandomErasing,
     RandomGaussianBlur,
@@ -150,9 +151,10 @@ def _default() -> list[Layer]:
     ]
 
 
-def _large(kernel_size: int, padding: str = "valid") -> Network:
-    """Two convolutions on the whole image, two on its half, two on what is left."""
+def _large(kernel_size: int, padding: str = "valid", upright: bool = False) -> Network:
+    """Two convolutions on the whole image, perhaps made upright, two on its half, two on what is left."""
     return lambda: [
+        *([MomentNormalization()] if upright else []),
         RandomAffine(rotation=0.04, translation=0.1, zoom=0.12, shear=0.15),
         *convolution(32, kernel_size, padding=padding),
         *convolution(32, kernel_size, padding=padding),
@@ -205,14 +207,14 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
 BEST = Recipe(
     (_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True, calm=0.25, held_out=0.02
 )
-KINDS = _large(5), _large(3), _large(5, "same")
+KINDS = _large(5), _large(3, upright=True), _large(3), _large(5, "same", upright=True)
 ROBUST = Recipe((_robust,), epochs=16, batch_size=128, peak=4e-3, shifts=True)
 
 RECIPES = {
     "fast": Recipe((_fast,), epochs=3, batch_size=256, peak=1.5e-2),
     "default": Recipe((_default,), epochs=12, batch_size=256, peak=8e-3, shifts=True),
     "best": BEST,
-    "ensemble": replace(BEST, networks=(KINDS * 3)[:7]),
+    "ensemble": replace(BEST, networks=(KINDS * 2)[:7]),
     "robust": replace(ROBUST, distorted=replace(ROBUST, calm=0.25)),
 }
 
