@@ -163,14 +163,16 @@ class ProductNode(Node):
 
 class ConvolutionNode(ProductNode):
     apart = False  # whether channels stay so
+    transposed = False
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         layer, kernel = self.layer, self.kernel
+        image = (layer.output_shape if self.transposed else layer.input_shape)[1:3]
         window = layer.strides, layer.pads, layer.dilation_rate
-        self.algorithm = self.choice(Geometry.of(layer.input_shape[1:3], kernel, *window, self.apart))
+        self.algorithm = self.choice(Geometry.of(image, kernel, *window, self.apart, self.transposed))
         self.relu = layer.fused_relu
-        terms = prod(kernel.shape[: 2 if self.apart else 3])
+        terms = prod(layer.kernel_size) * (1 if self.apart else layer.input_shape[3])
         self.cheap = terms <= TERMS and self.algorithm.by_image
 
     @property
@@ -203,6 +205,10 @@ class ConvolutionNode(ProductNode):
 
 class DepthwiseNode(ConvolutionNode):
     apart = True
+
+
+class TransposedNode(ConvolutionNode):
+    transposed = True
 
 
 class SeparableNode(DepthwiseNode):
@@ -683,6 +689,7 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.MomentNormalization: MomentNormalizationNode,
     all_layers.Normalization: NormalizationNode,
     all_layers.Conv2D: ConvolutionNode,
+    all_layers.Conv2DTranspose: TransposedNode,
     all_layers.DepthwiseConv2D: DepthwiseNode,
     all_layers.SeparableConv2D: SeparableNode,
     all_layers.Dense: DenseNode,
@@ -718,7 +725,10 @@ INFERENCE: dict[type[Layer], type[Node]] = {
 
 
 # nodes that can do a ReLU that follows, as well
-RECTIFYING = ConvolutionNode, DenseNode, MaxPoolingNode, BatchNormalizationNode, FixedBatchNormalizationNode
+RECTIFYING = (
+    *(ConvolutionNode, TransposedNode, DenseNode, MaxPoolingNode, BatchNormalizationNode),
+    FixedBatchNormalizationNode,
+)
 
 
 def node_class(layer: Any, training: bool) -> type[Node]:

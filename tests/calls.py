@@ -5,7 +5,7 @@ A call takes the operations and `new`, which makes an input of a given shape, an
 
 import numpy as np
 
-from minicnn.ops.reference import ELEMENTWISE
+from minicnn.ops.reference import ELEMENTWISE, positions
 
 KEY = (0x0123456789ABCDEF, 5, 1)
 NONE = ((0, 0), (0, 0))
@@ -30,6 +30,13 @@ BLOCKS = [  # likewise, for Winograd's algorithm: it takes two images together, 
     ((14, 19), 5, 20, (5, 5), (1, 1), ((2, 2), (1, 2)), (1, 1)),  # and so with vectors that are not full
     ((13, 16), 20, 31, (4, 4), (2, 2), ((1, 1), (2, 1)), (1, 1)),
     ((13, 18), 116, 139, (4, 4), (2, 2), ONE, (1, 1)),
+]
+TRANSPOSED = [  # image that comes out, its channels, those that go in, kernel, strides, pads, dilation
+    ((10, 9), 1, 20, (3, 3), (1, 1), ONE, (1, 1)),
+    ((9, 8), 5, 3, (3, 3), (2, 2), ((0, 1), (1, 1)), (1, 1)),  # of which the last column gets the bias alone
+    ((9, 11), 17, 4, (2, 1), (3, 2), NONE, (1, 1)),
+    ((9, 9), 4, 20, (3, 3), (1, 1), ((1, 2), (0, 0)), (2, 3)),
+    ((14, 21), 16, 32, (3, 3), (1, 1), ONE, (1, 1)),
 ]
 MOST = 24  # channels: as many as one and a half of the widest vectors
 DEPTHWISE = [  # image, channels, filters of each, kernel, strides, pads, dilation
@@ -69,6 +76,15 @@ def _depthwise(image, C, M, size, strides, pads, dilation):
     return call
 
 
+def _transposed(image, F, C, size, strides, pads, dilation, N=18):
+    def call(ops, new):
+        kernel, outputs = new(*size, F, C), positions(image, pads, size, strides, dilation)
+        y, saved = ops.conv2d_transpose(new(N, *outputs, C), kernel, new(F), strides, pads, dilation, image)
+        return [y, *ops.conv2d_transpose_backward(new(*y.shape), kernel, saved)]
+
+    return call
+
+
 def _dense(name, N, C, F):
     def call(ops, new):
         kernel = new(C, F)
@@ -79,13 +95,14 @@ def _dense(name, N, C, F):
 
 
 def _channels(number):
-    """From some channels to others by the tile alone: a convolution that has no faster algorithm, a dense layer, and channels
-    that stay apart."""
+    """From some channels to others by the tile alone: a convolution that has no faster algorithm, also backwards, a dense
+    layer, and channels that stay apart."""
     image, size, strides, pads, dilation = (6, 5), (3, 2), (1, 1), ((1, 0), (0, 1)), (1, 1)
     convolution = _convolution("conv2d_relu", image, MOST + 1 - number, number, size, strides, pads, dilation, N=2)
+    backwards = _transposed(image, number, MOST + 1 - number, size, strides, pads, dilation, N=2)
     dense = _dense("dense_relu", 5, MOST + 1 - number, number)
     apart = _depthwise(image, 1 + number, 1, size, strides, pads, dilation)
-    return lambda ops, new: [*convolution(ops, new), *dense(ops, new), *apart(ops, new)]
+    return lambda ops, new: [*convolution(ops, new), *backwards(ops, new), *dense(ops, new), *apart(ops, new)]
 
 
 def _elementwise(name, shape, *settings):
@@ -208,6 +225,7 @@ CALLS = {
     **{f"conv2d {k}": _convolution("conv2d", *case) for k, case in enumerate(CONVOLUTIONS)},
     **{f"conv2d in blocks {k}": _convolution("conv2d", *case, N=19) for k, case in enumerate(BLOCKS)},
     **{f"conv2d_relu {k}": _convolution("conv2d_relu", *case) for k, case in enumerate(CONVOLUTIONS)},
+    **{f"conv2d_transpose {k}": _transposed(*case) for k, case in enumerate(TRANSPOSED)},
     **{f"depthwise_conv2d {k}": _depthwise(*case) for k, case in enumerate(DEPTHWISE)},
     **{f"dense {N}": _dense("dense", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},
     **{f"dense_relu {N}": _dense("dense_relu", N, C, F) for N, C, F in [(1, 3, 2), (65, 530, 70)]},

@@ -93,6 +93,31 @@ def depthwise_conv2d_backward(x, dy, kernel, strides, pads, dilation):
     return dx, dkernel, dbias
 
 
+def conv2d_transpose(x, kernel, bias, strides, pads, dilation, image):
+    """Every pixel of x adds the kernel, times its numbers, to the image, as far as it lies there."""
+    x, kernel, bias = double(x), double(kernel), np.zeros(kernel.shape[2]) if bias is None else double(bias)
+    y = np.zeros((len(x), *image, len(bias))) + bias
+    for i, j, window in positions(image, kernel.shape[:2], strides, pads, dilation):
+        for n in range(len(x)):
+            for tap, pixel in window:
+                y[n][pixel] += kernel[tap] @ x[n, i, j]
+    return y
+
+
+def conv2d_transpose_backward(x, dy, kernel, strides, pads, dilation):
+    """(dx, dkernel, dbias)"""
+    x, dy, kernel = double(x), double(dy), double(kernel)
+    dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(kernel.shape[2])
+    for i, j, window in positions(dy.shape[1:3], kernel.shape[:2], strides, pads, dilation):
+        for n in range(len(x)):
+            for tap, pixel in window:
+                dx[n, i, j] += dy[n][pixel] @ kernel[tap]
+                dkernel[tap] += np.outer(dy[n][pixel], x[n, i, j])
+    for index in np.ndindex(dy.shape[:3]):
+        dbias += dy[index]
+    return dx, dkernel, dbias
+
+
 def dense(x, kernel, bias):
     y = np.zeros((*x.shape[:-1], kernel.shape[1]))
     for index in np.ndindex(y.shape):

@@ -265,6 +265,51 @@ NETWORKS = {
         lambda: Adam(0.01),
         frozen=(1, 3),
     ),
+    "transposed": Network(
+        (6, 7, 3),
+        lambda: top(
+            L.Conv2D(5, 3, strides=2, padding="same", activation="relu"),
+            L.Conv2DTranspose(17, 3, strides=2, padding="same", activation="relu"),
+            L.MaxPooling2D(),
+            L.Conv2DTranspose(4, (3, 2), strides=(2, 3), output_padding=(1, 2), use_bias=False),
+            L.BatchNormalization(momentum=0.9),
+            L.ReLU(),
+            L.Conv2DTranspose(1, 3, padding="same", activation="sigmoid", kernel_regularizer="l2"),
+        ),
+        lambda: Adam(0.01),
+    ),
+    "transposed, fast gradients": Network(
+        (8, 7, 16),
+        lambda: [
+            L.Conv2DTranspose(16, 3, padding="same", activation="relu"),
+            L.Conv2DTranspose(20, 4, strides=2, padding="same"),
+            L.GlobalAveragePooling2D(),
+            L.Dense(CLASSES, activation="softmax"),
+        ],
+        lambda: SGD(0.05, 0.9),
+    ),
+    "transposed, from one pixel": Network(
+        (9,),
+        lambda: top(
+            L.Dense(6, activation="relu"),
+            L.Reshape((1, 1, 6)),
+            L.Conv2DTranspose(5, (3, 4), activation="relu"),
+            L.Conv2DTranspose(4, 1),
+            L.Conv2DTranspose(3, 2, dilation_rate=2, activation="elu"),
+        ),
+        lambda: Adam(0.01),
+    ),
+    "transposed, frozen": Network(
+        (4, 5, 2),
+        lambda: top(
+            L.Conv2DTranspose(3, 2, strides=2),
+            L.Conv2DTranspose(4, 3, activation="relu"),
+            L.Conv2DTranspose(3, 3, strides=2, padding="same", activation="relu"),
+            L.Conv2D(2, 3),
+        ),
+        lambda: Adam(0.01),
+        frozen=(0, 2),
+    ),
     "strides, batch normalisation and dropout": Network(
         (9, 10, 2),
         lambda: top(

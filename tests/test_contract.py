@@ -137,7 +137,8 @@ def outcome(ops, name, number, alter):
 
 @pytest.mark.parametrize("ops", DEVICES[1:], indirect=True)
 @pytest.mark.parametrize(
-    "name", [name for name in CALLS if "conv2d" not in name or name in ("conv2d 0", "conv2d_relu 0")]
+    "name",
+    [name for name in CALLS if "conv2d" not in name or name in ("conv2d 0", "conv2d_relu 0", "conv2d_transpose 0")],
 )
 def test_no_array_is_misread(ops, name):
     """Whatever its type, its shape and its place in memory: what is not refused has the results of the definition."""

@@ -253,6 +253,7 @@ LAYERS = [
     lambda: layers.SpatialDropout2D(0.4, seed=1),
     lambda: layers.AlphaDropout(0.4, seed=1),
     lambda: layers.GaussianDropout(0.4, seed=1),
+    lambda: layers.Conv2DTranspose(4, 3, 2, "same", activation="relu"),
     lambda: layers.BatchNormalization(scale=False, center=False),
     lambda: layers.BatchNormalization(trainable=False),
     lambda: layers.PReLU(),
@@ -325,6 +326,8 @@ CHAINS = {  # what follows the ReLUs, and how many gradients of theirs are compu
     "depthwise and separable": (2, lambda: [convolve(activation="relu"), layers.DepthwiseConv2D(3, padding="same"),
         layers.SeparableConv2D(5, 2, activation="relu", depth_multiplier=2), layers.MaxPooling2D(),
         layers.DepthwiseConv2D(2, activation="relu"), layers.Flatten()]),
+    "transposed": (0, lambda: [convolve(activation="relu"), layers.Conv2DTranspose(5, 3, 2, "same", activation="relu"),
+        convolve(6, 3, activation="relu"), layers.Conv2DTranspose(3, (2, 1)), layers.Flatten()]),
     "other activations": (5, lambda: [convolve(activation="relu"), layers.LeakyReLU(), convolve(activation="relu"),
         layers.GaussianNoise(0.1, seed=1), layers.ReLU(), layers.ReLU(1.0), layers.Flatten()]),
 }  # fmt: skip

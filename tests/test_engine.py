@@ -711,10 +711,12 @@ def drawn_layer(draw, height, width):
     """Some layer that fits images of this size; windows are often as large as they."""
     window = min(draw(st.sampled_from([1, 2, 3, 5])), height), min(draw(st.sampled_from([1, 2, 3, 5])), width)
     strides, padding = draw(st.sampled_from([1, 1, 2, (2, 1)])), draw(st.sampled_from(["same", "valid"]))
-    kind = draw(st.sampled_from(["conv", "conv", "conv", "max", "average", "other"]))
-    if kind == "conv":
+    enlarging = ["transposed"] if height * width < 100 else []
+    kind = draw(st.sampled_from(["conv", "conv", "conv", *enlarging, "max", "average", "other"]))
+    if kind in ("conv", "transposed"):
         activation, bias = draw(st.sampled_from(["relu", "relu", "linear", "tanh"])), draw(st.booleans())
-        return layers.Conv2D(draw(channels), window, strides, padding, activation=activation, use_bias=bias)
+        cls = layers.Conv2D if kind == "conv" else layers.Conv2DTranspose
+        return cls(draw(channels), window, strides, padding, activation=activation, use_bias=bias)
     if kind == "max":
         return layers.MaxPooling2D(window, strides, padding)
     if kind == "average":

@@ -86,6 +86,25 @@ def test_depthwise_and_separable_convolution(
 
 
 @settings(max_examples=5)
+@given(
+    shape=images,
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+    filters=st.integers(1, 3),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    "window",
+    [{}, {"strides": 2}, {"strides": (1, 3)}, {"strides": (2, 3), "output_padding": (0, 2)}, {"dilation_rate": (2, 1)}],
+    ids=str,
+)
+def test_transposed_convolution(device_layer, window, padding, shape, kernel, filters, activation):
+    x = smooth_input(shape)
+    layer = layers.Conv2DTranspose(filters, kernel, padding=padding, activation=activation, **window)
+    assert check_layer(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
+
+
+@settings(max_examples=5)
 @given(shape=st.sampled_from([(1, 3), (5, 4), (17, 2), (2, 3, 4)]), units=st.sampled_from([1, 2, 5]))
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_dense(device_layer, activation, shape, units):
@@ -157,7 +176,8 @@ def test_the_other_layers(device_layer, training, make, shape):
 @pytest.mark.parametrize(
     "layer",
     [layers.Conv2D(16, 3, padding="same"), layers.DepthwiseConv2D(3, padding="same"), layers.DepthwiseConv2D(5, 2),
-     layers.SeparableConv2D(16, 3, activation="tanh"), layers.Dense(70), layers.BatchNormalization()],
+     layers.SeparableConv2D(16, 3, activation="tanh"), layers.Conv2DTranspose(16, 3, padding="same"),
+     layers.Conv2DTranspose(9, 5, 2, activation="tanh"), layers.Dense(70), layers.BatchNormalization()],
 )  # fmt: skip
 def test_large_tensors_along_random_directions(layer):
     assert check_layer(layer, (17, 9, 10, 16)) < BOUND
@@ -182,6 +202,11 @@ MODELS = {
         layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="tanh"),
         layers.SeparableConv2D(3, (2, 3), use_bias=False),
         layers.BatchNormalization(),
+    ),
+    "transposed convolutions": lambda: small_model(
+        layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh"),
+        layers.Conv2DTranspose(3, 3, strides=2, padding="same", activation="sigmoid"),
+        layers.Conv2DTranspose(2, (2, 3), use_bias=False),
     ),
     "dropout": lambda: small_model(layers.Conv2D(3, 3, strides=2, activation="sigmoid"), layers.Dropout(0.5)),
     "no softmax": lambda: small_model(

@@ -33,6 +33,10 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
         "filters": NEEDED, "kernel_size": NEEDED, "strides": ONES, "padding": "valid", "data_format": None, "dilation_rate": ONES,
         "groups": 1, "activation": None,
     } | WEIGHTED,
+    "Conv2DTranspose": {
+        "filters": NEEDED, "kernel_size": NEEDED, "strides": ONES, "padding": "valid", "output_padding": None,
+        "data_format": None, "dilation_rate": ONES, "activation": None,
+    } | WEIGHTED,
     "DepthwiseConv2D": {
         "kernel_size": NEEDED, "strides": ONES, "padding": "valid", "depth_multiplier": 1, "data_format": None,
         "dilation_rate": ONES, "activation": None, "use_bias": True, "depthwise_initializer": "glorot_uniform",
@@ -109,6 +113,10 @@ EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, mult
     "conv, strided": (lambda **o: layers.Conv2D(6, 3, 2, "same", **o), (9, 8, 4), (5, 4, 6), 222, 5 * 4 * 6 * 36),
     "conv, dilated": (lambda **o: layers.Conv2D(6, 3, dilation_rate=(3, 2), use_bias=False, **o), (9, 8, 4), (3, 4, 6), 216, 12 * 216),
     "conv, relu": (lambda **o: layers.Conv2D(2, 3, activation="relu", kernel_initializer="he_normal", **o), (3, 3, 1), (1, 1, 2), 20, 18),
+    "transposed": (lambda **o: layers.Conv2DTranspose(6, (3, 2), 2, **o), (4, 3, 5), (9, 6, 6), 3 * 2 * 5 * 6 + 6, 4 * 3 * 180),
+    "transposed, same": (lambda **o: layers.Conv2DTranspose(6, 3, (2, 3), "same", (0, 2), **o), (4, 3, 5), (7, 9, 6), 276, 12 * 270),
+    "transposed, dilated": (lambda **o: layers.Conv2DTranspose(2, 3, dilation_rate=2, activation="relu", use_bias=False, **o),
+        (4, 3, 5), (8, 7, 2), 90, 12 * 90),
     "depthwise": (lambda **o: layers.DepthwiseConv2D((3, 2), 2, "same", 3, **o), (9, 8, 4), (5, 4, 12), 3 * 2 * 12 + 12, 5 * 4 * 72),
     "depthwise, dilated": (lambda **o: layers.DepthwiseConv2D(3, dilation_rate=2, use_bias=False, **o), (9, 8, 4), (5, 4, 4), 36, 20 * 36),
     "separable": (lambda **o: layers.SeparableConv2D(6, (3, 2), 2, "same", None, 1, 3, **o), (9, 8, 4), (5, 4, 6), 72 + 72 + 6, 20 * 144),
@@ -208,13 +216,17 @@ def test_the_configuration_makes_the_same_layer(make, shape):
     [
         lambda: layers.Dense(3),
         lambda: layers.Conv2D(3, 2),
+        lambda: layers.Conv2DTranspose(3, 2),
         lambda: layers.DepthwiseConv2D(2),
         lambda: layers.SeparableConv2D(3, 2),
         layers.PReLU,
         layers.LayerNormalization,
         layers.BatchNormalization,
     ],
-    ids=["Dense", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "PReLU", "LayerNormalization", "BatchNormalization"],
+    ids=[
+        *("Dense", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D", "PReLU"),
+        *("LayerNormalization", "BatchNormalization"),
+    ],
 )
 def test_settings_of_parameters_are_attributes_which_may_change_until_the_layer_is_built(make):
     layer = make()
@@ -520,6 +532,11 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Conv2D(2, 3, padding=1), "padding must be 'valid' or 'same', not 1"),
         (lambda: layers.Conv2D(2, 3, data_format="channels_first"), "one layout, channels_last .* not 'channels_first'"),
         (lambda: layers.Conv2D(2, 3, groups=2), "groups must be 1, not 2"),
+        (lambda: layers.Conv2DTranspose(2, 3, 2, output_padding=2), r"output_padding \(2, 2\) must be less than strides \(2, 2\)"),
+        (lambda: layers.Conv2DTranspose(2, 3, 2, output_padding=-1), "output_padding must be an integer from 0 on or a pair of them, not -1"),
+        (lambda: layers.Conv2DTranspose(2, 3, 2, dilation_rate=2), "strides .* and dilation_rate .* cannot both differ from 1"),
+        (lambda: layers.Conv2DTranspose(2, 2, 1, "same", 0).build((None, 1, 4, 1)), r"no pixel is left of an input of shape \(None, 1, 4, 1\)"),
+        (lambda: layers.Conv2DTranspose(2, 3, groups=1), "a Conv2DTranspose has no argument groups"),
         (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), "depth_multiplier must be a positive integer, not 0"),
         (lambda: layers.DepthwiseConv2D(3, strides=2, dilation_rate=2), "strides .* and dilation_rate .* cannot both differ from 1"),
         (lambda: layers.DepthwiseConv2D(3, kernel_initializer="zeros"), "a DepthwiseConv2D has no argument kernel_initializer"),

@@ -15,8 +15,8 @@ the kernel gradient, a few lines at a time. And where the kernel is larger than 
 columns of all images are written, so that the kernel is read once per batch and not once per image.
 
 A strided input gradient reaches a pixel only through the taps a with a·d ≡ i (mod s): pixels of equal remainder (a
-phase) form a plain convolution with some of the taps, so there are s·s small plans and no multiplication by a zero that
-was put in between.
+phase) form a plain convolution with some of the taps, or none, so there are s·s small plans and no multiplication by a
+zero that was put in between. With a bias and a ReLU this is the forward of a transposed convolution, too.
 """
 
 from functools import lru_cache
@@ -159,7 +159,7 @@ def column_plan(dtype: str, room: int, pixels: int, taps: int, filters: int) -> 
 
 
 class Phase(NamedTuple):
-    """The pixels of dx, along one axis, that lie s apart and are reached by the same taps of the kernel."""
+    """The pixels of dx, along one axis, that lie s apart and are reached by the same taps of the kernel, or by none."""
 
     pixel: int  # the first of them
     pixels: int
@@ -183,11 +183,11 @@ def phases(length: int, before: int, size: int, outputs: int, s: int, d: int) ->
         taps = len(range(tap, size, step))
         pixel = (remainder - before) % s
         pixels = len(range(pixel, length, s))
-        if taps and pixels:
-            line = (pixel + before - tap * d) // s - (taps - 1) * spacing
+        if pixels:
+            line = (pixel + before - tap * d) // s - (taps - 1) * spacing if taps else 0
             found.append(Phase(pixel, pixels, tap, step, taps, line, spacing))
     zeros_before = max([0, *(-phase.line for phase in found)])
-    lines = [phase.line + (phase.taps - 1) * phase.spacing + phase.pixels for phase in found]
+    lines = [phase.line + (phase.taps - 1) * phase.spacing + phase.pixels for phase in found if phase.taps]
     return found, (zeros_before, max([0, *(line - outputs for line in lines)]))
 
 
@@ -203,6 +203,8 @@ def input_gradient_plan(
     strides: Pair,
     dilation: Pair,
     apart: bool = False,
+    start: int = 0,
+    relu: int = 0,
 ) -> tuple[np.ndarray, list[tuple[Phase, Phase]], Pads]:
     """One image: a is dy between zeros, b the flipped kernel, c the input gradient of height and width `image`.
 
@@ -228,7 +230,7 @@ def input_gradient_plan(
                     b_offset=b_offset,
                     c_offset=(i.pixel * image[1] + j.pixel) * C,
                     I=i.pixels, a_i=width * F, c_i=strides[0] * image[1] * C, a_row=F, c_row=strides[1] * C,
-                    P=i.taps, a_p=i.spacing * width * F, b_p=j.taps * tap, **inner,
+                    P=i.taps * bool(j.taps), a_p=i.spacing * width * F, b_p=j.taps * tap, start=start, relu=relu, **inner,
                 )
             )  # fmt: skip
             order.append((i, j))
@@ -338,10 +340,9 @@ def prepare_gradient(zero, dy, y, lines, width, F, padded_dy, padded_line, total
 @kernel("dkernel", "dbias", "dx", "padded", "padded_dy")
 def convolve_backward(
     zero, count, fresh, x, dy, y, padded, padded_dy, dkernel, dbias, flipped, dx, kernel_plan, kernel_panels,
-    input_plan, input_panels, H, W, C, top, left, padded_width, OH, OW, F, dy_top, dy_left, dy_width, weights, zeroed,
+    input_plan, input_panels, H, W, C, top, left, padded_width, OH, OW, F, dy_top, dy_left, dy_width, weights,
 ):  # fmt: skip
-    """Both gradients, dkernel of so many `weights`; `y` is 0 without a ReLU, `dx` if it is not wanted; with `zeroed` some
-    pixels of dx stay zero."""
+    """Both gradients, dkernel of so many `weights`; `y` is 0 without a ReLU, `dx` if it is not wanted."""
     size = size_of(zero)
     if fresh:
         clear(dkernel, size * weights)
@@ -361,9 +362,20 @@ def convolve_backward(
             source = padded
         run_plan(kernel_plan, kernel_panels, source, start, 0, dkernel)
         if dx:
-            if zeroed:
-                clear(dx + n * H * line, H * line)
             run_plan(input_plan, input_panels, gradient, flipped, 0, dx + n * H * line)
+
+
+@kernel("part", "passed")
+def gradient_of_output(zero, count, fresh, dy, y, passed, part, pixels, F):
+    """Adds dy to part (F,), a group's sum so far: dbias. `y` is 0 without a ReLU, else dy after its mask goes to `passed`."""
+    size = size_of(zero)
+    if fresh:
+        clear(part, size * F)
+    for n in range(count):
+        image = size * n * pixels * F
+        prepare_gradient(
+            zero, dy + image, y + image if y else 0, 1, pixels, F, passed + image if passed else 0, 0, part
+        )
 
 
 @kernel("part", "padded", "columns", "passed")

@@ -17,7 +17,7 @@ from .augmentation import (
     RandomZoom,
 )
 from .base import Layer
-from .convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
+from .convolution import Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
@@ -39,6 +39,7 @@ from .resizing import CenterCrop, MomentNormalization, Resizing, UpSampling2D
 
 # Keras' other names for the same
 Convolution2D, SeparableConvolution2D, MaxPool2D, AvgPool2D = Conv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D
+Convolution2DTranspose = Conv2DTranspose
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
 
 __getattr__, _absent = without(__name__, "layer ", {
@@ -57,8 +58,8 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        GroupNormalization Conv2DTranspose RandomCrop ThresholdedReLU LocallyConnected1D LocallyConnected2D
-        Deconvolution2D Convolution2DTranspose AtrousConvolution2D UnitNormalization RMSNormalization
+        GroupNormalization RandomCrop ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        Deconvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
         RandomColorJitter RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation
@@ -77,6 +78,7 @@ __all__ = [
     "BatchNormalization",
     "CenterCrop",
     "Conv2D",
+    "Conv2DTranspose",
     "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
@@ -123,6 +125,7 @@ __all__ = [
     # what a star brings beside
     "AvgPool2D",
     "Convolution2D",
+    "Convolution2DTranspose",
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
     "MaxPool2D",

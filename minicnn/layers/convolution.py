@@ -1,4 +1,4 @@
-"""Two-dimensional convolutions: of all channels together, of each by itself, and the two in turn."""
+"""Two-dimensional convolutions: of all channels together, that backwards, of each by itself, and such a one and the first in turn."""
 
 from collections.abc import Sequence
 from math import prod
@@ -12,11 +12,12 @@ from .activation import ActivatedLayer
 from .base import Layer, Shape, channels_last
 
 
-def pair(layer: Layer, value: int | Sequence[int], name: str) -> Pair:
-    """(height, width) from one number for both or a pair of them, each 1 or more; else ValueError."""
+def pair(layer: Layer, value: int | Sequence[int], name: str, least: int = 1) -> Pair:
+    """(height, width) from one number for both or a pair of them, each 1 or more, or `least`, 0; else ValueError."""
     both = tuple(value) if np.iterable(value) else (value, value)
-    if len(both) != 2 or not all(isinstance(v, Integral) and v >= 1 for v in both):
-        raise ValueError(f"layer {layer.name}: {name} must be a positive integer or a pair of them, not {value!r}")
+    if len(both) != 2 or not all(isinstance(v, Integral) and v >= least for v in both):
+        kind = "a positive integer" if least else "an integer from 0 on"
+        raise ValueError(f"layer {layer.name}: {name} must be {kind} or a pair of them, not {value!r}")
     return int(both[0]), int(both[1])
 
 
@@ -158,6 +159,106 @@ class Conv2D(_Convolution):
         if self.bias is not None:
             self.bias.gradient = dbias
         return dx
+
+
+class Conv2DTranspose(_Convolution):
+    """y[n, i·s+a·d, j·s+b·d, f] = Σ x[n,i,j,c] · kernel[a,b,f,c], over all that reaches a pixel, + bias[f]
+
+    A convolution backwards: what `Conv2D` does to the gradient of its output. `strides` s enlarge the image.
+
+    x (N, H, W, C)   kernel (KH, KW, F, C), of `kernel_size` (KH, KW) and F `filters`   bias (F,)   y (N, OH, OW, F)
+
+    A kernel reaches r = (KH - 1) · d + 1 pixels, d the dilation rate. With `padding` "valid" OH = (H - 1) · s + max(r, s),
+    with "same" OH = H · s: as many pixels as are too many go on both sides, one more at the end if they are odd, and where
+    some lack they are added at the end and get the bias alone. `output_padding` p, less than s, says how many pixels are
+    there: OH = (H - 1) · s + p, and + r with "valid", + 1 with "same" if r is odd. ValueError as of `Conv2D`, for another
+    `output_padding`, and where no pixel is left.
+    """
+
+    fuses_relu = False
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        output_padding: int | Sequence[int] | None = None,
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            {"kernel": (kernel_initializer, kernel_regularizer, kernel_constraint),
+             "bias": (bias_initializer, bias_regularizer, bias_constraint)},
+            {"filters": filters}, activity_regularizer=activity_regularizer, **options,
+        )  # fmt: skip
+        self.output_padding = None if output_padding is None else pair(self, output_padding, "output_padding", least=0)
+        if self.output_padding and any(p >= s for p, s in zip(self.output_padding, self.strides, strict=True)):
+            raise ValueError(
+                f"layer {self.name}: output_padding {self.output_padding} must be less than strides {self.strides}"
+            )
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        (top, bottom, _), (left, right, _) = self._axes(self.input_shape)
+        self.pads = (top, max(0, bottom)), (left, max(0, right))
+        shape = *self.kernel_size, self.filters, self.input_shape[3]
+        self.kernel = self._add_named(shape, "kernel")
+        self.bias = self._add_named(self.output_shape[3:], "bias") if self.use_bias else None
+
+    def _axes(self, input_shape: Shape) -> list[tuple[int, int, int]]:
+        """Of both axes: the pixels that go before the image and after it (less than 0: that are added), those that stay."""
+        found, padded = [], self.output_padding or (None, None)
+        window = self.kernel_size, self.strides, self.dilation_rate
+        for length, k, s, d, p in zip(input_shape[1:3], *window, padded, strict=True):
+            reach, same = (k - 1) * d + 1, self.padding == "same"
+            if p is None:
+                p = s - reach % 2 if same else max(0, s - reach)
+            many = (reach - reach % 2 if same else 0) - p
+            before = max(0, many // 2)
+            found.append((before, many - before, (length - 1) * s + reach - many))
+        return found
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        outputs = tuple(length for *_, length in self._axes(input_shape))
+        if min(outputs) < 1:
+            raise ValueError(
+                f"layer {self.name}: no pixel is left of an input of shape {input_shape}; use a larger output_padding"
+            )
+        return input_shape[0], *outputs, self.filters
+
+    def multiply_adds(self) -> int:
+        return prod(self.input_shape[1:3]) * prod(self.kernel.shape)
+
+    def linear(self, x: Array) -> Array:
+        bias = None if self.bias is None else self.bias.data
+        window = self.strides, self.pads, self.dilation_rate
+        y, self.saved = self.ops.conv2d_transpose(
+            self.check_input(x), self.kernel.data, bias, *window, self.output_shape[1:3]
+        )
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        dx, self.kernel.gradient, dbias = self.ops.conv2d_transpose_backward(
+            dy, self.kernel.data, self.saved, input_gradient
+        )
+        if self.bias is not None:
+            self.bias.gradient = dbias
+        return dx
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"output_padding": self.output_padding}
 
 
 class DepthwiseConv2D(_Convolution):

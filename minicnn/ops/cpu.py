@@ -27,6 +27,7 @@ from .reference import (
     expect,
     expect_alike,
     expect_per_channel,
+    expect_transposed,
     pooled,
     positions,
     uniform,
@@ -150,24 +151,35 @@ class CpuOps(WholeImages):
         y = self.empty((len(x), *outputs, geometry.filters), x.dtype)
         if len(x):
             self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
-        return y, (geometry, self.precision, x, y, kernel.shape, relu)
+        return y, (name, geometry, self.precision, x, y, kernel.shape, relu)
+
+    def conv2d_transpose(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
+    ) -> tuple[Array, Saved]:
+        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        _check_pads("conv2d_transpose", pads)
+        expect_transposed(x, kernel, rest, strides, pads, dilation, image)
+        geometry = Geometry.of(image, kernel, strides, pads, dilation, transposed=True)
+        y = self.empty((len(x), *image, kernel.shape[2]), x.dtype)
+        if len(x):
+            self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, False)
+        return y, ("conv2d_transpose", geometry, self.precision, x, y, kernel.shape, False)
 
     def conv2d_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
-        geometry, precision, x, y, kernel_shape, relu = saved
-        name = "depthwise_conv2d" if geometry.apart else "conv2d"
+        name, geometry, precision, x, y, kernel_shape, relu = saved
         expect(f"{name} gradient", dy, y.shape)
         expect(f"{name} kernel", kernel, kernel_shape)
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         dx = self.empty(x.shape, x.dtype) if input_gradient else None
-        dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros((geometry.filters,), x.dtype)
+        dkernel, dbias = self.zeros(kernel.shape, x.dtype), self.zeros(y.shape[3:], x.dtype)
         if len(x):
             y = y if relu else None
             self.run(convolve_backward, dy, y, x, kernel, dx, dkernel, dbias, geometry, precision)
         return dx, dkernel, dbias
 
-    conv2d_relu_backward = depthwise_conv2d_backward = conv2d_backward
+    conv2d_relu_backward = depthwise_conv2d_backward = conv2d_transpose_backward = conv2d_backward
 
     # ------------------------------------------------------------------ dense
 

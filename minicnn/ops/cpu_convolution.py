@@ -2,7 +2,8 @@
 
 `choose` takes the cheapest: a dense layer where there is one window only, Winograd's algorithm where it saves work and the
 precision allows it, a dense layer on the columns of im2col where the kernel is large and windows are few, else the direct
-kernels, which serve every geometry and number type.
+kernels, which serve every geometry and number type. A transposed convolution takes these forward, and for its gradients,
+which are a convolution's output and its kernel's gradient, the cheapest.
 """
 
 from collections.abc import Callable
@@ -57,17 +58,19 @@ class Geometry(NamedTuple):
     pads: Pads
     dilation: Pair
     apart: int = 0  # filters of each channel, where channels stay apart
+    transposed: bool = False  # whether it is done backwards: from what comes out of it to images of these sizes
 
     @classmethod
     def of(
-        cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, apart: bool = False
-    ) -> "Geometry":
+        cls, image: Pair, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, apart: bool = False,
+        transposed: bool = False,
+    ) -> "Geometry":  # fmt: skip
         KH, KW, C, F = kernel.shape
         if apart and C > 1:
             return cls(image, C, (KH, KW), C * F, strides, pads, dilation, F)
         if (KH, KW) == (1, 1) and strides == (1, 1) and pads == NO_PADS and image[1] < LINE:
             image = (1, image[0] * image[1])  # a product of matrices: all pixels are one line
-        return cls(image, C, (KH, KW), F, strides, pads, dilation)
+        return cls(image, C, (KH, KW), F, strides, pads, dilation, transposed=transposed)
 
     @property
     def padded(self) -> Pair:
@@ -111,6 +114,8 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
     """The fastest of the ways to convolve so many images, as far as counting tells; "exact" leaves Winograd's out."""
     if geometry.apart:
         return Depthwise(geometry, dtype)
+    if geometry.transposed:
+        return Transposed(geometry._replace(transposed=False), images, dtype, precision)
     if geometry.image == geometry.kernel and geometry.pads == NO_PADS and geometry.dilation == (1, 1):
         return OneWindow(geometry, dtype)
     pixels = images * geometry.image[0] * geometry.image[1]
@@ -263,12 +268,16 @@ class Direct:
     def prepare_forward(self, tape: Tape, kernel: Array) -> None:
         self.kernel = kernel
 
+    def _input_gradient_plan(self, start: int = 0, relu: bool = False) -> tuple[np.ndarray, list[Any], Pads]:
+        g = self.geometry
+        return convolution.input_gradient_plan(
+            self.dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, self.apart,
+            start, int(relu),
+        )  # fmt: skip
+
     def prepare_backward(self, tape: Tape, kernel: Array) -> None:
         g = self.geometry
-        self.input_plan, phases, self.dy_pads = convolution.input_gradient_plan(
-            self.dtype, g.image, g.pads, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, self.apart
-        )
-        self.zeroed = len(phases) < g.strides[0] * g.strides[1]  # some pixels are reached by no tap
+        self.input_plan, phases, self.dy_pads = self._input_gradient_plan()
         order = convolution.tap_order(phases, g.kernel[1])
         channels = 1 if self.apart else g.channels
         self.flipped = tape.whole(max(1, len(order)), g.filters, channels)
@@ -331,11 +340,11 @@ class Direct:
         dkernels = tape.whole(parts, *dkernel.shape)
         dbiases = tape.whole(parts, g.filters)
         copied = y is not None or (dy_height, dy_width) != g.outputs
-        input_gradient: dict[str, Any] = {"flipped": 0, "dx": 0, "input_plan": 0, "input_panels": 0, "zeroed": 0}
+        input_gradient: dict[str, Any] = {"flipped": 0, "dx": 0, "input_plan": 0, "input_panels": 0}
         if dx is not None:
             input_gradient = {
                 "flipped": self.flipped, "dx": Each(dx), "input_plan": Constant(self.input_plan),
-                "input_panels": len(self.input_plan), "zeroed": int(self.zeroed),
+                "input_panels": len(self.input_plan),
             }  # fmt: skip
         tape.add(
             convolution.convolve_backward, len(x), cuts,
@@ -359,6 +368,18 @@ class Direct:
         return convolution.kernel_gradient_plan(
             self.dtype, g.padded, g.channels, g.kernel, g.filters, g.outputs, g.strides, g.dilation, dy_width
         )
+
+    def input_gradient(self, tape: Tape, dy: Place, bias: Array | None, relu: bool, dx: Place) -> None:
+        """dx alone, with a bias added, after a ReLU."""
+        g, ((top, bottom), (left, right)) = self.geometry, self.dy_pads
+        (OH, OW), plan = g.outputs, self._input_gradient_plan(0 if bias is None else BIAS, relu)[0]
+        height, width = top + OH + bottom, left + OW + right
+        tape.add(
+            convolution.convolve, len(dy), x=Each(dy), weights=self.flipped, bias=0 if bias is None else bias, y=Each(dx),
+            padded=tape.cleared(height, width, g.filters) if (height, width) != (OH, OW) else 0, plan=Constant(plan),
+            panels=len(plan), H=OH, W=OW, C=g.filters, top=top, left=left, padded_width=width,
+            y_image=prod(g.image) * g.channels * dx.dtype.itemsize,
+        )  # fmt: skip
 
     @property
     def by_columns(self) -> bool:
@@ -425,6 +446,44 @@ class Depthwise(Direct):
         finish = super().backward(tape, dy, y, repeated, kernel, total, dkernel, dbias)
         if total is not None and dx is not None and times > 1:
             tape.add(arrays.add_channels, len(x), x=Each(total), y=Each(dx), numbers=prod(dx.shape[1:]), times=times)
+        return finish
+
+
+class Transposed:
+    """The input gradient of a convolution as a layer's forward: x is its dy, y its dx, and the layer's dy is its x."""
+
+    def __init__(self, geometry: Geometry, images: int, dtype: str, precision: str) -> None:
+        self.direct, self.convolution = Direct(geometry, dtype), choose(geometry, images, dtype, precision)
+        self.by_image = self.convolution.by_image
+
+    def prepare_forward(self, tape: Tape, kernel: Array) -> None:
+        self.direct.prepare_backward(tape, kernel)
+
+    def prepare_backward(self, tape: Tape, kernel: Array) -> None:
+        self.convolution.prepare_forward(tape, kernel)
+
+    def forward(self, tape: Tape, x: Place, bias: Array | None, relu: bool, y: Place) -> None:
+        self.direct.input_gradient(tape, x, bias, relu, y)
+
+    def backward(
+        self, tape: Tape, dy: Place, y: Place | None, x: Place, kernel: Array, dx: Place | None, dkernel: Array,
+        dbias: Array | None,
+    ) -> Callable[[], None]:  # fmt: skip
+        F, passed = dy.shape[3], dy if y is None else tape.buffer(dy.shape)
+        dbiases = tape.whole(tape.parts(len(dy)), F)
+        tape.add(
+            convolution.gradient_of_output, len(dy), fresh=FRESH, dy=Each(dy), y=0 if y is None else Each(y),
+            passed=0 if y is None else Each(passed), part=Part(dbiases), pixels=prod(dy.shape[1:3]), F=F,
+        )  # fmt: skip
+        if dx is not None:
+            self.convolution.forward(tape, passed, None, False, dx)
+        finish_kernel = self.convolution.backward(tape, x, None, passed, kernel, None, dkernel, None)
+
+        def finish() -> None:
+            finish_kernel()
+            if dbias is not None:
+                add_up(tape, dbiases, dbias)
+
         return finish
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .gpu_kernels import KernelOps, address
-from .reference import Array, Pads, Pair, Saved, expect, positions
+from .reference import Array, Pads, Pair, Saved, expect, expect_transposed, positions
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,31 @@ class ConvolutionOps(KernelOps):
         return dx, dkernel.reshape(kernel.shape), dbias
 
     conv2d_relu_backward = dense_backward = dense_relu_backward = conv2d_backward
+
+    def conv2d_transpose(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
+    ) -> tuple[Array, Saved]:
+        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        expect_transposed(x, kernel, rest, strides, pads, dilation, image)
+        (N, H, W, C), (KH, KW, F, _) = x.shape, kernel.shape
+        geometry = Geometry(*image, F, H, W, C, KH, KW, strides, dilation, (-pads[0][0], -pads[1][0]))
+        y, turned = self.empty((N, *image, F), x.dtype), geometry.turned()
+        self._product(turned, x, self._swapped(turned, kernel), rest[0] if rest else None, y, False)
+        return y, (x, y.shape, kernel.shape, self.relu_of(x), geometry)
+
+    def conv2d_transpose_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        x, y_shape, kernel_shape, before, geometry = saved
+        expect("conv2d_transpose gradient", dy, y_shape)
+        expect("conv2d_transpose kernel", kernel, kernel_shape)
+        dy, kernel = (self.xp.ascontiguousarray(array, x.dtype) for array in (dy, kernel))
+        dkernel, _ = self._kernel_gradient(geometry, dy, x)  # x is the gradient of what a convolution makes of dy
+        dx = None
+        if input_gradient:
+            dx, positive = self.empty(x.shape, x.dtype), x if before is not None and before.undo() else None
+            self._product(geometry, dy, kernel, None, dx, False, positive)
+        return dx, dkernel.reshape(kernel.shape), dy.sum(axis=(0, 1, 2))
 
     # ------------------------------------------------------------------ dense
 

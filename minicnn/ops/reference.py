@@ -184,6 +184,32 @@ class Ops:
             dcolumns[:, :, :, a, b] = (dy * kernel[a, b]).sum(axis=4)
         return self.col2im(dcolumns, x_shape, (KH, KW), strides, pads, dilation), dkernel, dbias
 
+    def conv2d_transpose(
+        self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
+    ) -> tuple[Array, Saved]:
+        """y[n, i·s+a·d, j·s+b·d, f] += x[n,i,j,c] · kernel[a,b,f,c], and + bias[f]: the input gradient of `conv2d`.
+
+        y is of height and width `image`, and what would lie on the `pads` around it is left out.
+        """
+        KH, KW, F, C = kernel.shape
+        columns = x @ kernel.reshape(-1, C).T  # (N, H, W, KH*KW*F)
+        y = self.col2im(columns, (len(x), *image, F), (KH, KW), strides, pads, dilation)  # (N, *image, F)
+        if bias is not None:
+            y += bias
+        return y, (x, strides, pads, dilation)
+
+    def conv2d_transpose_backward(
+        self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
+    ) -> tuple[Array | None, Array, Array]:
+        x, strides, pads, dilation = saved
+        KH, KW, F, C = kernel.shape
+        # y = col2im(columns) + bias
+        dbias = dy.sum(axis=(0, 1, 2))  # (F,)
+        dcolumns = self.im2col(dy, (KH, KW), strides, pads, dilation)  # (N, H, W, KH*KW*F)
+        # columns = x @ kernelᵀ
+        dkernel = dcolumns.reshape(-1, KH * KW * F).T @ x.reshape(-1, C)  # (KH*KW*F, C)
+        return dcolumns @ kernel.reshape(-1, C) if input_gradient else None, dkernel.reshape(kernel.shape), dbias
+
     # ------------------------------------------------------------------ dense
 
     def dense(self, x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Saved]:
@@ -783,6 +809,20 @@ def expect(what: str, array: Array, shape: Sequence[int]) -> None:
     """ValueError unless the array has this shape."""
     if np.shape(array) != tuple(shape):
         raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, received {np.shape(array)}")
+
+
+def expect_transposed(
+    x: Array, kernel: Array, biases: Sequence[Array], strides: Pair, pads: Pads, dilation: Pair, image: Pair
+) -> None:
+    """ValueError unless these are what `conv2d_transpose` takes."""
+    expect("conv2d_transpose kernel", kernel, (*kernel.shape[:3], x.shape[3]))
+    for bias in biases:
+        expect("conv2d_transpose bias", bias, kernel.shape[2:3])
+    outputs = positions(image, pads, kernel.shape[:2], strides, dilation)
+    if outputs != tuple(x.shape[1:3]):
+        raise ValueError(
+            f"conv2d_transpose: an image of {tuple(image)} has {outputs} windows, expected the {tuple(x.shape[1:3])} of x"
+        )
 
 
 def expect_per_channel(operation: str, x: Array, **arrays: Array) -> None:

@@ -42,6 +42,22 @@ DEPTHWISE = {
         {"padding": padding, "dilation_rate": (2, 1), "activation": "relu", "use_bias": False},
     )
 }
+TRANSPOSED = {
+    f"Conv2DTranspose {size} {options}": ("Conv2DTranspose", (5, size), options, (5, 6, 3))
+    for size in (1, 2, 3, (4, 3), (2, 5))
+    for padding in ("valid", "same")
+    for options in (
+        {"padding": padding},
+        {"padding": padding, "strides": 2},
+        {"padding": padding, "strides": 3, "use_bias": False},
+        {"padding": padding, "strides": (1, 3), "activation": "relu"},
+        {"padding": padding, "output_padding": 0},
+        {"padding": padding, "strides": 2, "output_padding": 1},
+        {"padding": padding, "strides": (3, 2), "output_padding": (2, 0)},
+        {"padding": padding, "dilation_rate": 2},
+        {"padding": padding, "dilation_rate": (1, 3)},
+    )
+}
 POOLINGS = {
     f"{name} {size} {options}": (name, (size,), options, (9, 8, 3))
     for name in ("MaxPooling2D", "AveragePooling2D")
@@ -62,6 +78,8 @@ OTHERS = {
     "Conv2D without bias": ("Conv2D", (4, 3), {"use_bias": False}, (7, 6, 16)),
     "Conv2D, Winograd 3": ("Conv2D", (32, 3), {"padding": "same"}, (14, 14, 16)),
     "Conv2D, Winograd 5": ("Conv2D", (32, 5), {"padding": "same"}, (14, 14, 16)),
+    "Conv2DTranspose, Winograd": ("Conv2DTranspose", (32, 3), {"padding": "same"}, (14, 14, 16)),
+    "Conv2DTranspose from one pixel": ("Conv2DTranspose", (5, (3, 4)), {}, (1, 1, 20)),
     "Dense": ("Dense", (5,), {}, (7,)),
     "Dense without bias": ("Dense", (5,), {"use_bias": False}, (7,)),
     "Dense on images": ("Dense", (5,), {}, (4, 3, 7)),
@@ -136,7 +154,7 @@ OTHERS = {
 TAKES_TRAINING = {
     "BatchNormalization", "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
 }  # fmt: skip
-CASES = CONVOLUTIONS | DEPTHWISE | POOLINGS | OTHERS
+CASES = CONVOLUTIONS | DEPTHWISE | TRANSPOSED | POOLINGS | OTHERS
 
 
 def gradients(layer, x, dy, **options):
@@ -301,6 +319,9 @@ def test_training_with_penalties(keras, random):
                 k.layers.SeparableConv2D(
                     5, 2, activation="relu", depthwise_regularizer="l2", pointwise_regularizer="l1"
                 ),
+                k.layers.Conv2DTranspose(
+                    4, 2, 2, bias_initializer="ones", kernel_regularizer="l2", bias_regularizer=r.L1(0.01)
+                ),
                 k.layers.PReLU("ones", alpha_regularizer=r.L1L2(0.01, 0.02), shared_axes=[1, 2]),
                 k.layers.Flatten(),
                 k.layers.Dense(3, activation="softmax", kernel_regularizer="l2"),
@@ -379,6 +400,7 @@ def test_training_with_constraints(keras, random, tmp_path, optimizer):
                 k.layers.SeparableConv2D(
                     5, 2, padding="same", depthwise_constraint=c.MaxNorm(0.5), pointwise_constraint="unit_norm"
                 ),
+                k.layers.Conv2DTranspose(4, 3, 2, kernel_constraint=c.MaxNorm(0.7), bias_constraint="non_neg"),
                 k.layers.Flatten(),
                 k.layers.Dense(3, activation="softmax", kernel_constraint="max_norm"),
             ]
@@ -397,6 +419,36 @@ def test_training_with_constraints(keras, random, tmp_path, optimizer):
     for one, *others in zip(*(model.get_weights() for model in (ours, theirs, read, back)), strict=True):
         for other in others:
             assert_close(one, other, 1e-4)
+
+
+def test_training_an_autoencoder(keras, random):
+    """The losses and the weights after five steps, and the images that come out."""
+
+    def network(k):
+        same = {"padding": "same", "activation": "relu"}
+        return k.Sequential(
+            [
+                k.layers.Input((28, 28, 1)),
+                k.layers.Conv2D(8, 3, strides=2, **same),
+                k.layers.Conv2D(4, 3, strides=2, **same),
+                k.layers.Conv2DTranspose(4, 3, strides=2, **same),
+                k.layers.Conv2DTranspose(8, 3, strides=2, **same),
+                k.layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
+            ]
+        )
+
+    ours, theirs = network(minicnn), network(keras)
+    theirs.set_weights(ours.get_weights())
+    x = (minicnn.data.synthetic_digits(80, seed=1)[0] / 255).astype("float32").reshape(-1, 28, 28, 1)
+    for model, k in ((ours, minicnn), (theirs, keras)):
+        model.compile(k.optimizers.Adam(0.01, epsilon=1e-3), "binary_crossentropy")  # no step for the sign of nearly 0
+    for begin in range(0, 80, 16):
+        batch = x[begin : begin + 16]
+        losses = [float(model.train_on_batch(batch, batch)) for model in (ours, theirs)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert_close(one, other, 1e-4)
+    assert_close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0), 1e-5)
 
 
 def test_frozen_layers_have_no_penalty(keras, random):

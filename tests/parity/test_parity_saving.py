@@ -53,6 +53,9 @@ def everything(layers):
             3, padding="same", depth_multiplier=2, depthwise_initializer="he_normal", activation="relu"
         ),
         layers.SeparableConv2D(6, 2, padding="same", depthwise_regularizer="l2", pointwise_constraint="unit_norm"),
+        layers.Conv2DTranspose(
+            5, (3, 2), 2, "same", (0, 1), kernel_initializer="he_normal", kernel_regularizer="l2", name="up"
+        ),
         layers.PReLU(shared_axes=[1, 2]),
         layers.SpatialDropout2D(0.0),
         layers.MaxPooling2D(2, strides=1),
