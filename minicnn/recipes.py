@@ -151,13 +151,13 @@ def _default() -> list[Layer]:
     ]
 
 
-def _large(kernel_size: int, padding: str = "valid", upright: bool = False) -> Network:
+def _large(kernel_size: int, upright: bool = False) -> Network:
     """Two convolutions on the whole image, perhaps made upright, two on its half, two on what is left."""
     return lambda: [
         *([MomentNormalization()] if upright else []),
         RandomAffine(rotation=0.04, translation=0.1, zoom=0.12, shear=0.15),
-        *convolution(32, kernel_size, padding=padding),
-        *convolution(32, kernel_size, padding=padding),
+        *convolution(32, kernel_size),
+        *convolution(32, kernel_size),
         MaxPooling2D(),
         Dropout(0.15),
         *convolution(64, kernel_size, padding="same"),
@@ -207,7 +207,7 @@ def _head(units: int, dropout: float = 0.3) -> list[Layer]:
 BEST = Recipe(
     (_large(3),), epochs=80, batch_size=128, peak=4e-3, label_smoothing=0.1, shifts=True, calm=0.25, held_out=0.02
 )
-KINDS = _large(5), _large(3, upright=True), _large(3), _large(5, "same", upright=True)
+KINDS = _large(5), _large(3, upright=True), _large(3), _large(5, upright=True)
 ROBUST = Recipe((_robust,), epochs=16, batch_size=128, peak=4e-3, shifts=True)
 
 RECIPES = {
