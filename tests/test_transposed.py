@@ -103,7 +103,7 @@ def test_an_example_worked_out_by_hand(ops):
 
 @pytest.mark.parametrize(
     "length, size, stride, padding, output_padding, dilation, y",
-    [  # x is 1, 10, …, the kernel 1, 2, 3, …, the bias 0; what is cut off stands in the comment
+    [  # x is 1, 10, …, the kernel 1, 2, 3, …, the bias 0.5, which is left out here; what is cut off stands in the comment
         (2, 3, 1, "valid", None, 1, [1, 12, 23, 30]),
         (2, 3, 1, "same", None, 1, [12, 23]),  # 1 before, 30 after
         (2, 2, 1, "same", None, 1, [1, 12]),  # 20 after: of an odd number the last is cut off at the end
@@ -127,10 +127,10 @@ def test_sizes_and_paddings_by_hand(length, size, stride, padding, output_paddin
     padded = None if output_padding is None else (0, output_padding)
     layer = Conv2DTranspose(1, (1, size), (1, stride), padding, padded, dilation_rate=(1, dilation))
     layer.build((None, 1, length, 1))
-    layer.set_weights([1.0 + np.arange(size).reshape(1, size, 1, 1), np.zeros(1)])
+    layer.set_weights([1.0 + np.arange(size).reshape(1, size, 1, 1), np.array([0.5])])
     assert layer.output_shape == (None, 1, len(y), 1)
     x = 10.0 ** np.arange(length).reshape(1, 1, length, 1)
-    np.testing.assert_array_equal(layer(x).ravel(), y)
+    np.testing.assert_array_equal(layer(x).ravel(), np.array(y) + 0.5)
 
 
 @pytest.mark.parametrize("strides, length", [(1, 7), (2, 7), (3, 8)])
