@@ -35,9 +35,8 @@ def compiled(file, dtype, architecture, **macros):
     if nvrtc.library() is None:
         pytest.skip(nvrtc.MISSING)
     given_by_cupy = "-ftz=true", "--device-as-default-execution-space"
-    options = ("-std=c++17", f"--gpu-architecture={architecture}", "--ptxas-options=-v", *cuda.options(dtype, macros))
-    options += given_by_cupy
-    log = nvrtc.compile(cuda.source(file), file + ".cu", options)
+    options = "-std=c++17", f"--gpu-architecture={architecture}", "--ptxas-options=-v", *given_by_cupy
+    log = nvrtc.compile(cuda.defined(dtype, macros) + cuda.source(file), file + ".cu", options)
     assert "warning" not in log, log
     assert log.count("0 bytes spill stores, 0 bytes spill loads") == log.count("bytes stack frame") > 0, log
 
