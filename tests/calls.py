@@ -269,7 +269,7 @@ CALLS = {
         ops.array(new(2, 3)),
         ops.numpy(new(2, 3)),
         ops.zeros((2, 3), "float32"),
-        ops.constant(new(2, 3), "float64"),
+        ops.constant(np.arange(6.0).reshape(2, 3), "float64"),  # of the host, as CuPy has it
     ],
     "penalize": _penalize(0.3, 0.2),
     "sgd": _optimizer("sgd", 3, 0.1, 0.9, True),

@@ -26,25 +26,6 @@
 struct dim3 {
     unsigned x, y, z;
 };
-struct alignas(8) float2 {
-    float x, y;
-};
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-struct alignas(16) double2 {
-    double x, y;
-};
-struct alignas(16) uint4 {
-    unsigned x, y, z, w;
-};
-struct alignas(16) int4 {
-    int x, y, z, w;
-};
-inline float2 make_float2(float x, float y) { return {x, y}; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline double2 make_double2(double x, double y) { return {x, y}; }
-inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 namespace emulator {
 
@@ -269,7 +250,8 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
         fibers[i]->thread = {n % x, n / x % y, n / (x * y)};
         fibers[i]->exchanges = 0;
     }
-    std::vector<char> none(shape[6]); Guarded room(none.data() - (reinterpret_cast<uintptr_t>(none.data()) % 16), shape[6]);
+    std::vector<char> none(shape[6]);
+    Guarded room(none.data() - reinterpret_cast<uintptr_t>(none.data()) % 16, shape[6]);  // shared memory
     dynamic_memory = room.start;
 
     auto call = [&] { kernel(*static_cast<std::remove_cv_t<A>*>(values[I])...); };
@@ -301,7 +283,8 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
     sigaction(SIGSEGV, &old_segv, nullptr);
     sigaction(SIGBUS, &old_bus, nullptr);
     sigaltstack(&old_stack, nullptr);
-    if (message.empty() && !room.intact()) message = "outside of shared memory"; munmap(room.region, room.all);
+    if (message.empty() && !room.intact()) message = "a kernel writes just outside of shared memory";
+    munmap(room.region, room.all);
     for (auto& array : arrays) {
         if (message.empty() && !array.second.intact()) message = "a kernel writes just outside of an array";
         if (!array.second.constant)
@@ -340,8 +323,6 @@ inline void require_all(unsigned mask) {
 
 #define __global__
 #define __device__
-#define __host__
-#define __constant__ static
 #define __forceinline__ inline
 #define __shared__ static __attribute__((section("shared_memory")))
 #define __launch_bounds__(...)
@@ -361,37 +342,9 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
     emulator::pause(emulator::AT_WARP_BARRIER);
 }
 template <class T>
-T __shfl_sync(unsigned mask, T value, int lane) {
-    emulator::require_all(mask);
-    return emulator::exchange(value, lane & 31);
-}
-template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int distance) {
     emulator::require_all(mask);
     return emulator::exchange(value, (emulator::current->number % 32) ^ distance);
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, int distance) {
-    emulator::require_all(mask);
-    const int lane = emulator::current->number % 32;
-    return emulator::exchange(value, lane + distance < 32 ? lane + distance : lane);
-}
-template <class T>
-T __shfl_up_sync(unsigned mask, T value, int distance) {
-    emulator::require_all(mask);
-    const int lane = emulator::current->number % 32;
-    return emulator::exchange(value, lane - distance >= 0 ? lane - distance : lane);
-}
-template <class T>
-T __ldg(const T* pointer) {
-    return *pointer;
-}
-template <class T>
-T atomicAdd(T* pointer, T value) {
-    static_assert(std::is_integral<T>::value, "a sum of floats must not depend on the order of threads");
-    const T before = *pointer;
-    *pointer += value;
-    return before;
 }
 inline unsigned atomicInc(unsigned* pointer, unsigned most) {
     const unsigned before = *pointer;
@@ -399,8 +352,6 @@ inline unsigned atomicInc(unsigned* pointer, unsigned most) {
     return before;
 }
 inline void __threadfence() {}
-inline void __threadfence_block() {}
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned(uint64_t(a) * b >> 32); }
 inline unsigned __float_as_uint(float x) {
     unsigned bits;
     memcpy(&bits, &x, 4);
@@ -411,13 +362,6 @@ inline float __uint_as_float(unsigned bits) {
     memcpy(&x, &bits, 4);
     return x;
 }
-inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
-inline float rsqrt(float x) { return 1 / std::sqrt(x); }
-inline double rsqrt(double x) { return 1 / std::sqrt(x); }
-inline float __expf(float x) { return std::exp(x); }
-inline float __logf(float x) { return std::log(x); }
-inline float __fdividef(float x, float y) { return x / y; }
-inline float __fmaf_rn(float x, float y, float z) { return std::fma(x, y, z); }
 
 template <int BYTES, bool REUSED = false>
 void copy_async(void* shared, const void* global, bool valid) {

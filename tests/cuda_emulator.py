@@ -46,7 +46,7 @@ class Argument(ctypes.Structure):
 
 
 @functools.cache
-def library(text, options):
+def library(text):
     """The kernels of this source as a shared library, kept in a temporary folder from run to run."""
     kernels = re.findall(
         r"^(?:KERNEL|extern \"C\" __global__ void)\s+(?:__launch_bounds__\([^\n]*\)\s+)?(\w+)\(", text, re.M
@@ -58,7 +58,7 @@ def library(text, options):
     ]
     text = text.replace("#pragma unroll\n", "#pragma GCC unroll 16\n")
     text = "\n".join([HEADER.read_text(), text, *entries, ""])
-    key = hashlib.sha256("\n".join([text, *options, *COMMAND]).encode()).hexdigest()[:24]
+    key = hashlib.sha256("\n".join([text, *COMMAND]).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"minicnn-emulator-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     target = folder / f"{key}.so"
@@ -67,7 +67,7 @@ def library(text, options):
             file = Path(temporary) / "kernels.cpp"
             file.write_text(text)
             built = file.with_suffix(".so")
-            done = subprocess.run([COMPILER, *COMMAND, *options, file, "-o", built], capture_output=True, text=True)
+            done = subprocess.run([COMPILER, *COMMAND, file, "-o", built], capture_output=True, text=True)
             if done.returncode:
                 raise AssertionError(f"g++ does not compile a kernel:\n{done.stderr[:4000]}")
             built.rename(target)
@@ -111,7 +111,7 @@ class EmulatedKernels:
             place.data, place.itemsize, place.kind = argument.ctypes.data, argument.itemsize, ord(argument.dtype.kind)
         shape = (*grid, 1, 1)[:3] + (*block, 1, 1)[:3] + (shared,)
         assert min(shape[:6]) > 0, f"{name}: an empty grid or block {shape[:6]}"
-        entry = getattr(library(text, cuda.options(dtype, macros)), f"emulate_{name}")
+        entry = getattr(library(cuda.defined(dtype, macros) + text), f"emulate_{name}")
         entry.restype = ctypes.c_char_p
         error = entry(given, len(given), (ctypes.c_int * 7)(*map(int, shape)), int(self.backwards))
         if error:

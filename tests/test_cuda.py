@@ -25,6 +25,7 @@ from minicnn.ops.gpu_convolution import DOUBLE, LARGE, TILES, Geometry, longest_
 REFERENCE = get_ops("reference")
 ARCHITECTURES = ["sm_80", "sm_90"]
 PRODUCTS = ["convolution", "convolution_gradient"]
+RUNS = "convolution_runs"  # for float32 alone
 
 
 # ---------------------------------------------------------------------- compiling
@@ -34,9 +35,8 @@ def compiled(file, dtype, architecture, **macros):
     if nvrtc.library() is None:
         pytest.skip(nvrtc.MISSING)
     given_by_cupy = "-ftz=true", "--device-as-default-execution-space"
-    options = ("-std=c++17", f"--gpu-architecture={architecture}", "--ptxas-options=-v", *cuda.options(dtype, macros))
-    options += given_by_cupy
-    log = nvrtc.compile(cuda.source(file), file + ".cu", options)
+    options = "-std=c++17", f"--gpu-architecture={architecture}", "--ptxas-options=-v", *given_by_cupy
+    log = nvrtc.compile(cuda.defined(dtype, macros) + cuda.source(file), file + ".cu", options)
     assert "warning" not in log, log
     assert log.count("0 bytes spill stores, 0 bytes spill loads") == log.count("bytes stack frame") > 0, log
 
@@ -47,8 +47,9 @@ def test_sources_are_written_in_any_encoding():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("file", cuda.FILES)
+@pytest.mark.parametrize(
+    "file, dtype", [(file, dtype) for file in cuda.FILES for dtype in DTYPES[: 1 if file == RUNS else 2]]
+)
 def test_every_file_compiles_and_keeps_its_numbers_in_registers(file, dtype, architecture):
     compiled(file, dtype, architecture)
 
@@ -64,7 +65,7 @@ def test_pooling_of_several_channels_compiles(dtype):
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.BM}x{tile.BN}")
 @pytest.mark.parametrize("file", PRODUCTS)
 def test_every_tile_compiles_and_keeps_its_numbers_in_registers(file, tile, fast, together, architecture):
-    compiled(file, "float32", architecture, FAST=fast, VEC_A=together[0], VEC_B=together[1], **vars(tile))
+    compiled(file, "float32", architecture, **tile.macros(together, fast))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])  # one of them: there are many tiles
@@ -72,13 +73,13 @@ def test_every_tile_compiles_and_keeps_its_numbers_in_registers(file, tile, fast
 @pytest.mark.parametrize("tile", LARGE, ids=lambda tile: f"{tile.BM}x{tile.BN}")
 @pytest.mark.parametrize("file", PRODUCTS)
 def test_every_large_tile_compiles_and_keeps_its_numbers_in_registers(file, tile, together, architecture):
-    compiled(file, "float32", architecture, FAST=1, VEC_A=4, VEC_B=together, **vars(tile))
+    compiled(file, "float32", architecture, **tile.macros((4, together), fast=True))
 
 
 @pytest.mark.parametrize("architecture, together", [("sm_80", 4), ("sm_90", 1), ("sm_90", 4)])
 @pytest.mark.parametrize("tile", LARGE + TILES, ids=lambda tile: f"{tile.BM}x{tile.BN}")
 def test_every_tile_of_runs_compiles_and_keeps_its_numbers_in_registers(tile, together, architecture):
-    compiled("convolution", "float32", architecture, FAST=1, HALO=1, VEC_A=4, VEC_B=together, **vars(tile))
+    compiled(RUNS, "float32", architecture, **tile.macros((4, together), fast=True))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])  # one of them: there are many tiles
@@ -86,7 +87,7 @@ def test_every_tile_of_runs_compiles_and_keeps_its_numbers_in_registers(tile, to
 @pytest.mark.parametrize("tile", DOUBLE, ids=lambda tile: f"{tile.BM}x{tile.BN}")
 @pytest.mark.parametrize("file", PRODUCTS)
 def test_every_tile_compiles_in_float64(file, tile, together, architecture):
-    compiled(file, "float64", architecture, VEC_A=together, VEC_B=together, **vars(tile))
+    compiled(file, "float64", architecture, **tile.macros((together, together), fast=False))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
@@ -270,8 +271,8 @@ def runs(device, monkeypatch):
     found, launch = [], device.kernels.launch
 
     def noticed(file, name, *arguments, **macros):
-        if name == "conv2d":
-            found.append(bool(macros.get("HALO")))
+        if name in ("conv2d", "conv2d_runs"):
+            found.append(name == "conv2d_runs")
         launch(file, name, *arguments, **macros)
 
     monkeypatch.setattr(device.kernels, "launch", noticed)

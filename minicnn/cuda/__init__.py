@@ -44,19 +44,18 @@ def included(text: str) -> str:
     return read(text, "source") + "\n"
 
 
-def options(dtype: Any, macros: dict[str, int]) -> tuple[str, ...]:
-    """Compiler options: REAL is the number type, and every macro is defined."""
-    real = {"float32": "float", "float64": "double"}[np.dtype(dtype).name]
-    return (f"-DREAL={real}", *(f"-D{name}={value}" for name, value in sorted(macros.items())))
+def defined(dtype: Any, macros: dict[str, int]) -> str:
+    """Lines to stand before a source: REAL is the number type, and every macro is defined.
 
-
-def module(cupy: Any, code: str, *options: str) -> Any:
-    """CuPy's module of this source, compiled when a function of it is asked for.
-
-    Macros are lines of the source, since for every other list of options CuPy compiles an empty file first.
+    They are no compiler options, since for every other list of these CuPy compiles an empty file first.
     """
-    macros = "".join(f"#define {option.removeprefix('-D').replace('=', ' ')}\n" for option in options)
-    return cupy.RawModule(code=macros + code, options=("-std=c++17",), backend="nvrtc")
+    real = {"float32": "float", "float64": "double"}[np.dtype(dtype).name]
+    return "".join(f"#define {name} {value}\n" for name, value in (("REAL", real), *sorted(macros.items())))
+
+
+def module(cupy: Any, code: str) -> Any:
+    """CuPy's module of this source, compiled when a function of it is asked for."""
+    return cupy.RawModule(code=code, options=("-std=c++17",), backend="nvrtc")
 
 
 def by_value(arguments: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
@@ -96,7 +95,7 @@ class Kernels:
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
         self.processors: int = cupy.cuda.Device().attributes["MultiProcessorCount"]
-        self.functions: dict[tuple[str, str, tuple[str, ...]], Any] = {}
+        self.functions: dict[tuple[str, str, str], Any] = {}
         self.side: Any = None  # while a graph is captured, a second stream
         self.parted = False  # whether it has been used since the last `join`
         self.left: list[Any] = []  # pools of graphs that are gone, or were none: arrays may still use their memory
@@ -117,10 +116,10 @@ class Kernels:
         Arguments are C-contiguous arrays (pointers to their first number), None (a null pointer), int (an int), float
         (a REAL) or NumPy scalars (themselves); shared is the dynamic shared memory in bytes.
         """
-        key = file, name, options(dtype, macros)
+        key = file, name, defined(dtype, macros)
         function = self.functions.get(key)
         if function is None:
-            function = self.functions[key] = module(self.cupy, source(file), *key[2]).get_function(name)
+            function = self.functions[key] = module(self.cupy, key[2] + source(file)).get_function(name)
         if shared > SHARED and function.max_dynamic_shared_size_bytes < shared:
             function.max_dynamic_shared_size_bytes = shared
         function(grid, block, by_value(arguments, dtype), shared_mem=shared)

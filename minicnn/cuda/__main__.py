@@ -19,7 +19,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..ops import Ops, get_ops
 from ..ops.gpu import dotted, version
-from . import FILES, options, source
+from . import FILES, module, source
 
 EXACT, FAST = 1e-5, 5e-3  # errors allowed, in units of the largest number expected
 KEY = (7, 3, 1)
@@ -152,8 +152,7 @@ def compare(ops: Any, call: Call, precision: str, allowed: float) -> str:
 
 
 def compiled(ops: Any, file: str) -> str:
-    flags = "-std=c++17", *options("float32", {})
-    ops.xp.RawModule(code=source(file), options=flags, backend="nvrtc").compile()
+    module(ops.xp, source(file)).compile()
     return "compiled by NVRTC"
 
 

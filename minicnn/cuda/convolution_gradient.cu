@@ -32,13 +32,7 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         j[l] = pixel - row * OW;
     }
     const int further_n = BK / OW / OH, further_i = BK / OW % OH, further_j = BK % OW;  // from tile to tile
-
-    // Of B, VEC_B filters for each of these rows.
-    constexpr int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_COPIES = (BK + B_ROWS - 1) / B_ROWS;
-    static_assert(THREADS % B_CHUNKS == 0 && THREADS >= BN, "the threads share the rows of B evenly");
-    const int b_row = threadIdx.x / B_CHUNKS, b_column = threadIdx.x % B_CHUNKS * VEC_B;
-    int pixel = first * BK;
-
+    int pixel = first * BK;  // where the next tile begins
     auto load = [&](real* a_tile, real* b_tile) {
 #pragma unroll
         for (int l = 0; l < A_COPIES; l++) {
@@ -50,14 +44,7 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
             if (j[l] >= OW) j[l] -= OW, i[l]++;
             if (i[l] >= OH) i[l] -= OH, n[l]++;
         }
-#pragma unroll
-        for (int l = 0; l < B_COPIES; l++) {
-            const int row = b_row + l * B_ROWS, column = first_column + b_column;
-            const bool inside = pixel + row < pixels && column < F;
-            const real* from = dout + (inside ? static_cast<long long>(pixel + row) * F + column : 0);
-            if (BK % B_ROWS == 0 || row < BK)
-                copy_async<VEC_B * sizeof(real)>(b_tile + row * B_STRIDE + b_column, from, inside);
-        }
+        copy_rows(b_tile, dout, pixel, pixels, first_column, F);
         pixel += BK;
     };
 
@@ -78,9 +65,7 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         sum += even + odd;
     });
     out += blockIdx.z * (static_cast<long long>(K) * F + F);
-    auto line_of = [](int row) { return row; };
-    auto finish = [](real value, int) { return value; };
-    store<COLUMNS>(sums, out, nullptr, first_row, first_column, K, F, line_of, finish);
+    store<COLUMNS>(sums, out, nullptr, nullptr, false, first_row, first_column, K, F, [](int row) { return row; });
     if (!adds_bias) return;
     __syncthreads();  // the tiles have been used
     shared[threadIdx.x] = sum;

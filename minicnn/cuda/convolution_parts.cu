@@ -1,5 +1,5 @@
 // What surrounds the products of convolution.cu and convolution_gradient.cu.
-#include "common.cuh"
+#include "rows.cuh"
 #include "taps.cuh"
 
 // out[i] = Σ_z parts[z, i], and bias, `positive` and ReLU as in convolution.cu; 32 x 8 threads, or 32 x 32 for many parts, take
@@ -44,40 +44,36 @@ KERNEL __launch_bounds__(256) swap_channels(const real* kernel, real* out, int C
 }
 
 // out[i] = dy[i] where y[i] > 0, else 0: the gradient of ReLU.
-KERNEL __launch_bounds__(256) where_positive(const real* dy, const real* y, real* out, long long count) {
-    const long long i = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
-    if (i < count) out[i] = y[i] > 0 ? dy[i] : real(0);
+KERNEL where_positive(IN dy, IN y, OUT out, long long count) {
+    EACH(i, count) out[i] = y[i] > 0 ? dy[i] : real(0);
 }
 
-// columns[n, i, j, a, b, c] = image[n, i·stride + a·dilation - pad, …, c], or 0 outside. One thread for each.
-KERNEL __launch_bounds__(256)
-    im2col(const real* image, real* columns, long long count, int H, int W, int C, int OH, int OW, int KH, int KW,
-           int stride_y, int stride_x, int dilation_y, int dilation_x, int top, int left) {
-    const long long index = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
-    if (index >= count) return;
-    const int c = index % C, b = index / C % KW, a = index / C / KW % KH;
-    const long long pixel = index / C / KW / KH;
-    const int j = pixel % OW, i = pixel / OW % OH, n = pixel / OW / OH;
-    const int y = i * stride_y + a * dilation_y - top, x = j * stride_x + b * dilation_x - left;
-    const bool inside = y >= 0 && y < H && x >= 0 && x < W;
-    columns[index] = inside ? image[((static_cast<long long>(n) * H + y) * W + x) * C + c] : real(0);
+// columns[n, i, j, a, b, c] = image[n, i·stride + a·dilation - pad, …, c], or 0 outside.
+KERNEL im2col(IN image, OUT columns, long long count, int H, int W, int C, int OH, int OW, int KH, int KW, int stride_y,
+              int stride_x, int dilation_y, int dilation_x, int top, int left) {
+    EACH(index, count) {
+        const int c = index % C, b = index / C % KW, a = index / C / KW % KH;
+        const long long pixel = index / C / KW / KH, n = pixel / OW / OH;
+        const int j = pixel % OW, i = pixel / OW % OH;
+        const int y = i * stride_y + a * dilation_y - top, x = j * stride_x + b * dilation_x - left;
+        columns[index] = within(y, H) && within(x, W) ? image[((n * H + y) * W + x) * C + c] : real(0);
+    }
 }
 
-// image[n, y, x, c] = Σ of the columns it was copied to, in the order of the taps. One thread for each.
-KERNEL __launch_bounds__(256)
-    col2im(const real* columns, real* image, long long count, int H, int W, int C, int OH, int OW, int KH, int KW,
-           int stride_y, int stride_x, int dilation_y, int dilation_x, int top, int left) {
-    const long long index = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
-    if (index >= count) return;
-    const int c = index % C, x = index / C % W, y = index / C / W % H;
-    const long long n = index / C / W / H;
-    real sum = 0;
-    for (int a = 0; a < KH; a++)
-        for (int b = 0; b < KW; b++) {
-            const int i = y + top - a * dilation_y, j = x + left - b * dilation_x;
-            const bool copied =
-                i >= 0 && j >= 0 && i % stride_y == 0 && j % stride_x == 0 && i / stride_y < OH && j / stride_x < OW;
-            if (copied) sum += columns[((((n * OH + i / stride_y) * OW + j / stride_x) * KH + a) * KW + b) * C + c];
-        }
-    image[index] = sum;
+// image[n, y, x, c] = Σ of the columns it was copied to, in the order of the taps.
+KERNEL col2im(IN columns, OUT image, long long count, int H, int W, int C, int OH, int OW, int KH, int KW, int stride_y,
+              int stride_x, int dilation_y, int dilation_x, int top, int left) {
+    EACH(index, count) {
+        const int c = index % C, x = index / C % W, y = index / C / W % H;
+        const long long n = index / C / W / H;
+        real sum = 0;
+        for (int a = 0; a < KH; a++)
+            for (int b = 0; b < KW; b++) {
+                const int below = y + top - a * dilation_y, right = x + left - b * dilation_x;
+                const int i = below / stride_y, j = right / stride_x;
+                const bool copied = below % stride_y == 0 && right % stride_x == 0 && within(i, OH) && within(j, OW);
+                if (copied) sum += columns[((((n * OH + i) * OW + j) * KH + a) * KW + b) * C + c];
+            }
+        image[index] = sum;
+    }
 }

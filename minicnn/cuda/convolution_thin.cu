@@ -55,13 +55,14 @@ KERNEL __launch_bounds__(THREADS)
             }
         }
     }
-    // The groups' sums, added in their order.
+    // The groups' sums, added in their order; after those of the terms comes the bias.
     out += blockIdx.z * (static_cast<long long>(TERMS) * F + F);
     real* const parts = terms->of;
 #pragma unroll
     for (int k = 0; k <= TERMS; k++) {
         __syncthreads();
-        parts[threadIdx.x] = k < TERMS ? sums[k % TERMS / Wide::SIZE].of[k % Wide::SIZE] : bias;
+        const int term = k % TERMS;  // within the array, also for the bias
+        parts[threadIdx.x] = k < TERMS ? sums[term / Wide::SIZE].of[term % Wide::SIZE] : bias;
         __syncthreads();
         if (group == 0 && f < F) {
             real sum = 0;

@@ -27,17 +27,18 @@
 #ifndef FAST
 #define FAST 0
 #endif
+#ifndef BLOCKS  // that a processor must have registers for, see `Tile.resident`
+#define BLOCKS 1
+#endif
 
 constexpr int WARP_COLUMNS = BN / WN, THREADS = BM / WM * WARP_COLUMNS * 32;
-// The blocks that share a processor's registers, at least.
-constexpr int BLOCKS = FAST && VEC_A > 1 ? (WM * WN > 2048 ? 256 : 512) / THREADS : 1;
 constexpr int B_STRIDE = BN + 8;  // 8 modulo 32: four rows of eight vectors are in different banks
 constexpr int B_TILE = BK * B_STRIDE;
 static_assert(BM % WM == 0 && BN % WN == 0 && WM % 32 == 0 && WN % 32 == 0 && BK % 8 == 0,
               "a tile is made of whole warps");
 
-// How A lies in shared memory: row by row as ROWS (the reduction runs along a row), or as B does. As RUN, it is no part of the
-// tiles: rows lie where a function says, and are rounded already.
+// How A lies in shared memory: row by row as ROWS (the reduction runs along a row), or as B does. As RUN it is no part of the
+// tiles: its rows lie where a function says, and are rounded already (convolution_runs.cu).
 enum Layout { ROWS, COLUMNS, RUN };
 template <Layout A>
 constexpr int A_STRIDE = A == ROWS ? BK + 4 : BM + 8;  // ROWS: 4 modulo 8, so that eight rows are in different banks
@@ -137,14 +138,32 @@ __device__ __forceinline__ void multiply(const real* a, const real* b, Sums& sum
 
 #endif
 
+// Begins to copy a tile of B: BK rows, from number k on, of a matrix (rows, columns), of which `first_column` is the first to
+// be copied; zeros where there are none. REUSED: through the L1 cache.
+template <bool REUSED = false>
+__device__ __forceinline__ void copy_rows(real* tile, const real* matrix, int k, int rows, int first_column,
+                                          int columns) {
+    constexpr int CHUNKS = BN / VEC_B, AT_ONCE = THREADS / CHUNKS;  // this thread copies VEC_B numbers of each AT_ONCE-th row
+    static_assert(THREADS % CHUNKS == 0, "the threads share the rows of B evenly");
+    const int place = threadIdx.x % CHUNKS * VEC_B, column = first_column + place;
+#pragma unroll
+    for (int i = 0; i < BK; i += AT_ONCE) {
+        const int row = i + threadIdx.x / CHUNKS;
+        const bool inside = k + row < rows && column < columns;
+        const real* from = matrix + (inside ? static_cast<long long>(k + row) * columns + column : 0);
+        if (BK % AT_ONCE == 0 || row < BK)
+            copy_async<VEC_B * sizeof(real), REUSED>(tile + row * B_STRIDE + place, from, inside);
+    }
+}
+
 struct Nothing {
     __device__ void operator()() const {}
 };
 
 // Runs through the tiles `first` to `last` of the reduction: load(a, b) begins to copy the next to shared memory,
-// arrived() is called when what this thread has copied of one is there, seen(b) when all of it has been multiplied.
-template <Layout A, class Load, class Seen, class Arrived = Nothing, class Row = Nothing>
-__device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& sums, Load load, Seen seen,
+// arrived() is called when what this thread has copied of one is there, used(b) when all of it has been multiplied.
+template <Layout A, class Load, class Used, class Arrived = Nothing, class Row = Nothing>
+__device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& sums, Load load, Used used,
                                        Arrived arrived = {}, Row row = {}) {
     constexpr int STAGE = A_TILE<A> + B_TILE;
 #pragma unroll
@@ -163,18 +182,23 @@ __device__ __forceinline__ void reduce(int first, int last, real* shared, Sums& 
         copy_commit();
         stage = shared + now * STAGE;
         multiply<A>(stage, stage + A_TILE<A>, sums, row);
-        seen(stage + A_TILE<A>);
+        used(stage + A_TILE<A>);
         now = now + 1 == STAGES ? 0 : now + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
     }
     copy_wait<0>();
 }
 
-// Writes this thread's sums to an array of `columns` columns: row `line_of(row)` of it becomes finish(value, column), or 0
-// where `positive`, if there is such an array, is not positive.
-template <Layout A, class Line, class Finish>
-__device__ __forceinline__ void store(Sums& sums, real* out, const real* positive, int first_row, int first_column,
-                                      int rows, int columns, Line line_of, Finish finish) {
+// Numbers of a row that are stored together.
+struct __align__(VEC_B * sizeof(real)) Chunk {
+    real of[VEC_B];
+};
+
+// Writes this thread's sums to an array of `columns` columns: row `line_of(row)` becomes sum + bias, with relu 0 where that is
+// negative, and 0 where `positive`, an array like it, is not positive. Either array may be null.
+template <Layout A, class Line>
+__device__ __forceinline__ void store(Sums& sums, real* out, const real* bias, const real* positive, bool relu,
+                                      int first_row, int first_column, int rows, int columns, Line line_of) {
 #pragma unroll
     for (int i = 0; i < WM / 8; i++) {
         const int row = first_row + row_of<A>(i);
@@ -184,20 +208,16 @@ __device__ __forceinline__ void store(Sums& sums, real* out, const real* positiv
         for (int j = 0; j < WN / 4; j += VEC_B) {
             const int column = first_column + column_of(j);
             if (column >= columns) continue;
-            const long long place = line + column;
-            if (VEC_B == 1) {
-                const real value = finish(sum_at(sums, i, j), column);
-                out[place] = positive && !(positive[place] > 0) ? real(0) : value;
-            } else {
-                Wide wide, sign;
-                if (positive) sign = load_wide(positive + place);
+            Chunk chunk, sign;
+            if (positive) sign = *reinterpret_cast<const Chunk*>(positive + line + column);
 #pragma unroll
-                for (int l = 0; l < VEC_B; l++) {
-                    const real value = finish(sum_at(sums, i, j + l), column + l);
-                    wide.of[l] = positive && !(sign.of[l] > 0) ? real(0) : value;
-                }
-                *reinterpret_cast<Wide*>(out + place) = wide;
+            for (int l = 0; l < VEC_B; l++) {
+                real value = sum_at(sums, i, j + l);
+                if (bias) value += bias[column + l];
+                if (relu && value < 0 || positive && !(sign.of[l] > 0)) value = 0;
+                chunk.of[l] = value;
             }
+            *reinterpret_cast<Chunk*>(out + line + column) = chunk;
         }
     }
 }

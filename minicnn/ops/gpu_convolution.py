@@ -40,8 +40,18 @@ class Tile:
         return self.STAGES * (a + self.BK * (self.BN + 8)) * np.dtype(dtype).itemsize
 
     def shared_run(self, length: int) -> int:
-        """The same in convolution.cu with HALO, where a block copies runs of so many pixels."""
+        """The same in convolution_runs.cu, of runs of so many pixels."""
         return 4 * (self.BK + 24 + 2 * length * (self.BK + 4) + self.STAGES * self.BK * (self.BN + 8))
+
+    @property
+    def resident(self) -> int:
+        """Blocks that a processor has registers for: 65,536, of which a thread takes 255 or, with fewer sums, 128."""
+        return (256 if self.WM * self.WN > 2048 else 512) // self.threads
+
+    def macros(self, together: Pair, fast: bool) -> dict[str, int]:
+        """What the kernels are compiled with; together: how many numbers of A, and of B, are copied together."""
+        resident = self.resident if fast and together[0] > 1 else 1  # else there is nothing to gain
+        return vars(self) | {"VEC_A": together[0], "VEC_B": together[1], "FAST": int(fast), "BLOCKS": resident}
 
 
 TILES = [  # the largest first; four stages would take memory from the L1 cache
@@ -59,8 +69,9 @@ DOUBLE = [Tile(64, 64, 32, 32, 16, 2), Tile(64, 32, 32, 32, 16, 2)]
 LEAST_DEPTH = 8  # of a tile, BK: a smaller share of a sum is not worth a block of its own
 FULL = 0.7  # of the processors: where so many have a block, tiles need not be smaller
 MANY = 4  # shares: where so many processors have a block anyway, fewer are not worth adding up
-ROOM = 296 * 1024  # bytes of shared memory for all blocks that have registers: three quarters of them fit into 228 KiB
+ROOM = 296 * 1024  # bytes of shared memory for all resident blocks with runs: of the 228 KiB for three quarters of them
 MOST = 99 * 1024  # for one block: as much as the smallest processors have, from sm_80 on
+MOST_TAPS = 15  # along an axis, of which a kernel with runs has a bit each
 THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
 
@@ -107,7 +118,7 @@ class Geometry:
 
 @lru_cache(1024)
 def longest_run(g: Geometry, N: int, BM: int) -> int:
-    """The most pixels from the first to the last that a block of BM outputs sees in N images, as convolution.cu counts them."""
+    """The most pixels in a run of convolution_runs.cu: from the first to the last that a block of BM outputs sees in N images."""
     first, pixels, ends = np.arange(0, N * g.OH * g.OW, BM), N * g.OH * g.OW, []
     for pixel, farthest, more in ((first, min, 0), (np.minimum(first + BM, pixels) - 1, max, 1)):
         row, j = np.divmod(pixel, g.OW)
@@ -148,7 +159,7 @@ class ConvolutionOps(KernelOps):
         dilation: Pair,
     ) -> None:  # fmt: skip
         corner = pads[0][0], pads[1][0]
-        self.for_each(
+        self._each(
             "convolution_parts", name, source.dtype, target.size, source, target, np.int64(target.size), *x_shape[1:],
             *outputs, *size, *strides, *dilation, *corner,
         )  # fmt: skip
@@ -203,7 +214,7 @@ class ConvolutionOps(KernelOps):
         dy, kernel = (self.xp.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
         if relu and (own is None or own.undo()):
             dy, given = self.empty(dy.shape, dy.dtype), dy
-            self.for_each("convolution_parts", "where_positive", dy.dtype, dy.size, given, y, dy, np.int64(dy.size))
+            self._each("convolution_parts", "where_positive", dy.dtype, dy.size, given, y, dy, np.int64(dy.size))
         self.kernels.join()
         room = self.rooms.get(address(kernel))
         if not input_gradient:
@@ -283,21 +294,25 @@ class ConvolutionOps(KernelOps):
             depth = -(-depth // (g.KH * g.KW))
             shares = -(-g.C // (depth * tile.BK))
         out = self.empty((shares * y.size,), x.dtype) if shares > 1 else y
-        self._launch(
-            "convolution", "conv2d", tile, (tile.blocks(pixels, g.F), phases, shares), neighbours, False, x.dtype,
-            (x, kernel, *((None, None, out, False) if shares > 1 else (bias, positive, out, relu)), N, *g.arguments,
-             *g.down, depth), run,
-        )  # fmt: skip
+        finish = (None, None, out, False) if shares > 1 else (bias, positive, out, relu)
+        arguments, grid = (x, kernel, *finish, N, *g.arguments), (tile.blocks(pixels, g.F), phases, shares)
+        if run:
+            shared, arguments = tile.shared_run(run), (*arguments, depth)
+            self._launch("convolution_runs", "conv2d_runs", tile, grid, neighbours, shared, x.dtype, arguments)
+        else:
+            shared, arguments = tile.shared(x.dtype, False), (*arguments, *g.down, depth)
+            self._launch("convolution", "conv2d", tile, grid, neighbours, shared, x.dtype, arguments)
         if shares > 1:
             self._sum(out, bias, positive, y, relu, shares, g.F)
 
     def _run(self, g: Geometry, N: int, tile: Tile) -> int:
-        """How many pixels a block copies once for all taps (HALO in convolution.cu); 0: it copies those of every tap anew."""
-        if g.C % tile.BK or g.down != (1, 1) or g.KH * g.KW <= tile.STAGES or max(g.KH, g.KW) > 15:
+        """How many pixels a block copies once for all taps, see convolution_runs.cu; 0: those of every tap anew."""
+        taps = g.KH * g.KW
+        if g.C % tile.BK or g.down != (1, 1) or taps <= tile.STAGES or max(g.KH, g.KW) > MOST_TAPS:
             return 0
-        run, threads = longest_run(g, N, tile.BM), 256 if tile.WM * tile.WN > 2048 else 512  # BLOCKS in gemm.cuh
-        room = min(MOST, ROOM * tile.threads // threads)
-        return run if 2 * run <= g.KH * g.KW * tile.BM and tile.shared_run(run) <= room else 0
+        run = longest_run(g, N, tile.BM)
+        worth = 2 * run <= taps * tile.BM  # half of what all taps copy
+        return run if worth and tile.shared_run(run) <= min(MOST, ROOM // tile.resident) else 0
 
     def _kernel_gradient(
         self, geometry: Geometry, x: Array, dy: Array, room: Array | None = None
@@ -308,10 +323,11 @@ class ConvolutionOps(KernelOps):
         if dy.size == 0:
             gradients.fill(0)
         else:
-            self._sum_of_shares(g, x, dy, gradients)
+            self._sum_over_pixels(g, x, dy, gradients)
         return gradients[: g.K * g.F], gradients[g.K * g.F :]
 
-    def _sum_of_shares(self, g: Geometry, x: Array, dy: Array, gradients: Array) -> None:
+    def _sum_over_pixels(self, g: Geometry, x: Array, dy: Array, gradients: Array) -> None:
+        """Both gradients, one after the other; the pixels are shared among blocks, whose sums are added up."""
         pixels = dy.size // g.F
         if g.K <= THIN:
             wide = min(32, 1 << (g.F - 1).bit_length())  # filters of a block
@@ -328,10 +344,8 @@ class ConvolutionOps(KernelOps):
                 "convolution_thin", "conv2d_gradient_thin", x.dtype, (columns, 1, shares), (256,), arguments, TERMS=g.K, WIDE=wide
             )  # fmt: skip
         else:
-            self._launch(
-                "convolution_gradient", "conv2d_gradient", tile, (tile.blocks(g.K, g.F), 1, shares), neighbours, True,
-                x.dtype, arguments,
-            )  # fmt: skip
+            grid, shared = (tile.blocks(g.K, g.F), 1, shares), tile.shared(x.dtype, True)
+            self._launch("convolution_gradient", "conv2d_gradient", tile, grid, neighbours, shared, x.dtype, arguments)
         if shares > 1:
             self._sum(out, None, None, gradients, False, shares, g.F)
 
@@ -357,14 +371,11 @@ class ConvolutionOps(KernelOps):
         )  # fmt: skip
 
     def _launch(
-        self, file: str, name: str, tile: Tile, grid: tuple[int, int, int], together: Pair, transposed: bool, dtype: Any,
-        arguments: tuple[Any, ...], run: int = 0,
+        self, file: str, name: str, tile: Tile, grid: tuple[int, int, int], together: Pair, shared: int, dtype: Any,
+        arguments: tuple[Any, ...],
     ) -> None:  # fmt: skip
-        macros = vars(tile) | {"VEC_A": together[0], "VEC_B": together[1], "FAST": int(self._fast(dtype))}
-        shared = tile.shared_run(run) if run else tile.shared(dtype, transposed)
-        self.kernels.launch(
-            file, name, dtype, grid, (tile.threads,), arguments, shared, **macros, **({"HALO": 1} if run else {})
-        )
+        macros = tile.macros(together, self._fast(dtype))
+        self.kernels.launch(file, name, dtype, grid, (tile.threads,), arguments, shared, **macros)
 
     def _fast(self, dtype: Any) -> bool:
         return dtype == np.float32 and self.precision == "fast"
@@ -374,7 +385,8 @@ class ConvolutionOps(KernelOps):
     ) -> tuple[Tile, int, int]:
         """(tile, depth, shares): a block sums `depth` steps of BK terms, so that `shares` blocks share every sum.
 
-        wide: whether neighbours in the rows of A are copied together.
+        wide: whether neighbours in the rows of A are copied together. Of the tiles that leave few processors without a block
+        it is the one for which least is copied; where processors are left nevertheless, sums are shared.
         """
         processors = self.kernels.processors
         enough = FULL * processors  # blocks
@@ -382,11 +394,13 @@ class ConvolutionOps(KernelOps):
         fitting = [  # not mostly empty
             t for t in tiles if (t.BN == 32 or columns > t.BN // 2) and (t.BM == 64 or rows > t.BM // 2)
         ]
-        deep = max(1, reduction // DEEP)
+        deep = max(1, reduction // DEEP)  # blocks that may share a sum at little cost
         full = [t for t in fitting if phases * t.blocks(rows, columns) * deep >= enough]
         tile = min(full or fitting[-1:], key=lambda t: t.blocks(rows, columns) * (t.BM + t.BN))  # the least to copy
         blocks, depths = phases * tile.blocks(rows, columns), max(1, -(-reduction // tile.BK))
-        wanted = max(1, max(2, 256 // tile.threads) * processors // blocks)
+        wanted = max(
+            1, max(2, 256 // tile.threads) * processors // blocks
+        )  # shares, for 256 threads or two blocks each
         if blocks >= enough and wanted < MANY:
             wanted = 1
         depth = -(-depths // min(wanted, max(1, depths // LEAST_DEPTH)))

@@ -1,8 +1,7 @@
 """What the operations that launch CUDA kernels share: arrays as the kernels expect them, and the launch itself.
 
-A launch is described by what its threads go through: a thread for each thing (`for_each`), all numbers (`_each`), rows of
-columns (`_rows`), or rows of columns that are added up (`_sum_rows`), in parts that depend on the shape alone, so that a run
-repeats to the bit.
+A launch is described by what its threads go through: all numbers (`_each`), rows of columns (`_rows`), or rows of columns
+that are added up (`_sum_rows`), in parts that depend on the shape alone, so that a run repeats to the bit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ class Relu:
 
 
 THREADS = 256  # of a block
-BLOCKS = 1024  # fill a large GPU; from there on every thread takes several numbers
+BLOCKS = 1024  # fill a large GPU: where there would be more, a thread takes up to four numbers
 PARTS = 256  # that a sum is made of, at most
 
 
@@ -39,11 +38,11 @@ class KernelOps(Ops):
     """Operations with arrays of `xp` and an object that launches the kernels of `minicnn.cuda` on them."""
 
     kernels: Any
+    chained = False
     rooms: Mapping[
         int, Array
-    ] = {}  # where the gradients of a kernel and its bias, or of γ and β, go together, by its address
-    chained = False
-    _made: tuple[Array, Relu] | None = None
+    ] = {}  # by the address of a kernel or a γ: where its gradient and that of its bias or β go
+    _made: tuple[Array, Relu] | None = None  # by the last operation of a chain, see `rectified`
 
     @contextmanager
     def chain(self, rooms: Mapping[int, Array]) -> Iterator[None]:
@@ -86,11 +85,6 @@ class KernelOps(Ops):
         return found[key]
 
     # ------------------------------------------------------------------ launches
-
-    def for_each(self, file: str, name: str, dtype: Any, count: int, *arguments: Any) -> None:
-        """Launches a kernel with a thread for each of `count` things, and nothing where there are none."""
-        if count:
-            self.kernels.launch(file, name, dtype, (-(-count // THREADS),), (THREADS,), arguments)
 
     def _each(self, file: str, name: str, dtype: Any, items: int, *arguments: Any, **macros: int) -> None:
         """Launches a kernel over `items` things, one after the other in memory."""

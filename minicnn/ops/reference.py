@@ -64,8 +64,8 @@ class Ops:
         """`values` on this device, C-contiguous."""
         return self.xp.asarray(values, dtype=dtype, order="C")
 
-    def constant(self, values: Array, dtype: Any) -> Array:
-        """A few numbers that stay the same, of which some devices keep their copy; not to be written to."""
+    def constant(self, values: Any, dtype: Any) -> Array:
+        """A few numbers of the host that stay the same, of which some devices keep their copy; not to be written to."""
         return self.array(values, dtype)
 
     def numpy(self, values: Array) -> np.ndarray:
