@@ -108,6 +108,14 @@ def test_functions_hear_what_they_are_there_for():
         LambdaCallback(on_epoch_ends=print)
 
 
+@pytest.mark.parametrize("wrong", [[None], [EarlyStopping], EarlyStopping, [[TerminateOnNaN()]], print, 3])
+def test_what_is_no_callback_is_said(wrong):
+    model = network()
+    for act in (model.fit, model.evaluate, lambda x, y, **options: model.predict(x, **options)):
+        with pytest.raises(TypeError, match="expected callbacks that are objects of a class made from Callback, got "):
+            act(X, Y, callbacks=wrong, verbose=0)
+
+
 def test_older_names_of_the_batch_hooks():
     heard = []
     fit(network(), LambdaCallback(on_batch_begin=lambda batch, logs: heard.append(batch)), epochs=1)
