@@ -119,6 +119,10 @@ class Tensor(Symbol):
         return f"<Tensor {self.shape} of {self.layer.name}>"
 
 
+class Probe(Tensor):
+    """Stands for a tensor, to learn which layer a function puts behind it: one that is in no model, and has no name."""
+
+
 _calls = threading.local()  # whether the layer whose `forward` runs now, on this thread, works as in training
 
 
