@@ -151,10 +151,38 @@ def test_a_call_that_is_no_chain():
 
     with pytest.raises(ValueError, match="may leave out nothing but random layers"):
         Halves().build((None, 6, 6, 1))
-    with pytest.raises(TypeError, match="Rescaling and Activation are layers"):
-        Input((6, 6, 1)) / 255
+    for calculate in (lambda x: 255 / x, lambda x: x * x, lambda x: x + np.ones(1), lambda x: x**2, lambda x: x[0]):
+        with pytest.raises(TypeError, match="cannot be calculated with, but by a number: Activation is a layer"):
+            calculate(Input((6, 6, 1)))
     with pytest.raises(TypeError, match="what comes out of input.* goes from layer to layer"):
         Sums().predict(X)
+
+
+def test_a_tensor_times_or_plus_a_number_is_rescaled():
+    class Scaled(Model):
+        def __init__(self):
+            super().__init__()
+            self.convolve, self.flatten, self.last = Conv2D(2, 3), Flatten(), Dense(4, activation="softmax")
+
+        def call(self, x):
+            x = self.convolve(1 - x / 4.0)
+            return self.last(self.flatten(-(2 * x - np.float32(0.5)) + 3))
+
+    minicnn.set_random_seed(5)
+    model, start = Scaled(), Input((6, 6, 1))
+    x = Conv2D(2, 3)(layers.Rescaling(-0.25, 1)(start))
+    plain = Model(start, Dense(4, activation="softmax")(Flatten()(layers.Rescaling(-2, 3.5)(x))))
+    model.build((None, 6, 6, 1))
+    plain.set_weights(model.get_weights())
+    np.testing.assert_allclose(model.predict(X), plain.predict(X), atol=1e-6)
+    for each in (model, plain):
+        each.seed = 1
+        each.compile("sgd", "sparse_categorical_crossentropy")
+        each.fit(X, Y, epochs=2, verbose=0)
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    with pytest.raises(ZeroDivisionError):
+        start / 0
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,11 @@ def channels_last(layer: "Layer", data_format: str | None) -> None:
 
 
 class Symbol:
-    """Base of symbolic values, which have no numbers yet; arithmetic on them, which Keras has, is a TypeError."""
+    """Base of symbolic values, which have no numbers yet.
+
+    Times a number, or plus one, it is what the layer `Rescaling` makes of it; other calculations, which Keras has, are a
+    TypeError.
+    """
 
     name: str
     shape: Shape
@@ -76,12 +80,37 @@ class Symbol:
 
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
-            f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with: "
-            "Rescaling and Activation are layers, and one of your own does what it likes"
+            f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
+            "Activation is a layer, and one of your own that calculates defines forward and backward"
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse_calculation
-    __pow__ = __matmul__ = __neg__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
+    def _rescaled(self, scale: Any, offset: Any) -> Any:
+        from .normalization import Rescaling
+
+        if not (is_number(scale) and is_number(offset)):
+            self._refuse_calculation()
+        return Rescaling(scale, offset)(self)
+
+    def __add__(self, other: Any) -> Any:
+        return self._rescaled(1.0, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._rescaled(1.0, -other if is_number(other) else other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._rescaled(-1.0, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._rescaled(other, 0.0)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._rescaled(1 / other if is_number(other) else other, 0.0)
+
+    def __neg__(self) -> Any:
+        return self._rescaled(-1.0, 0.0)
+
+    __radd__, __rmul__ = __add__, __mul__
+    __rtruediv__ = __pow__ = __matmul__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
 
 
 class Tensor(Symbol):
