@@ -375,7 +375,11 @@ class ModelCheckpoint(MonitorCallback):
             make_folder(os.path.dirname(path))
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
-            why = f"{self.monitor} {self.best:.5f} is the best so far, " if self.save_best_only and self.best is not None else ""
+            why = (
+                f"{self.monitor} {self.best:.5f} is the best so far, "
+                if self.save_best_only and self.best is not None
+                else ""
+            )
             say(f"epoch {epoch + 1}: {why}saved as {path}")
 
 

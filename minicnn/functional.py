@@ -105,7 +105,7 @@ class Model(Sequential, metaclass=_ModelKind):
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first, those of `call` in the order it uses them."""
-        if self.call is not None and not self._layers:
+        if self._waits() and self.call is not None:
             if input_shape is None:
                 raise ValueError(UNKNOWN_INPUT)
             if self._making:

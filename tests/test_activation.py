@@ -216,7 +216,9 @@ def test_a_function_of_ones_own_gives_no_layer_another_name():
 
 
 def test_a_last_softmax_that_a_function_hands_on_to_is_fused_with_the_loss():
-    model = minicnn.Sequential([layers.Input((6,)), layers.Dense(3, activation=lambda x: activations.softmax(x, axis=-1))])
+    model = minicnn.Sequential(
+        [layers.Input((6,)), layers.Dense(3, activation=lambda x: activations.softmax(x, axis=-1))]
+    )
     model.compile("sgd", "sparse_categorical_crossentropy")
     assert model.ends_with_softmax
 
@@ -236,5 +238,7 @@ def test_a_last_softmax_that_a_function_hands_on_to_is_fused_with_the_loss():
     ],
 )
 def test_a_function_that_does_something_else_has_no_derivative(function):
-    with pytest.raises(ValueError, match="activation takes a name or a function of minicnn.activations, not .* derivative is not"):
+    with pytest.raises(
+        ValueError, match="activation takes a name or a function of minicnn.activations, not .* derivative is not"
+    ):
         layers.Dense(3, activation=function)

@@ -140,6 +140,115 @@ def test_a_class_with_a_call_is_the_chain_it_goes_through():
     np.testing.assert_array_equal(Called()(X).shape, (50, 4))
 
 
+class Block(minicnn.Layer):
+    """Layers one behind the other, as scripts write them."""
+
+    def __init__(self, filters, **options):
+        super(Block, self).__init__(**options)  # noqa: UP008 (so they do)
+        self.convolve, self.norm = Conv2D(filters, 3, padding="same"), layers.BatchNormalization()
+
+    def call(self, x, training=False):
+        return minicnn.ops.relu(self.norm(self.convolve(x), training=training))
+
+
+class Blocks(Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.flatten, self.last = Block(3), Block(2), Flatten(), Dense(4, activation="softmax")
+
+    def call(self, x, training=False):
+        return self.last(self.flatten(self.second(self.first(x, training=training), training=training)))
+
+
+def plain_blocks():
+    parts = [(Conv2D(n, 3, padding="same"), layers.BatchNormalization(), layers.ReLU()) for n in (3, 2)]
+    return Sequential([Input((6, 6, 1)), *parts[0], *parts[1], Flatten(), Dense(4, activation="softmax")])
+
+
+def of_tensors():
+    x = Input((6, 6, 1))
+    return Model(x, Dense(4, activation="softmax")(Flatten()(Block(2)(Block(3)(x)))))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Sequential([Input((6, 6, 1)), Block(3), Block(2), Flatten(), Dense(4, activation="softmax")]),
+        lambda: Sequential([Block(3, name="one"), Block(2), Flatten(), Dense(4, activation="softmax")]),
+        lambda: Sequential([Sequential([Block(3), Block(2)]), Flatten(), Dense(4, activation="softmax")]),
+        lambda: Sequential([layers.Rescaling(1.0), Block(3), Sequential([Block(2), Flatten()]), Dense(4, activation="softmax")]),
+        of_tensors,
+        Blocks,
+    ],
+)  # fmt: skip
+def test_a_layer_whose_call_puts_layers_one_behind_the_other_is_these(make):
+    model, plain = make(), plain_blocks()
+    for each in (model, plain):
+        each.seed = 3
+        each.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model(X)
+    plain.set_weights(model.get_weights())
+    found, expected = (each.fit(X, Y, epochs=2, batch_size=16, verbose=0).history for each in (model, plain))
+    assert found == expected and weights_equal(model, plain)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    kinds = [type(layer) for layer in model.chain if not isinstance(layer, layers.Rescaling)]
+    assert kinds == [type(layer) for layer in plain.chain]
+
+
+def test_what_waits_for_the_shape_of_its_input(capsys):
+    model = Sequential([Block(3, name="block"), Flatten(), Dense(4)])
+    assert [type(layer) for layer in model.layers] == [Block, Flatten, Dense] and not model.built
+    model.summary()
+    assert re.search(r"block +\?.*\nflatten.*\?.*\ndense.*\?", capsys.readouterr().out)
+    for act in (model.get_config, model.to_json, model.count_params, lambda: model.astype("float64")):
+        with pytest.raises(ValueError, match="does not know the shape of its input: put an Input first"):
+            act()
+    assert type(model.pop()) is Dense and len(model.layers) == 2
+    with pytest.raises(TypeError, match="a model is made of layers, not of 3"):
+        model.add(3)
+    model.add(layers.Reshape((5, 5)))
+    for _ in range(2):  # an error leaves the model as it was
+        with pytest.raises(ValueError, match="cannot be reshaped to"):
+            model.build((None, 6, 6, 1))
+        assert [type(layer) for layer in model.layers] == [Block, Flatten, layers.Reshape] and not model.built
+    model.pop()
+    model.layers[0].trainable = False
+    assert model.compute_output_shape((None, 6, 6, 1)) == model.output_shape == (None, 108) and model.built
+    assert model.layers[0].name == "block" and not model.trainable_weights and len(model.weights) == 6
+    again = minicnn.models.clone_model(model)
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_a_layer_whose_call_calculates_says_what_to_define():
+    class Linear(minicnn.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight((input_shape[-1], 2))
+
+        def call(self, x):
+            return x @ self.kernel
+
+    class Noisy(minicnn.Layer):
+        def call(self, x):
+            return x + np.random.default_rng(1).normal(size=(6, 6, 1))
+
+    with pytest.raises(
+        AttributeError, match="no attribute 'add_weight': a layer with weights of its own defines forward"
+    ):
+        Linear()(X)
+    with pytest.raises(TypeError, match="one of your own that calculates defines forward and backward"):
+        Sequential([Noisy(), Flatten()]).predict(X)
+    assert Blocks().make_predict_function() is None
+    for name, hint in (
+        ("_make_predict_function", "Keras 3 has dropped it, use make_predict_function"),
+        ("add_loss", "a Regularizer"),
+        ("export", "Keras reads, and exports"),
+        ("add_metric", "compile"),
+    ):
+        with pytest.raises(AttributeError, match=f"a model has no attribute '{name}': .*{hint}"):
+            getattr(Blocks(), name)
+
+
 def test_a_call_that_is_no_chain():
     class Halves(Model):
         def call(self, x, training):
@@ -1218,12 +1327,10 @@ def test_methods_that_would_not_be_called():
     for base, name in ((Sequential, "train_step"), (Model, "compute_loss"), (Sequential, "test_step")):
         with pytest.raises(TypeError, match=f"model class Mine: a {name} of your own is not called here"):
             type("Mine", (base,), {name: lambda self, *arguments: None})
-    with pytest.raises(
-        TypeError, match=r"layer class Mine: expected forward\(x, training\) and backward\(dy\), got call"
-    ):
-        type("Mine", (minicnn.Layer,), {"call": lambda self, x: x})
-    with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
-        type("Mine", (minicnn.Layer,), dict.fromkeys(["call", "forward", "backward"], lambda self, x: x))
+    between = type("Between", (minicnn.Layer,), {})
+    for base, names in ((minicnn.Layer, ["call", "forward", "backward"]), (between, ["call"])):
+        with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
+            type("Mine", (base,), dict.fromkeys(names, lambda self, x: x))
 
 
 def test_lists_of_one_array_and_axes_of_one():
@@ -1690,7 +1797,7 @@ def test_what_a_class_with_a_call_does_before_it_is_built():
     model = Model(i, layers.Softmax()(Called()(i)))
     assert len(model.chain) == 7 and [type(one) for one in model.layers] == [Input, Called, layers.Softmax]
     with pytest.raises(ValueError, match="does not know the shape of its input"):
-        Sequential([Called()])
+        Sequential([Called()]).build()
     with pytest.raises(ValueError, match="does not know the shape of its input"):
         Called().astype("float64")
     one, other = (Called() for _ in range(2))

@@ -209,7 +209,19 @@ class Weighted:
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
 
-class Layer(Weighted):
+class _LayerKind(type):
+    """Makes a class with a `call` that is made from `Layer` itself a `Model`: it puts layers one behind the other."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], names: dict[str, Any], **options: Any) -> Any:
+        if bases == (Weighted,) or Layer not in bases or "call" not in names or "forward" in names:
+            return super().__new__(cls, name, bases, names, **options)
+        from ..functional import Model
+
+        kind: Any = type(Model)
+        return kind(name, tuple(Model if base is Layer else base for base in bases), names, **options)
+
+
+class Layer(Weighted, metaclass=_LayerKind):
     """Base of all layers. A layer of your own defines `forward` and `backward`, and `build` if it has parameters:
 
         class Scale(Layer):
@@ -228,6 +240,8 @@ class Layer(Weighted):
     Neither may change the arrays it is given. `compute_output_shape` is needed where the output has another shape than
     the input. `input_rank` is the number of axes of the input, the batch included, where only one will do, and
     `works_as_in_training` whether a call on an array that does not say `training` means it.
+
+    A class with a `call` that puts other layers one behind the other is a `Model`, also if it is made from `Layer`.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
     or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An
@@ -248,7 +262,7 @@ class Layer(Weighted):
             if cls.forward is Layer.forward or "forward" in vars(cls):
                 raise TypeError(
                     f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are "
-                    "written by hand here, only a Model may put layers together in its call"
+                    "written by hand here"
                 )
             cls.forward = _forward_of_call  # type: ignore[method-assign]
         for name in ("convolution_op", "transform_images", "get_random_transformation"):
