@@ -1434,13 +1434,6 @@ def test_what_save_may_be_told(tmp_path):
     model.save_weights(tmp_path / "m.weights.h5")
 
 
-def test_pictures_of_a_generator_are_not_written():
-    generator = minicnn.preprocessing.image.ImageDataGenerator()
-    assert len(generator.flow(X, Y, 10, True, None, 1, None, "", "png", False, None)) == 5
-    with pytest.raises(ValueError, match="flow: save_to_dir must be None, not 'out': no pictures are written here"):
-        generator.flow(X, Y, save_to_dir="out")
-
-
 # ---------------------------------------------------------------------- names, arguments and attributes that scripts know
 
 
