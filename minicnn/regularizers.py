@@ -143,6 +143,11 @@ def get(identifier: Any) -> Regularizer | None:
     found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else identifier
     if isinstance(found, type) and issubclass(found, Regularizer):
         found = found()
+    if callable(found) and not isinstance(found, Regularizer):
+        raise ValueError(
+            f"the regularizer {getattr(found, '__name__', found)!r} is a function without a gradient: make a subclass of "
+            "Regularizer whose `gradient` gives it"
+        )
     if not isinstance(found, Regularizer):
         raise ValueError(
             f"unknown regularizer {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Regularizer"

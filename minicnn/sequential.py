@@ -16,7 +16,7 @@ import numpy as np
 
 from . import captured, engine, keras_format, losses, optimizers, saving, training
 from .absent import by_name, refuse_arguments
-from .batches import as_batch, checked, weights_of
+from .batches import as_batch, checked, numbers, weights_of
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
 from .layers.activation import ActivatedLayer, Activation, Softmax
@@ -534,6 +534,7 @@ class Sequential(Weighted):
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
             x = as_batch(self, x)
+            x = numbers(x, "samples") if isinstance(x, list | tuple) else x
             if self._layers and getattr(x, "dtype", None) == np.float64:
                 x = self.as_input(x)  # of images that were divided by a number
             return as_numbers(self.forward(x, enclosing() if training is None else bool(training)))

@@ -1336,6 +1336,8 @@ def test_methods_that_would_not_be_called():
 def test_lists_of_one_array_and_axes_of_one():
     model = small()
     y = model.predict(X)
+    for x in (X.tolist(), tuple(X.tolist()), X[..., 0].tolist()):
+        np.testing.assert_array_equal(model(x), y)
     for x in ([X], (X,), X[..., 0], [X[..., 0]]):
         np.testing.assert_array_equal(model.predict(x), y)
         np.testing.assert_array_equal(model.predict_on_batch(x), y)
