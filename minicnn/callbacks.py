@@ -118,7 +118,7 @@ class Recorded(dict[str, list[float]]):
     """Numbers by name; asked for a name that is not there, it says which are."""
 
     def __missing__(self, name: str) -> list[float]:
-        today = name.replace("acc", "accuracy") if name in ("acc", "val_acc") else ""
+        today = {"acc": "accuracy", "val_acc": "val_accuracy", "lr": "learning_rate"}.get(name)
         hint = f"; Keras 3 calls it {today!r}" if today in self else ""
         raise KeyError(f"{name!r} was not recorded{hint}; there are {', '.join(self) or 'none'}")
 

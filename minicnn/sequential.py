@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -217,6 +218,8 @@ class Sequential(Weighted):
                 source = Tensor(start)
             self._tensors.append(Tensor(layer, source, mode))
             layer._tensor = layer._tensor or self._tensors[-1]
+        if self._tensors:
+            (self._tensors[0].source or self._tensors[0]).owner = ref(self)
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""

@@ -81,6 +81,28 @@ def test_a_part_of_a_chain_is_a_model():
     assert part.predict(X).shape == (50, 4, 4, 3) and whole.predict(X).shape == (50, 12)
 
 
+def test_the_output_of_a_model_within_a_model_is_seen_from_the_whole():
+    minicnn.set_random_seed(5)
+    base = Sequential([Input((6, 6, 1)), Conv2D(3, 3), MaxPooling2D()], name="base")
+    top = Sequential([Flatten(), Dense(4)], name="top")
+    x = Input((6, 6, 1))
+    by_call = Model(x, top(base(x)))
+    for whole in (Sequential([layers.Rescaling(1.0, name="first"), base, top]), Sequential([base, top]), by_call):
+        whole.build((None, 6, 6, 1))
+        expected = {"base": base.predict(X), "top": by_call.predict(X)}
+        for name, values in expected.items():
+            for inputs in (whole.inputs, whole.input):
+                part = Model(inputs, whole.get_layer(name).output)
+                np.testing.assert_array_equal(part.predict(X), values)
+        both = Model(whole.inputs, [whole.get_layer("base").output, whole.output])
+        for found, values in zip(both.predict(X), expected.values(), strict=True):
+            np.testing.assert_allclose(found, values, atol=1e-6)
+    with pytest.raises(ValueError, match="must be made from its input, layer by layer"):
+        Model(Input((6, 6, 1)), base.output)
+    with pytest.raises(ValueError, match="must be made from its input, layer by layer"):
+        Model(small().input, base.output)
+
+
 def test_what_layers_see_is_a_model_of_several_outputs():
     model = small()
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -1283,6 +1305,9 @@ def test_the_history_says_what_was_recorded():
         history["acc"]
     with pytest.raises(KeyError, match="'val_loss' was not recorded; there are accuracy, loss"):
         history["val_loss"]
+    history = small().fit(X, Y, verbose=0, callbacks=callbacks.LearningRateScheduler(lambda epoch: 0.1)).history
+    with pytest.raises(KeyError, match="'lr' was not recorded; Keras 3 calls it 'learning_rate'; there are accuracy"):
+        history["lr"]
 
 
 # ---------------------------------------------------------------------- small things that scripts rely on
@@ -1495,6 +1520,9 @@ def test_stars_of_models_and_utils_one_after_the_other():
         ("backend.set_session", "there are no sessions"),
         ("backend.learning_phase", "by the argument training"),
         ("optimizers.adam", "Keras 3 has dropped it, the classes are SGD, RMSprop"),
+        ("losses.Reduction", "Keras 3 has dropped it, write reduction='sum', 'sum_over_batch_size' or None"),
+        ("regularizers.l1l2", "Keras 3 has dropped it, use l1_l2"),
+        ("regularizers.activity_l2", "Keras 3 has dropped it, give the layer an activity_regularizer"),
         ("models.model_from_yaml", "use model_from_json"),
         ("layers.MaxPool1D", "for the classification of images"),
         ("layers.RepeatVector", "for the classification of images"),

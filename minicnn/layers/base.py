@@ -122,6 +122,7 @@ class Tensor(Symbol):
     def __init__(self, layer: "Layer", source: "Tensor | None" = None, mode: bool | None = None) -> None:
         self.layer, self.source, self.name, self.mode = layer, source, layer.name, mode
         self.model: Any = None  # that was called, if the layer is one of a model within the model
+        self.owner: Callable[[], Any] = lambda: None  # gives the model whose input this is, while there is that
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
