@@ -73,6 +73,7 @@ class Symbol:
 
     name: str
     shape: Shape
+    __array_priority__ = 1  # so that a number of NumPy's leaves the calculation to this
 
     @property
     def ndim(self) -> int:
@@ -89,7 +90,7 @@ class Symbol:
 
         if not (is_number(scale) and is_number(offset)):
             self._refuse_calculation()
-        return Rescaling(scale, offset)(self)
+        return Rescaling(scale, offset, name="rescaling" if isinstance(self, Probe) else None)(self)
 
     def __add__(self, other: Any) -> Any:
         return self._rescaled(1.0, other)
@@ -150,7 +151,7 @@ class Tensor(Symbol):
 
 
 class Probe(Tensor):
-    """Stands for a tensor, to learn which layer a function puts behind it: one that is in no model, and has no name."""
+    """Stands for a tensor, to learn which layers a function puts behind it: they are in no model, and are not counted."""
 
 
 _calls = threading.local()  # whether the layer whose `forward` runs now, on this thread, works as in training
@@ -388,7 +389,7 @@ class Layer(Weighted, metaclass=_LayerKind):
                 layer.make_way({other.name for other in x.chain})
             if layer.is_new_to(x.shape):
                 layer.build(x.shape)
-            tensor = Tensor(layer, x, None if training is None else bool(training))
+            tensor = type(x)(layer, x, None if training is None else bool(training))
             layer._tensor = layer._tensor or tensor
             return tensor
         if isinstance(x, list | tuple):
