@@ -38,7 +38,8 @@ def _or_layer(make: Function) -> Callable[[Function], Function]:
             if isinstance(x, layers.base.Symbol):
                 given = signature(function).bind(x, *arguments, **options)
                 given.apply_defaults()
-                layer = make(layers, *given.args[1:])
+                name = function.__name__ if isinstance(x, layers.base.Probe) else None
+                layer = make(layers, *given.args[1:], name=name)
             return function(x, *arguments, **options) if layer is None else layer(x)
 
         return either
@@ -52,7 +53,7 @@ def _elementwise(name: str) -> Function:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every number; the formula is in `minicnn.ops.reference.ELEMENTWISE`."
-    return _or_layer(lambda layers: layers.Activation(name))(function)
+    return _or_layer(lambda layers, **options: layers.Activation(name, **options))(function)
 
 
 sigmoid, tanh, selu = _elementwise("sigmoid"), _elementwise("tanh"), _elementwise("selu")
@@ -67,7 +68,7 @@ def linear(x: Array) -> Array:
     return x
 
 
-@_or_layer(lambda layers, slope, most, threshold: layers.ReLU(most, slope, threshold))
+@_or_layer(lambda layers, slope, most, threshold, **options: layers.ReLU(most, slope, threshold, **options))
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Array:
     """x above the threshold, cut off at max_value; below it negative_slope · (x - threshold)."""
     return _OPS.relu(_floats(x), negative_slope, max_value, threshold)[0]
@@ -78,19 +79,19 @@ def relu6(x: Any) -> Array:
     return relu(x, max_value=6.0)
 
 
-@_or_layer(lambda layers, slope: layers.LeakyReLU(slope))
+@_or_layer(lambda layers, slope, **options: layers.LeakyReLU(slope, **options))
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Array:
     """x where positive, negative_slope · x elsewhere (Maas et al., 2013)."""
     return relu(x, negative_slope)
 
 
-@_or_layer(lambda layers, alpha: layers.ELU(alpha))
+@_or_layer(lambda layers, alpha, **options: layers.ELU(alpha, **options))
 def elu(x: Any, alpha: float = 1.0) -> Array:
     """x where positive, α (eˣ - 1) elsewhere (Clevert et al., 2015)."""
     return _OPS.elu(_floats(x), alpha)[0]
 
 
-@_or_layer(lambda layers, approximate: None if approximate else layers.Activation("gelu"))
+@_or_layer(lambda layers, approximate, **options: None if approximate else layers.Activation("gelu", **options))
 def gelu(x: Any, approximate: bool = False) -> Array:
     """x times the probability that a normal number is below x (Hendrycks and Gimpel, 2016).
 
@@ -102,13 +103,13 @@ def gelu(x: Any, approximate: bool = False) -> Array:
     return _OPS.activate(x, "gelu")[0]
 
 
-@_or_layer(lambda layers, axis: layers.Softmax(axis))
+@_or_layer(lambda layers, axis, **options: layers.Softmax(axis, **options))
 def softmax(x: Any, axis: int = -1) -> Array:
     """eˣ / Σ eˣ along one axis."""
     return _OPS.softmax(_floats(x), axis)[0]
 
 
-@_or_layer(lambda layers, axis: layers.Activation("log_softmax") if axis == -1 else None)
+@_or_layer(lambda layers, axis, **options: layers.Activation("log_softmax", **options) if axis == -1 else None)
 def log_softmax(x: Any, axis: int = -1) -> Array:
     """x - log Σ eˣ along one axis."""
     return _OPS.log_softmax(_floats(x), axis)[0]

@@ -80,6 +80,7 @@ class Model(Sequential, metaclass=_ModelKind):
                 f"a model is one chain of layers here, with one input, not {len(inputs)}, and at least one output"
             )
         start = inputs[0].layer if isinstance(inputs[0], Tensor) else inputs[0]
+        outputs = [_in_the_whole(inputs[0], output) for output in outputs]
         chains = [_chain(start, output) for output in outputs]
         longest, last = max(zip(chains, outputs, strict=True), key=lambda pair: len(pair[0]))
         if any(chain != longest[: len(chain)] for chain in chains):
@@ -105,7 +106,7 @@ class Model(Sequential, metaclass=_ModelKind):
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first, those of `call` in the order it uses them."""
-        if self.call is not None and not self._layers:
+        if self._waits() and self.call is not None:
             if input_shape is None:
                 raise ValueError(UNKNOWN_INPUT)
             if self._making:
@@ -215,6 +216,14 @@ def _before_the_rest(own: Callable[..., Any]) -> Callable[..., None]:
         Model.build(model, input_shape)
 
     return build
+
+
+def _in_the_whole(start: Any, output: Any) -> Any:
+    """What comes out of a model within the model of which `start` is the input, as that one has it, else `output` itself."""
+    whole = start.owner() if isinstance(start, Tensor) else None
+    if whole is None or not isinstance(output, Tensor) or output.path[0].layer is start.layer:
+        return output
+    return next((tensor for tensor in whole._tensors if tensor.layer is output.layer), output)
 
 
 def _chain(start: Layer, output: Any) -> list[Layer]:

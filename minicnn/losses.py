@@ -579,6 +579,7 @@ __getattr__, _absent = without(__name__, "loss ", {
     "a loss of your own is a Loss with `terms`": """
         Dice Tversky CTC Circle CategoricalGeneralizedCrossEntropy cosine_proximity dice tversky ctc circle
         categorical_generalized_cross_entropy""",
+    "Keras 3 has dropped it, write reduction='sum', 'sum_over_batch_size' or None": "Reduction",
 })  # fmt: skip
 
 __all__ = [

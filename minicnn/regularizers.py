@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .absent import without
 from .ops import Ops
 from .ops.reference import Array
 from .registered import Configured, described, description
@@ -143,6 +144,11 @@ def get(identifier: Any) -> Regularizer | None:
     found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else identifier
     if isinstance(found, type) and issubclass(found, Regularizer):
         found = found()
+    if callable(found) and not isinstance(found, Regularizer):
+        raise ValueError(
+            f"the regularizer {getattr(found, '__name__', found)!r} is a function without a gradient: make a subclass of "
+            "Regularizer whose `gradient` gives it"
+        )
     if not isinstance(found, Regularizer):
         raise ValueError(
             f"unknown regularizer {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Regularizer"
@@ -161,7 +167,11 @@ def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer  # as Keras spells them too
 deserialize = get
+__getattr__, _absent = without(__name__, "regularizer ", {
+    "Keras 3 has dropped it, use l1_l2": "l1l2",
+    "Keras 3 has dropped it, give the layer an activity_regularizer": "activity_l1 activity_l2 activity_l1l2",
+})  # fmt: skip
 __all__ = [
     "L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2",
-    "orthogonal_regularizer", "serialize",
+    "orthogonal_regularizer", "serialize", *_absent,
 ]  # fmt: skip

@@ -6,16 +6,18 @@ step is one call.
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from . import captured, engine, keras_format, losses, optimizers, saving, training
-from .absent import refuse_arguments
-from .batches import as_batch, checked, weights_of
+from .absent import by_name, refuse_arguments
+from .batches import as_batch, checked, numbers, weights_of
 from .callbacks import Callback, History, format_logs, say
 from .data.files import DataError
 from .layers.activation import ActivatedLayer, Activation, Softmax
@@ -38,6 +40,12 @@ from .seeding import new_seed
 
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
+LACKED = by_name({  # methods that scripts call, behind what there is in their place
+    "a layer with weights of its own defines forward(x, training) and backward(dy)": "add_weight add_variable",
+    "a penalty for weights or outputs is a Regularizer, a loss of your own a Loss with `terms`": "add_loss",
+    "metrics are given to compile": "add_metric",
+    "save writes files that Keras reads, and exports": "export",
+})  # fmt: skip
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
 )
@@ -65,6 +73,7 @@ class Sequential(Weighted):
         self.name = new_name(type(self).__name__) if name is None else name
         self._layers: list[Layer] = []
         self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
+        self._waiting: list[tuple[Layer | Sequential, bool | None]] = []  # for the shape of its input, to be `_add`ed
         self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
         self._modes: list[bool | None] = []  # of each layer: whether it works as in training whatever the model does
         self.ops: Ops = get_ops("cpu")
@@ -102,7 +111,7 @@ class Sequential(Weighted):
     @property
     def layers(self) -> "list[Any]":
         """The layers, and models, that were added; without the `Input`, as in Keras."""
-        return [layer for layer, _ in self._added if not isinstance(layer, Input)]
+        return [layer for layer, _ in [*self._added, *self._waiting] if not isinstance(layer, Input)]
 
     @property
     def chain(self) -> list[Layer]:
@@ -142,23 +151,32 @@ class Sequential(Weighted):
         self._add(layer)
 
     def _add(self, layer: "Layer | Sequential", mode: bool | None = None) -> None:
-        """`add`; with a `mode` the layer or model works as in training, or does not, whatever this model does."""
+        """`add`; with a `mode` the layer or model works as in training, or does not, whatever this model does.
+
+        What comes after a model whose layers are not known before the shape of its input is waits with it for `build`.
+        """
+        known = self._layers[-1].output_shape if self._layers and self._layers[-1].built else None
+        if self._waiting or (isinstance(layer, Sequential) and layer._waits() and known is None):
+            if not isinstance(layer, Layer | Sequential):
+                raise TypeError(f"a model is made of layers, not of {layer!r}")
+            self._waiting.append((layer, mode))
+            return
         if not isinstance(layer, Sequential):
             self._append(layer, mode)
             return
         layer._needs_one_output("added")
-        if not layer._layers and getattr(layer, "call", None):
-            layer.build(self._layers[-1].output_shape if self._layers and self._layers[-1].built else None)
+        if layer._waits():
+            layer.build(known)
         inner = layer._brings(mode, first=not self._layers)
-        before, modes, added = self._layers[:], self._modes[:], self._added[:]
-        try:
+        added = self._added[:]
+        with self._unchanged_if_it_fails():
             for one, its_mode in inner:
                 self._append(one, its_mode)
-        except (TypeError, ValueError):
-            self._layers, self._modes, self._added = before, modes, added
-            del self._tensors[len(before) :]
-            raise
         self._added = [*added, (layer, len(inner))]
+
+    def _waits(self) -> bool:
+        """Whether some layers are not known before the shape of the input is."""
+        return bool(self._waiting) or (not self._layers and getattr(self, "call", None) is not None)
 
     def _append(self, layer: Layer, mode: bool | None = None) -> None:
         """`_add` for one layer."""
@@ -200,9 +218,13 @@ class Sequential(Weighted):
                 source = Tensor(start)
             self._tensors.append(Tensor(layer, source, mode))
             layer._tensor = layer._tensor or self._tensors[-1]
+        if self._tensors:
+            (self._tensors[0].source or self._tensors[0]).owner = ref(self)
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
+        if self._waiting:
+            self._add_waiting(input_shape)
         if not self._layers:
             raise ValueError("a model without layers cannot be built: add some")
         first = self._layers[0]
@@ -223,6 +245,33 @@ class Sequential(Weighted):
             self._link()
         if not self._is_gathered():
             self._flat = self._gather()
+
+    def _add_waiting(self, input_shape: Sequence[int | None] | None) -> None:
+        """Adds what waits for the shape of its input, behind layers that are built now."""
+        if input_shape is None:
+            raise ValueError(UNKNOWN_INPUT)
+        shape = input_shape
+        with self._unchanged_if_it_fails():
+            waiting, self._waiting = self._waiting, []
+            for layer in self._layers:
+                _build(layer, shape)
+                shape = layer.to(self.ops).output_shape
+            self._link()
+            for added, mode in waiting:
+                if not self._layers and isinstance(added, Sequential):
+                    added.build(shape)
+                self._add(added, mode)
+
+    @contextmanager
+    def _unchanged_if_it_fails(self) -> Iterator[None]:
+        """Takes off again what was added before an error."""
+        before = self._layers[:], self._modes[:], self._added[:], self._waiting[:]
+        try:
+            yield
+        except (TypeError, ValueError):
+            self._layers, self._modes, self._added, self._waiting = before
+            del self._tensors[len(self._layers) :]
+            raise
 
     def _is_gathered(self) -> bool:
         """Whether exactly the trainable parameters lie in the flat buffer: not after freezing, copying or sharing some."""
@@ -305,7 +354,7 @@ class Sequential(Weighted):
         self._trainable = trainable
         for layer in self._layers:
             layer.trainable = trainable
-        for part, _ in self._added:
+        for part, _ in [*self._added, *self._waiting]:
             part.trainable = trainable
 
     @property
@@ -348,7 +397,7 @@ class Sequential(Weighted):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """What shape comes out for inputs of this shape, batch first; of several outputs a list."""
-        if not self._layers:
+        if not self._layers or self._waiting:
             self.build(input_shape)
         shape: Shape = tuple(input_shape)
         for layer in self._layers:
@@ -358,7 +407,7 @@ class Sequential(Weighted):
     @property
     def built(self) -> bool:
         """Whether all shapes are known; what a class of your own assigns changes nothing."""
-        return bool(self._layers) and all(layer.built for layer in self._layers)
+        return bool(self._layers) and not self._waiting and all(layer.built for layer in self._layers)
 
     @built.setter
     def built(self, built: bool) -> None: ...
@@ -381,6 +430,8 @@ class Sequential(Weighted):
         """Takes the last layer, or added model, off the model, and returns it."""
         if not self.layers:
             raise ValueError("the model has no layer that could be taken off")
+        if self._waiting:
+            return self._waiting.pop()[0]
         last, brought = self._added.pop()
         kept = len(self._layers) - brought
         for layer, tensor in zip(self._layers[kept:], self._tensors[kept:], strict=False):
@@ -409,28 +460,26 @@ class Sequential(Weighted):
         seen data is a question mark. All settings but `print_fn`, which may take the place of `print`, are there for Keras'
         sake: the table is as wide as it must be.
         """
-        known = bool(self._layers) and self._layers[0].built
+        known = bool(self._layers) and self._layers[0].built and not self._waiting
         if known:
             self.build()
         print_fn = print_fn or say
         rows = [("layer", "output", "parameters", "multiply-adds", "memory")]
         memory = 0
-        for layer in self._layers:
-            bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * layer.dtype.itemsize
-            memory += bytes_
+        for layer in [*self._layers, *(waiting for waiting, _ in self._waiting)]:
             kind = type(layer).__name__
             plain = layer.name.replace("_", "").startswith(kind.lower())  # the name says what it is
             label = layer.name if plain else f"{layer.name} ({kind})"
-            facts = (
-                (
+            facts = ("?",) * 4
+            if known and isinstance(layer, Layer):
+                bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * layer.dtype.itemsize
+                memory += bytes_
+                facts = (
                     " × ".join(str(n) for n in layer.output_shape[1:]) or "1",
                     f"{layer.count_params():,}",
                     f"{layer.multiply_adds():,}",
                     f"{bytes_ / 1024:,.1f} KiB" if bytes_ < 2**20 else f"{bytes_ / 2**20:,.1f} MiB",
                 )
-                if known
-                else ("?",) * 4
-            )
             rows.append((label if len(label) <= 25 else label[:24] + "…", *facts))
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [
@@ -488,10 +537,11 @@ class Sequential(Weighted):
         """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
         if not isinstance(x, Tensor | Layer):
             x = as_batch(self, x)
+            x = numbers(x, "samples") if isinstance(x, list | tuple) else x
             if self._layers and getattr(x, "dtype", None) == np.float64:
                 x = self.as_input(x)  # of images that were divided by a number
             return as_numbers(self.forward(x, enclosing() if training is None else bool(training)))
-        if not self._layers:
+        if not self._layers or self._waiting:
             self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
         for layer, mode in zip(self._layers, self._modes, strict=True):
             if not isinstance(layer, Input):
@@ -666,9 +716,12 @@ class Sequential(Weighted):
         today = {
             "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
             "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",
+            "_make_predict_function": "make_predict_function",
         }.get(name)  # fmt: skip
         if today:
             raise AttributeError(f"a model has no attribute {name!r}: Keras 3 has dropped it, use {today}")
+        if name in LACKED:
+            raise AttributeError(f"a model has no attribute {name!r}: {LACKED[name]}")
         return object.__getattribute__(self, name)  # raises what a property did
 
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
@@ -824,6 +877,9 @@ class Sequential(Weighted):
         refuse_arguments("predict", dropped)
         return self._named(training.predict(self, x, batch_size, steps, callbacks, verbose))
 
+    def make_predict_function(self, force: bool = False) -> None:
+        """There for Keras' sake, and for programs that serve requests: nothing is to be made before `predict` is called."""
+
     # ------------------------------------------------------------------ weights
 
     def get_weights(self) -> list[np.ndarray]:
@@ -893,6 +949,7 @@ class Sequential(Weighted):
         if type(self).get_config is not Sequential.get_config:
             return {"name": self.name}
         self._needs_one_output("described")
+        self._needs_layers()
         config: dict[str, Any] = keras_format.config_of(self)["config"]
         return config
 
@@ -913,10 +970,11 @@ class Sequential(Weighted):
         The options are those of `json.dumps`.
         """
         self._needs_one_output("described")
+        self._needs_layers()
         return json.dumps(keras_format.config_of(self), **options)
 
     def _needs_layers(self) -> None:
-        if not self._layers and getattr(self, "call", None):
+        if self._waits():
             raise ValueError(UNKNOWN_INPUT)
 
     def _needs_one_output(self, action: str) -> None:

@@ -118,9 +118,12 @@ def in_order(logs: dict[str, float]) -> dict[str, float]:
 def introduced(
     model: "Sequential", callbacks: Callback | Iterable[Callback] | None, *ours: Callback, **params: Any
 ) -> list[Callback]:
-    """The callbacks of the user, one or several, and ours, who know the model and `params` from now on."""
-    listeners = [*([callbacks] if isinstance(callbacks, Callback) else callbacks or []), *ours]
+    """The callbacks of the user, one or several, and ours, who know the model and `params` from now on; TypeError for others."""
+    given: Any = callbacks or []
+    listeners = [*(given if isinstance(given, Iterable) else [given]), *ours]
     for listener in listeners:
+        if isinstance(listener, type) or not hasattr(listener, "set_model"):
+            raise TypeError(f"expected callbacks that are objects of a class made from Callback, got {listener!r}")
         listener.set_model(model)
         listener.set_params(params)
     return listeners

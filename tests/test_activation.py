@@ -4,6 +4,7 @@ The softmax gradient is held to the whole Jacobian.
 """
 
 import math
+from functools import partial
 
 import naive
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
+from minicnn import activations, layers
 from minicnn.layers import activation
 from minicnn.ops.reference import ELEMENTWISE
 
@@ -167,3 +169,76 @@ def test_prelu_and_its_gradients(ops, make, shared):
 )
 def test_the_defaults_of_keras(layer, x, y):
     assert_close(layer(np.array([x], "float32")), [y])
+
+
+# ---------------------------------------------------------------------- functions of one's own
+
+
+def capped(x):
+    return activations.relu(x, max_value=1.5)
+
+
+HANDED_ON = [  # what a function gives its argument to, the formula, and the name by which it is saved, if it has one
+    (lambda x: activations.relu(x), leaky, "relu"),
+    (lambda x: activations.relu(x, negative_slope=0.1), lambda x: leaky(x, 0.1), ""),
+    (partial(activations.relu, negative_slope=0.1, max_value=2.0), lambda x: leaky(x, 0.1, 2.0), ""),
+    (capped, lambda x: leaky(x, 0.0, 1.5), ""),
+    (lambda x: minicnn.ops.relu6(x), lambda x: leaky(x, 0.0, 6.0), ""),
+    (lambda x: activations.leaky_relu(x), lambda x: leaky(x, 0.2), "leaky_relu"),
+    (lambda x: activations.leaky_relu(x, 0.01), lambda x: leaky(x, 0.01), ""),
+    (lambda x: layers.LeakyReLU(0.05)(x), lambda x: leaky(x, 0.05), ""),
+    (lambda x: activations.elu(x, alpha=0.5), lambda x: (x, 1) if x > 0 else (math.expm1(x) / 2, math.exp(x) / 2), ""),
+    (lambda x: activations.get("tanh")(x), BY_NAME["tanh"], "tanh"),
+    (lambda x: x, lambda x: (x, 1.0), "linear"),
+]
+
+
+@pytest.mark.parametrize("function, formula, name", HANDED_ON)
+def test_a_function_that_hands_its_argument_on_is_this_activation(function, formula, name):
+    x = np.linspace(-3.9, 8.1, 24, dtype="float32").reshape(4, 6)
+    expected = np.array([formula(float(one)) for one in x.ravel()]).reshape(4, 6, 2)
+    layer = layers.Activation(function)
+    layer.build(x.shape)
+    assert_close(layer.forward(x), expected[..., 0])
+    assert_close(layer.backward(np.full_like(x, 2)), 2 * expected[..., 1])
+    assert layer.activation_name == name
+    again = layers.Activation.from_config(layer.get_config())
+    assert_close(again(x), expected[..., 0])
+    dense = layers.Dense(6, activation=function, kernel_initializer=lambda shape, dtype: np.eye(*shape, dtype=dtype))
+    assert_close(dense(x[:, :6]), expected[..., 0])
+
+
+def test_a_function_of_ones_own_gives_no_layer_another_name():
+    minicnn.backend.clear_session()
+    for function, *_ in HANDED_ON:
+        layers.Dense(3, activation=function, name="dense")
+    assert layers.ReLU().name == "re_lu" and layers.Input((3,)).name == "input_layer" and layers.ELU().name == "elu"
+
+
+def test_a_last_softmax_that_a_function_hands_on_to_is_fused_with_the_loss():
+    model = minicnn.Sequential(
+        [layers.Input((6,)), layers.Dense(3, activation=lambda x: activations.softmax(x, axis=-1))]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert model.ends_with_softmax
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: activations.relu(activations.tanh(x)),
+        lambda x: x * activations.sigmoid(x),
+        lambda x: activations.gelu(x, approximate=True),
+        lambda x: activations.get("relu"),
+        lambda x: np.maximum(x, 0),
+        lambda x: 3,
+        lambda x, y: x,
+        np.tanh,
+        layers.LeakyReLU,
+    ],
+)
+def test_a_function_that_does_something_else_has_no_derivative(function):
+    with pytest.raises(
+        ValueError, match="activation takes a name or a function of minicnn.activations, not .* derivative is not"
+    ):
+        layers.Dense(3, activation=function)

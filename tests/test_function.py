@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import layers
+from minicnn import activations, layers
 
 X = np.random.default_rng(0).standard_normal((24, 5, 4, 2)).astype("float32")
 Y = np.arange(24) % 3
@@ -79,7 +79,7 @@ def test_it_is_told_of_training():
 def test_nothing_before_it_is_trained(eager):
     model = network(layers.Conv2D(3, 2, input_shape=(5, 4, 2)), run_eagerly=eager)
     model = minicnn.Sequential(
-        [model.layers[0], layers.Lambda(standardize, name="l"), *model.layers[1:2], layers.Dense(3)]
+        [model.layers[0], layers.Lambda(np.square, name="l"), *model.layers[1:2], layers.Dense(3)]
     )
     model.compile("adam", "mse", run_eagerly=eager)
     for action in (lambda: model.fit(X, np.eye(3)[Y], verbose=0), lambda: model.train_on_batch(X, np.eye(3)[Y])):
@@ -91,6 +91,56 @@ def test_nothing_before_it_is_trained(eager):
     model.fit(X, np.eye(3)[Y], verbose=0)
     changed = [(one != other).any() for one, other in zip(before, model.get_weights(), strict=True)]
     assert changed == [False, False, True, True]
+
+
+def bent(x):
+    return 2 - activations.relu(x / 4.0 + 0.5, negative_slope=0.1)
+
+
+@pytest.mark.parametrize(
+    "make, slope",
+    [
+        (lambda: layers.Lambda(bent), lambda x: np.where(x > -2, -0.25, -0.025)),
+        (lambda: layers.Lambda(lambda x, by: by * x, arguments={"by": np.float32(3)}), lambda x: np.full(x.shape, 3.0)),
+        (lambda: layers.Lambda(lambda x: layers.LeakyReLU(0.5)(x)), lambda x: np.where(x > 0, 1, 0.5)),
+        (lambda: layers.Lambda(minicnn.ops.tanh), lambda x: 1 / np.cosh(x) ** 2),
+        (lambda: layers.Lambda(lambda x: x), np.ones_like),
+    ],
+)
+def test_a_function_that_puts_layers_one_behind_the_other_has_their_derivative(make, slope):
+    layer, dy = make(), np.random.default_rng(2).standard_normal(X.shape)
+    x = 4 * X.astype(float)
+    np.testing.assert_allclose(layer(x), layer.function(x, **layer.arguments), rtol=1e-12)
+    np.testing.assert_allclose(layer.backward(dy), dy * slope(x), rtol=1e-6, atol=1e-9)
+    found = []
+    for eager in (False, True):
+        model = network(layers.Conv2D(3, 2, input_shape=(5, 4, 2)), run_eagerly=eager)
+        model = minicnn.Sequential([model.layers[0], make(), *model.layers[1:]])
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eager)
+        before = model.get_weights()[0]
+        model.fit(X, Y, epochs=2, verbose=0)
+        assert (model.get_weights()[0] != before).all()
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * np.random.default_rng().uniform(1, 2),
+        lambda x: activations.relu(x) + x,
+        lambda x: layers.PReLU()(x),
+        lambda x: layers.Dropout(0.5)(x),
+        lambda x, training: x,
+        lambda x: x[:, ::-1],
+    ],
+)
+def test_other_functions_have_no_derivative(function):
+    layer = layers.Lambda(function)
+    layer(X, training=True)
+    with pytest.raises(ValueError, match="the derivative of a Lambda is not known"):
+        layer.backward(X)
 
 
 @pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])

@@ -810,7 +810,6 @@ def test_pictures_of_a_table(folder, capsys):
         ({"target_size": (28, 0)}, r"target_size must be two whole numbers .*, not \(28, 0\)"),
         ({"interpolation": "cubic"}, "interpolation must be one of nearest, .*, not 'cubic'"),
         ({"batch_size": 0}, "flow_from_directory: batch_size must be a whole number from 1 on, not 0"),
-        ({"save_to_dir": "out"}, "flow_from_directory: save_to_dir must be None, not 'out'"),
         ({"target_size": (20_000, 20_000)}, r"7 pictures of shape \(20000, 20000, 1\) would take 2.8 GB of memory"),
     ],
     ids=str,
@@ -819,6 +818,36 @@ def test_wrong_folders(folder, monkeypatch, settings, sentence):
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match=sentence):
         ImageDataGenerator().flow_from_directory(**GRAY | {"directory": folder} | settings)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches_that_are_taken_are_written_as_pictures(folder, threads):
+    """The kept images are read again: each sample that was taken, and none of those that were made ahead."""
+    Image = pytest.importorskip("PIL.Image")
+    before = minicnn.get_threads()
+    minicnn.set_threads(threads)
+    try:
+        saving = {"save_to_dir": folder / "one", "save_prefix": "x", "save_format": "bmp"}
+        flow = ImageDataGenerator().flow(IMAGES[..., :1], LABELS, 8, seed=2, **saving)
+        few = ImageDataGenerator().flow(IMAGES[:3, ..., :1], shuffle=False, **saving)
+        for take in (flow.__next__, flow.__next__, lambda: flow[4], lambda: few[0]):
+            taken = take()
+            images, rows = taken if isinstance(taken, tuple) else (taken, np.arange(3))
+            names = {name.name: name for name in (folder / "one").glob("x_*.bmp")}
+            assert sorted(int(name.split("_")[1]) for name in names) == sorted(rows.tolist())
+            for row, image in zip(rows, images[..., 0], strict=True):
+                found = [name for name in names if name.startswith(f"x_{row}_")]
+                expected = 255 * (image - image.min()) / (image.max() - image.min())
+                assert any(np.abs(np.asarray(Image.open(names[one]), float) - expected).max() < 1.001 for one in found)
+            for name in names.values():
+                name.unlink()
+        flow = ImageDataGenerator(rotation_range=9).flow_from_directory(folder, **GRAY, save_to_dir=folder / "two")
+        next(flow)
+        assert len(list((folder / "two").glob("_?_*.png"))) == 7
+    finally:
+        minicnn.set_threads(before)
+    with pytest.raises(minicnn.data.DataError, match="the picture cannot be written"):
+        next(ImageDataGenerator().flow(IMAGES[..., :1], save_to_dir=folder / "none"))
 
 
 def test_a_picture_that_cannot_be_read(folder):

@@ -81,6 +81,28 @@ def test_a_part_of_a_chain_is_a_model():
     assert part.predict(X).shape == (50, 4, 4, 3) and whole.predict(X).shape == (50, 12)
 
 
+def test_the_output_of_a_model_within_a_model_is_seen_from_the_whole():
+    minicnn.set_random_seed(5)
+    base = Sequential([Input((6, 6, 1)), Conv2D(3, 3), MaxPooling2D()], name="base")
+    top = Sequential([Flatten(), Dense(4)], name="top")
+    x = Input((6, 6, 1))
+    by_call = Model(x, top(base(x)))
+    for whole in (Sequential([layers.Rescaling(1.0, name="first"), base, top]), Sequential([base, top]), by_call):
+        whole.build((None, 6, 6, 1))
+        expected = {"base": base.predict(X), "top": by_call.predict(X)}
+        for name, values in expected.items():
+            for inputs in (whole.inputs, whole.input):
+                part = Model(inputs, whole.get_layer(name).output)
+                np.testing.assert_array_equal(part.predict(X), values)
+        both = Model(whole.inputs, [whole.get_layer("base").output, whole.output])
+        for found, values in zip(both.predict(X), expected.values(), strict=True):
+            np.testing.assert_allclose(found, values, atol=1e-6)
+    with pytest.raises(ValueError, match="must be made from its input, layer by layer"):
+        Model(Input((6, 6, 1)), base.output)
+    with pytest.raises(ValueError, match="must be made from its input, layer by layer"):
+        Model(small().input, base.output)
+
+
 def test_what_layers_see_is_a_model_of_several_outputs():
     model = small()
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -140,6 +162,115 @@ def test_a_class_with_a_call_is_the_chain_it_goes_through():
     np.testing.assert_array_equal(Called()(X).shape, (50, 4))
 
 
+class Block(minicnn.Layer):
+    """Layers one behind the other, as scripts write them."""
+
+    def __init__(self, filters, **options):
+        super(Block, self).__init__(**options)  # noqa: UP008 (so they do)
+        self.convolve, self.norm = Conv2D(filters, 3, padding="same"), layers.BatchNormalization()
+
+    def call(self, x, training=False):
+        return minicnn.ops.relu(self.norm(self.convolve(x), training=training))
+
+
+class Blocks(Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.flatten, self.last = Block(3), Block(2), Flatten(), Dense(4, activation="softmax")
+
+    def call(self, x, training=False):
+        return self.last(self.flatten(self.second(self.first(x, training=training), training=training)))
+
+
+def plain_blocks():
+    parts = [(Conv2D(n, 3, padding="same"), layers.BatchNormalization(), layers.ReLU()) for n in (3, 2)]
+    return Sequential([Input((6, 6, 1)), *parts[0], *parts[1], Flatten(), Dense(4, activation="softmax")])
+
+
+def of_tensors():
+    x = Input((6, 6, 1))
+    return Model(x, Dense(4, activation="softmax")(Flatten()(Block(2)(Block(3)(x)))))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Sequential([Input((6, 6, 1)), Block(3), Block(2), Flatten(), Dense(4, activation="softmax")]),
+        lambda: Sequential([Block(3, name="one"), Block(2), Flatten(), Dense(4, activation="softmax")]),
+        lambda: Sequential([Sequential([Block(3), Block(2)]), Flatten(), Dense(4, activation="softmax")]),
+        lambda: Sequential([layers.Rescaling(1.0), Block(3), Sequential([Block(2), Flatten()]), Dense(4, activation="softmax")]),
+        of_tensors,
+        Blocks,
+    ],
+)  # fmt: skip
+def test_a_layer_whose_call_puts_layers_one_behind_the_other_is_these(make):
+    model, plain = make(), plain_blocks()
+    for each in (model, plain):
+        each.seed = 3
+        each.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model(X)
+    plain.set_weights(model.get_weights())
+    found, expected = (each.fit(X, Y, epochs=2, batch_size=16, verbose=0).history for each in (model, plain))
+    assert found == expected and weights_equal(model, plain)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    kinds = [type(layer) for layer in model.chain if not isinstance(layer, layers.Rescaling)]
+    assert kinds == [type(layer) for layer in plain.chain]
+
+
+def test_what_waits_for_the_shape_of_its_input(capsys):
+    model = Sequential([Block(3, name="block"), Flatten(), Dense(4)])
+    assert [type(layer) for layer in model.layers] == [Block, Flatten, Dense] and not model.built
+    model.summary()
+    assert re.search(r"block +\?.*\nflatten.*\?.*\ndense.*\?", capsys.readouterr().out)
+    for act in (model.get_config, model.to_json, model.count_params, lambda: model.astype("float64")):
+        with pytest.raises(ValueError, match="does not know the shape of its input: put an Input first"):
+            act()
+    assert type(model.pop()) is Dense and len(model.layers) == 2
+    with pytest.raises(TypeError, match="a model is made of layers, not of 3"):
+        model.add(3)
+    model.add(layers.Reshape((5, 5)))
+    for _ in range(2):  # an error leaves the model as it was
+        with pytest.raises(ValueError, match="cannot be reshaped to"):
+            model.build((None, 6, 6, 1))
+        assert [type(layer) for layer in model.layers] == [Block, Flatten, layers.Reshape] and not model.built
+    model.pop()
+    model.layers[0].trainable = False
+    assert model.compute_output_shape((None, 6, 6, 1)) == model.output_shape == (None, 108) and model.built
+    assert model.layers[0].name == "block" and not model.trainable_weights and len(model.weights) == 6
+    again = minicnn.models.clone_model(model)
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_a_layer_whose_call_calculates_says_what_to_define():
+    class Linear(minicnn.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight((input_shape[-1], 2))
+
+        def call(self, x):
+            return x @ self.kernel
+
+    class Noisy(minicnn.Layer):
+        def call(self, x):
+            return x + np.random.default_rng(1).normal(size=(6, 6, 1))
+
+    with pytest.raises(
+        AttributeError, match="no attribute 'add_weight': a layer with weights of its own defines forward"
+    ):
+        Linear()(X)
+    with pytest.raises(TypeError, match="one of your own that calculates defines forward and backward"):
+        Sequential([Noisy(), Flatten()]).predict(X)
+    assert Blocks().make_predict_function() is None
+    for name, hint in (
+        ("_make_predict_function", "Keras 3 has dropped it, use make_predict_function"),
+        ("add_loss", "a Regularizer"),
+        ("export", "Keras reads, and exports"),
+        ("add_metric", "compile"),
+    ):
+        with pytest.raises(AttributeError, match=f"a model has no attribute '{name}': .*{hint}"):
+            getattr(Blocks(), name)
+
+
 def test_a_call_that_is_no_chain():
     class Halves(Model):
         def call(self, x, training):
@@ -151,10 +282,38 @@ def test_a_call_that_is_no_chain():
 
     with pytest.raises(ValueError, match="may leave out nothing but random layers"):
         Halves().build((None, 6, 6, 1))
-    with pytest.raises(TypeError, match="Rescaling and Activation are layers"):
-        Input((6, 6, 1)) / 255
+    for calculate in (lambda x: 255 / x, lambda x: x * x, lambda x: x + np.ones(1), lambda x: x**2, lambda x: x[0]):
+        with pytest.raises(TypeError, match="cannot be calculated with, but by a number: Activation is a layer"):
+            calculate(Input((6, 6, 1)))
     with pytest.raises(TypeError, match="what comes out of input.* goes from layer to layer"):
         Sums().predict(X)
+
+
+def test_a_tensor_times_or_plus_a_number_is_rescaled():
+    class Scaled(Model):
+        def __init__(self):
+            super().__init__()
+            self.convolve, self.flatten, self.last = Conv2D(2, 3), Flatten(), Dense(4, activation="softmax")
+
+        def call(self, x):
+            x = self.convolve(1 - x / 4.0)
+            return self.last(self.flatten(-(2 * x - np.float32(0.5)) + 3))
+
+    minicnn.set_random_seed(5)
+    model, start = Scaled(), Input((6, 6, 1))
+    x = Conv2D(2, 3)(layers.Rescaling(-0.25, 1)(start))
+    plain = Model(start, Dense(4, activation="softmax")(Flatten()(layers.Rescaling(-2, 3.5)(x))))
+    model.build((None, 6, 6, 1))
+    plain.set_weights(model.get_weights())
+    np.testing.assert_allclose(model.predict(X), plain.predict(X), atol=1e-6)
+    for each in (model, plain):
+        each.seed = 1
+        each.compile("sgd", "sparse_categorical_crossentropy")
+        each.fit(X, Y, epochs=2, verbose=0)
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    with pytest.raises(ZeroDivisionError):
+        start / 0
 
 
 @pytest.mark.parametrize(
@@ -1146,6 +1305,9 @@ def test_the_history_says_what_was_recorded():
         history["acc"]
     with pytest.raises(KeyError, match="'val_loss' was not recorded; there are accuracy, loss"):
         history["val_loss"]
+    history = small().fit(X, Y, verbose=0, callbacks=callbacks.LearningRateScheduler(lambda epoch: 0.1)).history
+    with pytest.raises(KeyError, match="'lr' was not recorded; Keras 3 calls it 'learning_rate'; there are accuracy"):
+        history["lr"]
 
 
 # ---------------------------------------------------------------------- small things that scripts rely on
@@ -1190,17 +1352,17 @@ def test_methods_that_would_not_be_called():
     for base, name in ((Sequential, "train_step"), (Model, "compute_loss"), (Sequential, "test_step")):
         with pytest.raises(TypeError, match=f"model class Mine: a {name} of your own is not called here"):
             type("Mine", (base,), {name: lambda self, *arguments: None})
-    with pytest.raises(
-        TypeError, match=r"layer class Mine: expected forward\(x, training\) and backward\(dy\), got call"
-    ):
-        type("Mine", (minicnn.Layer,), {"call": lambda self, x: x})
-    with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
-        type("Mine", (minicnn.Layer,), dict.fromkeys(["call", "forward", "backward"], lambda self, x: x))
+    between = type("Between", (minicnn.Layer,), {})
+    for base, names in ((minicnn.Layer, ["call", "forward", "backward"]), (between, ["call"])):
+        with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
+            type("Mine", (base,), dict.fromkeys(names, lambda self, x: x))
 
 
 def test_lists_of_one_array_and_axes_of_one():
     model = small()
     y = model.predict(X)
+    for x in (X.tolist(), tuple(X.tolist()), X[..., 0].tolist()):
+        np.testing.assert_array_equal(model(x), y)
     for x in ([X], (X,), X[..., 0], [X[..., 0]]):
         np.testing.assert_array_equal(model.predict(x), y)
         np.testing.assert_array_equal(model.predict_on_batch(x), y)
@@ -1299,13 +1461,6 @@ def test_what_save_may_be_told(tmp_path):
     model.save_weights(tmp_path / "m.weights.h5")
 
 
-def test_pictures_of_a_generator_are_not_written():
-    generator = minicnn.preprocessing.image.ImageDataGenerator()
-    assert len(generator.flow(X, Y, 10, True, None, 1, None, "", "png", False, None)) == 5
-    with pytest.raises(ValueError, match="flow: save_to_dir must be None, not 'out': no pictures are written here"):
-        generator.flow(X, Y, save_to_dir="out")
-
-
 # ---------------------------------------------------------------------- names, arguments and attributes that scripts know
 
 
@@ -1365,6 +1520,9 @@ def test_stars_of_models_and_utils_one_after_the_other():
         ("backend.set_session", "there are no sessions"),
         ("backend.learning_phase", "by the argument training"),
         ("optimizers.adam", "Keras 3 has dropped it, the classes are SGD, RMSprop"),
+        ("losses.Reduction", "Keras 3 has dropped it, write reduction='sum', 'sum_over_batch_size' or None"),
+        ("regularizers.l1l2", "Keras 3 has dropped it, use l1_l2"),
+        ("regularizers.activity_l2", "Keras 3 has dropped it, give the layer an activity_regularizer"),
         ("models.model_from_yaml", "use model_from_json"),
         ("layers.MaxPool1D", "for the classification of images"),
         ("layers.RepeatVector", "for the classification of images"),
@@ -1662,7 +1820,7 @@ def test_what_a_class_with_a_call_does_before_it_is_built():
     model = Model(i, layers.Softmax()(Called()(i)))
     assert len(model.chain) == 7 and [type(one) for one in model.layers] == [Input, Called, layers.Softmax]
     with pytest.raises(ValueError, match="does not know the shape of its input"):
-        Sequential([Called()])
+        Sequential([Called()]).build()
     with pytest.raises(ValueError, match="does not know the shape of its input"):
         Called().astype("float64")
     one, other = (Called() for _ in range(2))

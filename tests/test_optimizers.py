@@ -312,6 +312,29 @@ def test_the_configuration_comes_back(optimizer):
     assert again.get_config() == optimizer.get_config()
 
 
+@pytest.mark.parametrize("cls", [RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax])
+def test_an_epsilon_of_none_is_that_of_keras(cls):
+    optimizer = cls(epsilon=None)
+    assert optimizer.epsilon == optimizer.get_config()["epsilon"] == 1e-7
+    for wrong in (-1e-7, "1e-7", float("nan")):
+        with pytest.raises(ValueError, match=f"{cls.__name__}: epsilon must be a number from 0 on, not "):
+            cls(epsilon=wrong)
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: SGD(momentum=None), "SGD: momentum must be between 0 and 1, not None"),
+        (lambda: RMSprop(rho="0.9"), "RMSprop: rho must be between 0 and 1, not '0.9'"),
+        (lambda: Adam(beta_1=None), "Adam: beta_1 must be from 0 to below 1, not None"),
+        (lambda: Nadam(beta_2=1), "Nadam: beta_2 must be from 0 to below 1, not 1"),
+    ],
+)
+def test_settings_that_mean_nothing(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
 def test_names():
     names = ["sgd", "RMSprop", "adagrad", "adadelta", "Adam", "adamw", "nadam", "adamax"]
     assert [type(optimizers.get(name)) for name in names] == CLASSES

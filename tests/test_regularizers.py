@@ -113,6 +113,10 @@ def test_none_is_none():
     assert regularizers.get(None) is None and regularizers.serialize(None) is None
 
 
+def halved(w):
+    return abs(w).sum() / 2
+
+
 class NoGradient(Regularizer):
     def __call__(self, x):
         return x.sum()
@@ -122,6 +126,7 @@ class NoGradient(Regularizer):
     "make, sentence",
     [
         (lambda: regularizers.get("l3"), "unknown regularizer 'l3'; expected one of l1, l2, l1_l2, orthogonal_regularizer or an"),
+        (lambda: layers.Dense(2, kernel_regularizer=halved), "the regularizer 'halved' is a function without a gradient: make a"),
         (lambda: regularizers.get({"class": "Lost", "config": {}}), "unknown regularizer 'Lost': one of your own must be defined"),
         (lambda: L2(-1), "the factor l2 of a regularizer must be a number from 0 on, not -1"),
         (lambda: L1("much"), "the factor l1 of a regularizer must be a number from 0 on, not 'much'"),

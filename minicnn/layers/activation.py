@@ -11,8 +11,9 @@ from .. import activations, constraints, initializers, regularizers
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
 from ..registered import class_of, description
-from .base import SETTINGS, Layer, check_numbers
+from .base import SETTINGS, Layer, Probe, Tensor, check_numbers
 from .parameter import Parameter
+from .reshaping import Input
 
 
 class Linear(Layer):
@@ -231,6 +232,28 @@ def name_of(activation: Any) -> str:
     return str(name)
 
 
+def handed_on(function: Callable[[Any], Any]) -> Any:
+    """What a function gives its argument to, as lambda x: relu(x, negative_slope=0.1) does: a name, a function of
+    `minicnn.activations` or a layer; the function itself if it does something else."""
+    if getattr(activations, getattr(function, "__name__", ""), None) is function:
+        return function
+    start = Input((1,), name="probe")
+    start.build()
+    probe = Probe(start)
+    try:
+        found = function(probe)
+    except Exception:
+        return function
+    if found is probe:
+        return "linear"
+    if not (isinstance(found, Tensor) and found.source is probe):
+        return function
+    layer = found.layer
+    plain = BY_NAME[layer.name](name=layer.name) if layer.name in BY_NAME else None
+    same = type(plain) is type(layer) and plain.get_config() == layer.get_config()
+    return layer.name if same else layer
+
+
 def get(activation: Any) -> Layer:
     """A new layer that computes an activation: by name, as a function, like a layer, or from what `serialize` made."""
     if isinstance(activation, Layer):
@@ -260,6 +283,7 @@ def serialize(activation: Any) -> Any:
 class WithActivation(Layer):
     """A layer with an `activation`: a name, a function of `minicnn.activations`, or an activation layer, which is copied.
 
+    Or a function of yours that hands its argument to one of these: lambda x: activations.relu(x, negative_slope=0.1).
     Another one may be assigned at any time. `activate` is the layer that computes it, `Linear` where it is fused.
     """
 
@@ -273,6 +297,8 @@ class WithActivation(Layer):
 
     @activation.setter
     def activation(self, activation: Any) -> None:
+        if callable(activation) and not isinstance(activation, Layer):
+            activation = handed_on(activation)
         if isinstance(activation, Activation):
             activation = activation.activation
         self.activation_name = name_of(activation)

@@ -65,10 +65,15 @@ def channels_last(layer: "Layer", data_format: str | None) -> None:
 
 
 class Symbol:
-    """Base of symbolic values, which have no numbers yet; arithmetic on them, which Keras has, is a TypeError."""
+    """Base of symbolic values, which have no numbers yet.
+
+    Times a number, or plus one, it is what the layer `Rescaling` makes of it; other calculations, which Keras has, are a
+    TypeError.
+    """
 
     name: str
     shape: Shape
+    __array_priority__ = 1  # so that a number of NumPy's leaves the calculation to this
 
     @property
     def ndim(self) -> int:
@@ -76,12 +81,37 @@ class Symbol:
 
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
-            f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with: "
-            "Rescaling and Activation are layers, and one of your own does what it likes"
+            f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
+            "Activation is a layer, and one of your own that calculates defines forward and backward"
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse_calculation
-    __pow__ = __matmul__ = __neg__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
+    def _rescaled(self, scale: Any, offset: Any) -> Any:
+        from .normalization import Rescaling
+
+        if not (is_number(scale) and is_number(offset)):
+            self._refuse_calculation()
+        return Rescaling(scale, offset, name="rescaling" if isinstance(self, Probe) else None)(self)
+
+    def __add__(self, other: Any) -> Any:
+        return self._rescaled(1.0, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._rescaled(1.0, -other if is_number(other) else other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._rescaled(-1.0, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._rescaled(other, 0.0)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._rescaled(1 / other if is_number(other) else other, 0.0)
+
+    def __neg__(self) -> Any:
+        return self._rescaled(-1.0, 0.0)
+
+    __radd__, __rmul__ = __add__, __mul__
+    __rtruediv__ = __pow__ = __matmul__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
 
 
 class Tensor(Symbol):
@@ -93,6 +123,7 @@ class Tensor(Symbol):
     def __init__(self, layer: "Layer", source: "Tensor | None" = None, mode: bool | None = None) -> None:
         self.layer, self.source, self.name, self.mode = layer, source, layer.name, mode
         self.model: Any = None  # that was called, if the layer is one of a model within the model
+        self.owner: Callable[[], Any] = lambda: None  # gives the model whose input this is, while there is that
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -117,6 +148,10 @@ class Tensor(Symbol):
 
     def __repr__(self) -> str:
         return f"<Tensor {self.shape} of {self.layer.name}>"
+
+
+class Probe(Tensor):
+    """Stands for a tensor, to learn which layers a function puts behind it: they are in no model, and are not counted."""
 
 
 _calls = threading.local()  # whether the layer whose `forward` runs now, on this thread, works as in training
@@ -176,7 +211,19 @@ class Weighted:
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
 
-class Layer(Weighted):
+class _LayerKind(type):
+    """Makes a class with a `call` that is made from `Layer` itself a `Model`: it puts layers one behind the other."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], names: dict[str, Any], **options: Any) -> Any:
+        if bases == (Weighted,) or Layer not in bases or "call" not in names or "forward" in names:
+            return super().__new__(cls, name, bases, names, **options)
+        from ..functional import Model
+
+        kind: Any = type(Model)
+        return kind(name, tuple(Model if base is Layer else base for base in bases), names, **options)
+
+
+class Layer(Weighted, metaclass=_LayerKind):
     """Base of all layers. A layer of your own defines `forward` and `backward`, and `build` if it has parameters:
 
         class Scale(Layer):
@@ -195,6 +242,8 @@ class Layer(Weighted):
     Neither may change the arrays it is given. `compute_output_shape` is needed where the output has another shape than
     the input. `input_rank` is the number of axes of the input, the batch included, where only one will do, and
     `works_as_in_training` whether a call on an array that does not say `training` means it.
+
+    A class with a `call` that puts other layers one behind the other is a `Model`, also if it is made from `Layer`.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
     or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An
@@ -215,7 +264,7 @@ class Layer(Weighted):
             if cls.forward is Layer.forward or "forward" in vars(cls):
                 raise TypeError(
                     f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are "
-                    "written by hand here, only a Model may put layers together in its call"
+                    "written by hand here"
                 )
             cls.forward = _forward_of_call  # type: ignore[method-assign]
         for name in ("convolution_op", "transform_images", "get_random_transformation"):
@@ -340,7 +389,7 @@ class Layer(Weighted):
                 layer.make_way({other.name for other in x.chain})
             if layer.is_new_to(x.shape):
                 layer.build(x.shape)
-            tensor = Tensor(layer, x, None if training is None else bool(training))
+            tensor = type(x)(layer, x, None if training is None else bool(training))
             layer._tensor = layer._tensor or tensor
             return tensor
         if isinstance(x, list | tuple):

@@ -1,13 +1,15 @@
 """A layer made of a function."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..ops import Ops
 from ..ops.reference import Array
-from .base import Layer, Shape
+from .base import Layer, Probe, Shape, Tensor
+from .reshaping import Input
 
 
 class Lambda(Layer):
@@ -15,9 +17,12 @@ class Lambda(Layer):
 
     The function gets a copy of x (N, …), an array of NumPy or, on a GPU, of CuPy, and `training` if it has an argument of
     that name. `output_shape` is the shape of y without the batch axis; by default what comes out for two samples of zeros.
-    As the derivative is not known, nothing before the layer can be trained. A file keeps the name of the function:
-    `load_model` needs it in `custom_objects`.
+    A function that does nothing but add numbers, multiply by them, and call functions of `minicnn.activations` or layers
+    without parameters is these layers, and has their derivative. Where it is not known, nothing before the layer can be
+    trained. A file keeps the name of the function: `load_model` needs it in `custom_objects`.
     """
+
+    inner: list[Layer] | None = None  # layers that do the same as the function, if there are some
 
     def __init__(
         self,
@@ -40,18 +45,52 @@ class Lambda(Layer):
         except ValueError:  # it is not written in Python
             self.takes_training = False
 
-    def _apply(self, x: Array, training: bool) -> Array:
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        self.inner = None if self.takes_training else self._as_layers()
+
+    def to(self, device: str | Ops) -> Layer:
+        for layer in self.inner or []:
+            layer.to(device)
+        return super().to(device)
+
+    def _as_layers(self) -> list[Layer] | None:
+        chains = []
+        for _ in range(2):  # numbers that the function draws at random differ
+            start = Input(self.input_shape[1:], name="probe")
+            start.build()
+            try:
+                found = self._apply(Probe(start), False)
+            except Exception:
+                return None
+            if not (isinstance(found, Tensor) and found.chain[0] is start) or any(
+                one.parameters for one in found.chain
+            ):
+                return None
+            chains.append(found.chain[1:])
+        first, second = ([one.get_config() | {"name": "", "kind": type(one)} for one in chain] for chain in chains)
+        return chains[0] if first == second else None
+
+    def _apply(self, x: Any, training: bool) -> Any:
         return self.function(x, **self.arguments, **({"training": training} if self.takes_training else {}))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
-        return self.ops.array(self._apply(x.copy(), training), x.dtype)
+        if self.inner is None:
+            return self.ops.array(self._apply(x.copy(), training), x.dtype)
+        for layer in self.inner:
+            x = layer.forward(x, training)
+        return x
 
     def backward(self, dy: Array) -> Array:
-        raise ValueError(
-            f"layer {self.name}: the derivative of a Lambda is not known, so no layer before it can be trained: put it "
-            "first, or write a Layer with forward and backward"
-        )
+        if self.inner is None:
+            raise ValueError(
+                f"layer {self.name}: the derivative of a Lambda is not known, so no layer before it can be trained: put it "
+                "first, or write a Layer with forward and backward"
+            )
+        for layer in reversed(self.inner):
+            dy = layer.backward(dy)
+        return dy
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if callable(self.given_output_shape):

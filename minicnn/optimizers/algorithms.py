@@ -4,6 +4,7 @@ In the formulas η is the learning rate, g the gradient, t the step, from 1 on; 
 """
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 def _check_shares(optimizer: Optimizer, **settings: float) -> None:
     """ValueError for a setting that is not from 0 to 1."""
     for name, value in settings.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{type(optimizer).__name__}: {name} must be between 0 and 1, not {value}")
+        if not (isinstance(value, Real) and 0 <= value <= 1):
+            raise ValueError(f"{type(optimizer).__name__}: {name} must be between 0 and 1, not {value!r}")
+
+
+def _epsilon(optimizer: Optimizer, epsilon: float | None) -> float:
+    """The setting of this name; 10⁻⁷ for None, which it was in Keras 2. ValueError for what is no number from 0 on."""
+    if epsilon is None:
+        return 1e-7
+    if not (isinstance(epsilon, Real) and epsilon >= 0):
+        raise ValueError(f"{type(optimizer).__name__}: epsilon must be a number from 0 on, not {epsilon!r}")
+    return epsilon
 
 
 class SGD(Optimizer):
@@ -66,7 +76,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         _check_shares(self, rho=rho, momentum=momentum)
-        self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
+        self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, _epsilon(self, epsilon), centered
 
     @property
     def moments(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -94,7 +104,7 @@ class Adagrad(Optimizer):
             raise ValueError(
                 f"Adagrad: initial_accumulator_value must be a number from 0 on, not {initial_accumulator_value!r}"
             )
-        self.initial_accumulator_value, self.epsilon = initial_accumulator_value, epsilon
+        self.initial_accumulator_value, self.epsilon = initial_accumulator_value, _epsilon(self, epsilon)
 
     def build(self, w: Array, ops: Ops) -> None:
         super().build(w, ops)
@@ -115,7 +125,7 @@ class Adadelta(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         _check_shares(self, rho=rho)
-        self.rho, self.epsilon = rho, epsilon
+        self.rho, self.epsilon = rho, _epsilon(self, epsilon)
 
     def settings(self, learning_rate: float) -> tuple[float, ...]:
         return learning_rate, self.rho, self.epsilon
@@ -134,9 +144,9 @@ class _Moments(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         for name, value in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= value < 1:
+            if not (isinstance(value, Real) and 0 <= value < 1):
                 raise ValueError(f"{type(self).__name__}: {name} must be from 0 to below 1, not {value!r}")
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, _epsilon(self, epsilon)
 
 
 class Adam(_Moments):

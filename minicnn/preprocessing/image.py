@@ -371,7 +371,7 @@ class ImageDataGenerator:
         shuffle: bool = True,
         sample_weight: Any = None,
         seed: int | None = None,
-        save_to_dir: None = None,
+        save_to_dir: str | os.PathLike[str] | None = None,
         save_prefix: str = "",
         save_format: str = "png",
         ignore_class_split: bool = False,
@@ -380,10 +380,12 @@ class ImageDataGenerator:
         """Batches of images x (N, H, W, C), moved and normalised, with their targets y and sample weights, if given.
 
         `subset` "validation" takes the first `validation_split` of the samples, "training" the others; both must have the
-        same classes in y unless `ignore_class_split`. Raises ValueError for arrays that do not go together. No pictures are
-        written: `save_to_dir` must be None, and what else is said of them is there for Keras' sake.
+        same classes in y unless `ignore_class_split`. Raises ValueError for arrays that do not go together.
+
+        Every image that is taken is also written into the folder `save_to_dir`, if there is one, as a picture that Pillow
+        makes, spread over 0 to 255: {save_prefix}_{number of the sample}_{number at random}.{save_format}.
         """
-        self._checked("flow", batch_size, save_to_dir, subset)
+        self._checked("flow", batch_size, subset)
         x = _rank("flow", x, 4)
         if y is None and sample_weight is not None:
             raise ValueError("flow: sample_weight needs y")
@@ -408,12 +410,13 @@ class ImageDataGenerator:
         if len(x) == 0:
             raise ValueError("flow: there is no sample" + (f" in the {subset} subset" if subset else ""))
         self._warn_if_unfitted()
-        return NumpyArrayIterator(self, x, y, sample_weight, int(batch_size), shuffle, seed)
+        saving = save_to_dir, save_prefix, save_format
+        return NumpyArrayIterator(self, x, y, sample_weight, int(batch_size), shuffle, seed, *saving)
 
     def flow_from_directory(
         self, directory: str | os.PathLike[str], target_size: Sequence[int] = (256, 256), color_mode: str = "rgb",
         classes: Sequence[str] | None = None, class_mode: str | None = "categorical", batch_size: int = 32,
-        shuffle: bool = True, seed: int | None = None, save_to_dir: None = None, save_prefix: str = "",
+        shuffle: bool = True, seed: int | None = None, save_to_dir: str | os.PathLike[str] | None = None, save_prefix: str = "",
         save_format: str = "png", follow_links: bool = False, subset: str | None = None, interpolation: str = "nearest",
         keep_aspect_ratio: bool = False,
     ) -> "PictureIterator":  # fmt: skip
@@ -426,19 +429,20 @@ class ImageDataGenerator:
         All pictures are read now, and held in memory: ValueError for more than 2 GB, and for arguments that are none of
         these; DataError, a ValueError, for folders and pictures that are missing or cannot be read.
         """
-        share = self._checked("flow_from_directory", batch_size, save_to_dir, subset, class_mode, CLASS_MODES)
+        share = self._checked("flow_from_directory", batch_size, subset, class_mode, CLASS_MODES)
         found = files.in_folders(os.fspath(directory), classes, follow_links, share)
         print(f"Found {len(found.names)} images belonging to {len(found.class_indices)} classes.")
         reading = color_mode, target_size, interpolation, keep_aspect_ratio
         x = files.read("flow_from_directory", found, subset, *reading)
         self._warn_if_unfitted()
-        return PictureIterator(self, x, found, class_mode, int(batch_size), shuffle, seed)
+        saving = save_to_dir, save_prefix, save_format
+        return PictureIterator(self, x, found, class_mode, int(batch_size), shuffle, seed, *saving)
 
     def flow_from_dataframe(
         self, dataframe: Any, directory: str | os.PathLike[str] | None = None, x_col: str = "filename",
         y_col: str | list[str] = "class", weight_col: str | None = None, target_size: Sequence[int] = (256, 256),
         color_mode: str = "rgb", classes: Sequence[str] | None = None, class_mode: str | None = "categorical",
-        batch_size: int = 32, shuffle: bool = True, seed: int | None = None, save_to_dir: None = None,
+        batch_size: int = 32, shuffle: bool = True, seed: int | None = None, save_to_dir: str | os.PathLike[str] | None = None,
         save_prefix: str = "", save_format: str = "png", subset: str | None = None, interpolation: str = "nearest",
         validate_filenames: bool = True,
     ) -> "PictureIterator":  # fmt: skip
@@ -449,7 +453,7 @@ class ImageDataGenerator:
         files that are not there are left out with a warning, unless not `validate_filenames`, and those of other `classes`.
         """
         modes = (*CLASS_MODES, "raw")
-        share = self._checked("flow_from_dataframe", batch_size, save_to_dir, subset, class_mode, modes)
+        share = self._checked("flow_from_dataframe", batch_size, subset, class_mode, modes)
         columns = x_col, y_col, weight_col
         found = files.in_table(
             dataframe, os.fspath(directory or ""), *columns, classes, class_mode, validate_filenames, share
@@ -458,14 +462,13 @@ class ImageDataGenerator:
         print(f"Found {len(found.names)} {'' if validate_filenames else 'non-'}validated image filenames{belonging}.")
         x = files.read("flow_from_dataframe", found, subset, color_mode, target_size, interpolation, False)
         self._warn_if_unfitted()
-        return PictureIterator(self, x, found, class_mode, int(batch_size), shuffle, seed)
+        saving = save_to_dir, save_prefix, save_format
+        return PictureIterator(self, x, found, class_mode, int(batch_size), shuffle, seed, *saving)
 
     def _checked(
-        self, where: str, batch_size: Any, save_to_dir: Any, subset: Any, class_mode: Any = None, modes: Any = (None,)
+        self, where: str, batch_size: Any, subset: Any, class_mode: Any = None, modes: Any = (None,)
     ) -> tuple[float, float]:
         """From where to where, of all samples, the subset goes."""
-        if save_to_dir is not None:
-            raise ValueError(f"{where}: save_to_dir must be None, not {save_to_dir!r}: no pictures are written here")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ValueError(f"{where}: batch_size must be a whole number from 1 on, not {batch_size!r}")
         if subset not in (None, "training", "validation"):
@@ -493,8 +496,12 @@ class NumpyArrayIterator:
         batch_size: int,
         shuffle: bool,
         seed: int | None,
+        save_to_dir: str | os.PathLike[str] | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
     ) -> None:
         self.image_data_generator = generator
+        self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
         self.x, self.y, self.sample_weight = _numbers(x), y, sample_weight
         self.n, self.batch_size, self.shuffle = len(x), batch_size, shuffle
         self.seed = _seed(seed)
@@ -538,7 +545,7 @@ class NumpyArrayIterator:
 
     def _take(self, epoch: int, index: int) -> Any:
         """A batch. Helpers make the next two ahead; so does the caller, while a helper makes this one."""
-        keys = [(epoch, index, forks())]
+        taken, keys = (epoch, index), [(epoch, index, forks())]
         while get_threads() > 1 and len(keys) < 3:
             epoch, index = (epoch, index + 1) if index + 1 < len(self) else (epoch + 1, 0)
             keys.append((epoch, index, forks()))
@@ -554,7 +561,19 @@ class NumpyArrayIterator:
             if key not in made:
                 hand_over(other.keep)
         self._ahead = promises
+        if self.save_to_dir is not None:
+            self._save(*taken, batch)
         return batch
+
+    def _save(self, epoch: int, index: int, batch: Any) -> None:
+        """Writes the images of a batch as pictures."""
+        images = batch[0] if isinstance(batch, tuple) else batch
+        rows = self._plan(epoch)[0][index * self.batch_size :]
+        for row, image, number in zip(
+            rows, images, np.random.default_rng().integers(10**7, size=len(images)), strict=False
+        ):
+            name = f"{self.save_prefix}_{row}_{number}.{self.save_format}"
+            save_img(os.path.join(os.fspath(self.save_to_dir or ""), name), image)
 
     def _plan(self, epoch: int) -> tuple[np.ndarray, Transform, np.ndarray]:
         """The order of the samples in an epoch, and the motion of each."""
