@@ -1,6 +1,7 @@
 """Callbacks: objects that `fit` tells what happens. The history and the progress bar are callbacks themselves.
 
-Arguments, defaults and decisions are those of Keras 3. What watches a number finds it in the logs of an epoch.
+Arguments, defaults and decisions are those of Keras 3. What watches a number finds it in the logs of an epoch, and a name
+that is not there is an error.
 """
 
 import csv
@@ -211,7 +212,6 @@ class MonitorCallback(Callback):
     """
 
     best: float | None = None
-    without = "it does nothing"  # what happens without the number that is watched
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
@@ -238,31 +238,21 @@ class MonitorCallback(Callback):
             return True
         return value - self.min_delta > reference if self.upwards else value + self.min_delta < reference
 
-    @property
-    def waits(self) -> bool:
-        """Whether some epochs have no validation, and so perhaps not the number that is watched."""
-        return self.monitor.startswith("val_") and self.params.get("validation_freq", 1) != 1
-
     def monitored(self, logs: Logs) -> float | None:
-        """The number that is watched; None where there is none in this epoch, with a warning unless it `waits`.
-
-        As in Keras, ValueError if `mode` is "auto" and the model has no metric of this name.
-        """
+        """The number that is watched; None in an epoch without validation, else ValueError if there is none."""
         if np.size(logs.get(self.monitor, 0.0)) > 1:
             raise ValueError(
                 f"{type(self).__name__}: expected monitor to be one number, but {self.monitor!r} is several"
             )
-        if self.monitor in logs or self.waits:
-            return logs.get(self.monitor)
+        if self.monitor in logs:
+            return logs[self.monitor]
+        if self.monitor.startswith("val_") and self.params.get("validation_freq", 1) != 1:
+            return None
         names = ", ".join(logs) or "nothing"
         hint = ""
         if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
             hint = " (without validation data there are no names with val_)"
-        expected = f"{type(self).__name__}: expected monitor to be one of {names}, not {self.monitor!r}{hint}"
-        if self.mode == "auto" and self.monitor.removeprefix("val_") not in self.model._means.all:
-            raise ValueError(expected)
-        warnings.warn(f"{expected}: {self.without}", stacklevel=2)
-        return None
+        raise ValueError(f"{type(self).__name__}: expected monitor to be one of {names}, not {self.monitor!r}{hint}")
 
 
 class EarlyStopping(MonitorCallback):
@@ -322,8 +312,6 @@ class ModelCheckpoint(MonitorCallback):
     calls `model.save_weights`, else `model.save`. A file that was there stays whole until the new one is.
     """
 
-    without = "everything is saved"
-
     def __init__(
         self,
         filepath: PathLike,
@@ -368,18 +356,14 @@ class ModelCheckpoint(MonitorCallback):
             ) from None
         if self.save_best_only:
             value = self.monitored(logs)
-            if self.waits if value is None else not self.improves(value, self.best):
+            if value is None or not self.improves(value, self.best):
                 return
             self.best = value
         if os.path.dirname(path):
             make_folder(os.path.dirname(path))
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
-            why = (
-                f"{self.monitor} {self.best:.5f} is the best so far, "
-                if self.save_best_only and self.best is not None
-                else ""
-            )
+            why = f"{self.monitor} {self.best:.5f} is the best so far, " if self.save_best_only else ""
             say(f"epoch {epoch + 1}: {why}saved as {path}")
 
 
