@@ -13,7 +13,7 @@ from .config import (
     set_floatx,
     set_image_data_format,
 )
-from .layers import base
+from .registered import instances
 
 
 def get_value(x: Any) -> Any:
@@ -27,8 +27,8 @@ def set_value(x: Any, value: Any) -> None:
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Has the names of layers begin anew, at "conv2d"; no other state is kept outside of models."""
-    base._instances.clear()
+    """Has the names of layers and metrics begin anew, at "conv2d"; no other state is kept outside of models."""
+    instances.clear()
 
 
 _without, _ = without(__name__, "backend.", {

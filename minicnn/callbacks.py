@@ -193,8 +193,8 @@ class ProgressBar(Callback):
 # ---------------------------------------------------------------------- what watches a number
 
 # words of a metric's name that tell which way is better
-DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|log_?cosh|bce|kld|mse|mae|mape|msle"
-UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|f_?beta|io_?u|r2|similarity|correlation"
+DOWN = "loss|error|crossentropy|divergence|hinge|huber|poisson|log_?cosh|bce|kld|mse|mae|mape|msle|false_(?:posi|nega)tives"
+UP = "acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|f_?beta|io_?u|r2|similarity|correlation|true_(?:posi|nega)tives"
 
 
 def _upwards(name: str) -> bool | None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .batches import checked
-from .layers.base import Layer, RandomLayer, Tensor, new_name
+from .layers.base import Layer, RandomLayer, Tensor
 from .layers.reshaping import Input
 from .ops import Ops
 from .ops.reference import Array
+from .registered import new_name
 from .sequential import UNKNOWN_INPUT, Sequential
 
 

@@ -16,7 +16,7 @@ from . import activations, initializers, losses
 from .absent import refuse, without
 from .losses import binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy
 from .numbers import Numbers, as_numbers
-from .registered import Configured, class_of, description, known, made, snake_case
+from .registered import Configured, class_of, description, known, made, new_name, snake_case
 
 globals().update(losses.BY_NAME)  # which are metrics too
 
@@ -174,7 +174,7 @@ class Metric(Configured):
     of_scores = False  # whether scores serve as well as the probabilities that a last softmax makes of them
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
-        self.name = name or snake_case(type(self).__name__)
+        self.name = name or new_name(type(self).__name__)
 
     def add_variable(
         self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
@@ -279,7 +279,7 @@ class Sum(Metric):
     """The sum of the numbers that `update_state` is given: of loops of your own, not of `compile`."""
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(dtype, name)
+        super().__init__(dtype, name or snake_case(type(self).__name__))
         self.reset_state()
 
     def reset_state(self) -> None:
@@ -373,6 +373,16 @@ Poisson = _mean_of("Poisson", losses.poisson)
 Hinge = _mean_of("Hinge", losses.hinge)
 SquaredHinge = _mean_of("SquaredHinge", losses.squared_hinge)
 CategoricalHinge = _mean_of("CategoricalHinge", losses.categorical_hinge)
+
+
+class RootMeanSquaredError(MeanMetric):
+    """The root of the mean of `mean_squared_error` over all samples."""
+
+    def __init__(self, name: str | None = "root_mean_squared_error", dtype: Any = None) -> None:
+        super().__init__(losses.mean_squared_error, name or "root_mean_squared_error", dtype)
+
+    def result(self) -> float:
+        return sqrt(super().result())
 
 
 class CosineSimilarity(MeanMetric):
@@ -520,6 +530,45 @@ class Recall(_OneThresholdMetric):
 
     def result(self) -> Any:
         return plain(_share(self.above[0], self.totals[0])[:, 0])
+
+
+class _Counted(_OneThresholdMetric):
+    """Targets (N, K) or (N,) of 0 and 1, predictions of the same shape; each counts the weight of its sample."""
+
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(thresholds, name=name, dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {"name": config["name"], "thresholds": config["thresholds"]}
+
+
+class TruePositives(_Counted):
+    """How many are true and predicted, with a number above a threshold: a number per threshold"""
+
+    def result(self) -> Any:
+        return plain(self.above[0, :, 0])
+
+
+class FalsePositives(_Counted):
+    """How many are predicted and not true, a number per threshold"""
+
+    def result(self) -> Any:
+        return plain(self.above[1, :, 0])
+
+
+class TrueNegatives(_Counted):
+    """How many are neither predicted nor true, a number per threshold"""
+
+    def result(self) -> Any:
+        return plain(self.totals[1] - self.above[1, :, 0])
+
+
+class FalseNegatives(_Counted):
+    """How many are true and not predicted, a number per threshold"""
+
+    def result(self) -> Any:
+        return plain(self.totals[0] - self.above[0, :, 0])
 
 
 class AUC(_ThresholdMetric):
@@ -691,13 +740,17 @@ CLASSES: dict[str, type[Metric]] = {
         Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, TopKCategoricalAccuracy,
         SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
         MeanSquaredLogarithmicError, LogCoshError, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge,
-        CosineSimilarity, BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, Precision, Recall, AUC,
-        FBetaScore, F1Score, Mean, Sum,
+        RootMeanSquaredError, CosineSimilarity, BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy,
+        Precision, Recall, TruePositives, FalsePositives, TrueNegatives, FalseNegatives, AUC, FBetaScore, F1Score, Mean, Sum,
     )
 }  # fmt: skip
 SMALL = {
-    snake_case(cls.__name__): cls for cls in (LogCoshError, Precision, Recall, AUC, FBetaScore, F1Score, Mean, Sum)
-}
+    snake_case(cls.__name__): cls
+    for cls in (
+        LogCoshError, RootMeanSquaredError, Precision, Recall, TruePositives, FalsePositives, TrueNegatives, FalseNegatives, AUC,
+        FBetaScore, F1Score, Mean, Sum,
+    )
+}  # fmt: skip
 OF_SCORES = (
     *(accuracy, categorical_accuracy, sparse_categorical_accuracy),
     *(top_k_categorical_accuracy, sparse_top_k_categorical_accuracy),
@@ -732,7 +785,9 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
     if hasattr(identifier, "update_state"):
         return identifier
     if isinstance(identifier, str) and identifier != "Accuracy" and identifier in CLASSES | SMALL:
-        return (CLASSES | SMALL)[identifier](name=identifier)
+        asked = (CLASSES | SMALL)[identifier]()  # which counts, also under another name
+        asked.name = identifier
+        return asked
     function = identifier if callable(identifier) else BY_NAME.get(str(identifier).lower())
     if function is None:
         raise ValueError(f"unknown metric {identifier!r}; expected one of {', '.join([*BY_NAME, *SMALL])}")
@@ -780,9 +835,9 @@ def tracked(given: Iterable[Any], beside: Collection[str] = ()) -> dict[str, Any
 deserialize = get
 __getattr__, _absent = without(__name__, "metric ", {
     "a metric of your own is a Metric, or a function of y_true and y_pred": """
-        IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU RootMeanSquaredError R2Score TruePositives TrueNegatives FalsePositives
-        FalseNegatives MatthewsCorrelation ConcordanceCorrelation PearsonCorrelation PrecisionAtRecall RecallAtPrecision
-        SensitivityAtSpecificity SpecificityAtSensitivity MeanRelativeError SumOverBatchSize fmeasure matthews_correlation
+        IoU BinaryIoU OneHotIoU MeanIoU OneHotMeanIoU R2Score MatthewsCorrelation ConcordanceCorrelation PearsonCorrelation
+        PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity SpecificityAtSensitivity MeanRelativeError SumOverBatchSize
+        fmeasure matthews_correlation
         concordance_correlation pearson_correlation cosine_proximity""",
     "a function of y_true and y_pred is a metric as it is": "MeanMetricWrapper",
 })  # fmt: skip

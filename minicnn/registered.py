@@ -1,6 +1,7 @@
 """How classes are named, also in files, and your own that every file may name, so that `load_model` needs no `custom_objects`."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 Kind = TypeVar("Kind")
 Made = TypeVar("Made", bound="Configured")
 _known: dict[str, Any] = {}
+instances: Counter[str] = Counter()  # how many have named themselves so, by this name
 _in_scope: ContextVar[dict[str, Any]] = ContextVar("custom objects", default={})  # noqa: B039 (it is never written to)
 
 
@@ -25,6 +27,14 @@ def known(custom_objects: Mapping[str, Any] | None = None) -> dict[str, Any]:
 def snake_case(name: str) -> str:
     """The name of a class in small letters, as Keras makes it: max_pooling2d, p_re_lu, my_cnn_model."""
     return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def new_name(kind: str) -> str:
+    """The name of a class in small letters, with a number from the second object on: max_pooling2d_1."""
+    kind = snake_case(kind)
+    count = instances[kind]
+    instances[kind] += 1
+    return f"{kind}_{count}" if count else kind
 
 
 class Configured:

@@ -29,13 +29,13 @@ from .layers.base import (
     Weighted,
     apply,
     enclosing,
-    new_name,
 )
 from .layers.parameter import Parameter
 from .layers.reshaping import Input
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import UNIT, Array
+from .registered import new_name
 from .seeding import new_seed
 
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"

@@ -2241,7 +2241,7 @@ def test_an_evaluation_in_the_middle_of_an_epoch_does_not_disturb_its_metrics():
 
     found = []
     for listeners in ([], [Curious()]):
-        seen = Count()
+        seen = Count(name="count")
         model = small(metrics=["accuracy", seen])
         found.append(model.fit(X, Y, epochs=2, batch_size=16, verbose=0, callbacks=listeners).history)
         assert seen.result() == 50
@@ -2313,7 +2313,7 @@ def test_a_metric_made_of_metrics():
 
 def test_weighted_metrics(tmp_path):
     weights = RANDOM.uniform(0, 2, 50)
-    model = small(metrics=["accuracy"], weighted_metrics=["accuracy", "acc", Count()])
+    model = small(metrics=["accuracy"], weighted_metrics=["accuracy", "acc", Count(name="count")])
     assert model.metrics_names == ["loss", "accuracy", "weighted_accuracy", "acc", "count"]
     right = model.predict(X).argmax(axis=1) == Y
     found = model.evaluate(X, Y, sample_weight=weights, batch_size=16, return_dict=True)

@@ -364,6 +364,43 @@ def test_precision_and_recall(shape, thresholds, weights):
         assert np.max(metric.result()) == 0
 
 
+@pytest.mark.parametrize("weights", [None, np.arange(10.0)], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("thresholds", [None, 0.3, [0.9, 0.0, 0.5]])
+def test_counts_of_right_and_wrong_predictions(thresholds, weights):
+    expected = []
+    for threshold in [0.5] if thresholds is None else np.ravel(thresholds):
+        tp, fp, fn = counts(BINARY, CHANCES, threshold, weights)
+        expected.append([tp, fp, (10.0 if weights is None else weights.sum()) - tp - fp - fn, fn])
+    kinds = metrics.TruePositives, metrics.FalsePositives, metrics.TrueNegatives, metrics.FalseNegatives
+    for kind, found in zip(kinds, np.transpose(expected), strict=True):
+        metric = kind(thresholds)
+        for part in (slice(0, 4), slice(4, 10)):
+            metric.update_state(BINARY[part], CHANCES[part], None if weights is None else weights[part])
+        np.testing.assert_allclose(metric.result(), found if np.ndim(thresholds) else found[0])
+        assert type(metric).from_config(metric.get_config()).thresholds.tolist() == metric.thresholds.tolist()
+        metric.reset_state()
+        assert np.max(metric.result()) == 0
+
+
+def test_metrics_number_their_names():
+    minicnn.backend.clear_session()
+    made = [metrics.AUC(), metrics.get("AUC"), metrics.AUC(name="auc"), metrics.get(metrics.AUC), metrics.AUC()]
+    assert [metric.name for metric in made] == ["auc", "AUC", "auc", "auc_2", "auc_3"]
+    fixed = metrics.Mean, metrics.Sum, metrics.F1Score, metrics.BinaryAccuracy, metrics.MeanSquaredError
+    for kind in (*fixed, metrics.RootMeanSquaredError):
+        assert kind().name == kind().name == metrics.snake_case(kind.__name__)
+    minicnn.backend.clear_session()
+    assert [metrics.Precision().name for _ in range(2)] == ["precision", "precision_1"]
+
+
+def test_the_root_of_the_mean_squared_error():
+    metric, other = metrics.RootMeanSquaredError(), RANDOM.standard_normal(ROWS.shape)
+    for part in (slice(0, 2), slice(2, 5)):
+        metric.update_state(other[part], ROWS[part], np.arange(5.0)[part])
+    expected = np.sqrt((np.arange(5)[:, None] * (other - ROWS) ** 2).sum() / (10 * 3))
+    assert metric.result() == pytest.approx(expected)
+
+
 def test_precision_of_the_likeliest_classes_and_of_one():
     one_hot = np.eye(3)[TRUE]
     assert metrics.Precision(top_k=1)(one_hot, ROWS) == pytest.approx(3 / 5)
@@ -405,15 +442,20 @@ def test_the_area_under_the_roc_curve_is_the_chance_that_a_true_one_is_above_a_f
 
 def test_metrics_that_count_in_a_model():
     """By name and as objects: what they say of the predictions; several numbers are kept, and their mean is printed."""
+    minicnn.backend.clear_session()
     x, labels = RANDOM.standard_normal((40, 5)).astype("float32"), RANDOM.integers(0, 3, 40)
     model = minicnn.Sequential([minicnn.Input((5,)), minicnn.Dense(3, activation="softmax")])
     asked = ["precision", "AUC", metrics.Recall(0.3), metrics.F1Score(), metrics.F1Score("macro", name="f1")]
+    asked += ["true_positives", metrics.FalseNegatives(0.2, name="fn"), "RootMeanSquaredError"]
     model.compile("sgd", "categorical_crossentropy", metrics=asked)
     history = model.fit(x, np.eye(3)[labels], epochs=2, verbose=2, validation_split=0.2).history
     assert np.shape(history["val_f1_score"]) == (2, 3) and type(history["val_AUC"][0]) is float
     found, p = model.evaluate(x, np.eye(3)[labels], return_dict=True), model.predict(x)
-    for name, metric in zip(["precision", "AUC", "recall", "f1_score", "f1"], asked, strict=True):
-        np.testing.assert_allclose(found[name], metrics.get(metric)(np.eye(3)[labels], p), rtol=1e-6)
+    names = "precision", "AUC", "recall", "f1_score", "f1", "true_positives", "fn", "RootMeanSquaredError"
+    for name, metric in zip(names, asked, strict=True):
+        metric = metrics.get(metric)
+        metric.reset_state()
+        np.testing.assert_allclose(found[name], metric(np.eye(3)[labels], p), rtol=1e-6)
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["recall"])
     with pytest.raises(
         ValueError, match=r"metric recall: .*\(32, 3\), received \(32,\); utils.to_categorical makes them"
@@ -437,6 +479,7 @@ def test_metrics_that_count_in_a_model():
     ],
 )  # fmt: skip
 def test_metrics_that_cannot_be(make, sentence):
+    minicnn.backend.clear_session()
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert "\n" not in str(error.value)

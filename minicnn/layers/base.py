@@ -5,7 +5,6 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 
 import inspect
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from numbers import Integral, Real
@@ -18,13 +17,12 @@ from ..absent import today
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
-from ..registered import snake_case
+from ..registered import new_name
 from ..seeding import new_seed
 from .parameter import Parameter
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
 SETTINGS = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}  # of a parameter
-_instances: Counter[str] = Counter()
 RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "nb_filter": "filters", "nb_row": "kernel_size", "nb_col": "kernel_size", "border_mode": "padding", "subsample": "strides",
     "atrous_rate": "dilation_rate", "dim_ordering": "data_format", "output_dim": "units", "bias": "use_bias", "p": "rate",
@@ -32,14 +30,6 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "sigma": "stddev",
     "batch_input_shape": "batch_shape",
 }  # fmt: skip
-
-
-def new_name(kind: str) -> str:
-    """The name of a class in small letters, with a number from the second one on: max_pooling2d_1."""
-    kind = snake_case(kind)
-    count = _instances[kind]
-    _instances[kind] += 1
-    return f"{kind}_{count}" if count else kind
 
 
 def is_number(value: Any) -> bool:
