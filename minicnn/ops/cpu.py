@@ -151,7 +151,7 @@ class CpuOps(WholeImages):
         y = self.empty((len(x), *outputs, geometry.filters), x.dtype)
         if len(x):
             self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
-        return y, (name, geometry, self.precision, x, y, kernel.shape, relu)
+        return y, (geometry, self.precision, x, y, kernel.shape, relu, name)
 
     def conv2d_transpose(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
@@ -163,12 +163,12 @@ class CpuOps(WholeImages):
         y = self.empty((len(x), *image, kernel.shape[2]), x.dtype)
         if len(x):
             self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, False)
-        return y, ("conv2d_transpose", geometry, self.precision, x, y, kernel.shape, False)
+        return y, (geometry, self.precision, x, y, kernel.shape, False, "conv2d_transpose")
 
     def conv2d_backward(
         self, dy: Array, kernel: Array, saved: Saved, input_gradient: bool = True
     ) -> tuple[Array | None, Array, Array]:
-        name, geometry, precision, x, y, kernel_shape, relu = saved
+        geometry, precision, x, y, kernel_shape, relu, name = saved
         expect(f"{name} gradient", dy, y.shape)
         expect(f"{name} kernel", kernel, kernel_shape)
         dy, kernel = (np.ascontiguousarray(array, x.dtype) for array in (dy, kernel))  # the type of the forward
