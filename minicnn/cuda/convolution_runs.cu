@@ -33,8 +33,8 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
     DYNAMIC_SHARED(real, shared);
     const int pixels = N * OH * OW, column_tiles = (F + BN - 1) / BN;
     const int first_row = blockIdx.x / column_tiles * BM, first_column = blockIdx.x % column_tiles * BN;
-    const int taps = KH * KW, K = taps * C;
-    const int first = blockIdx.z * depth * taps, last = min(first + depth * taps, K / BK);
+    const int first_channel = blockIdx.z * depth * BK, end_channel = min(first_channel + depth * BK, C);
+    const int taps = KH * KW, tiles = taps * (end_channel - first_channel) / BK;
 
     auto seen_by = [&](int pixel) {  // what the first tap of this output sees
         const int row = pixel / OW, n = row / OH;
@@ -53,7 +53,7 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
     auto run_of = [&](int channel) { return shared + ZEROS + (channel & BK ? length : 0) * STRIDE; };
     image += static_cast<long long>(start) * C + a_k;
     auto copy_run = [&](int channel, int row) {
-        copy_async<16>(run_of(channel) + row * STRIDE + a_k, image + (row * C + channel), true);
+        copy_async<16>(run_of(channel) + row * STRIDE + a_k, image + static_cast<long long>(row) * C + channel, true);
     };
 
     // What this lane gives to `load_matrices` for the first tap, and for which columns (the first 16 bits) and lines of taps
@@ -72,22 +72,23 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
 
     // The next to be copied: this tap of the kernel for the group of this channel, and a row of the run of the group after it,
     // from the tap on at which all threads have left the run before.
-    int tap = 0, channel = first / taps * BK, next = length;
-    const int end_channel = last / taps * BK, shared_by = A_ROWS * (taps - STAGES + 1);
+    int tap = 0, channel = first_channel, next = length;
+    const int shared_by = A_ROWS * (taps - STAGES + 1);
     const int rows_at_once = (length + shared_by - 1) / shared_by * A_ROWS;
     auto load = [&](real*, real* b_tile) {
-        copy_rows<true>(b_tile, kernel, tap * C + channel, K, first_column, F);  // other blocks nearby read the same
+        copy_rows<true>(b_tile, kernel, tap * C + channel, taps * C, first_column, F);  // other blocks nearby read the same
         if (tap == STAGES - 1 && channel + BK < end_channel) next = a_row;
         const int stop = min(length, next + rows_at_once);
 #pragma unroll 1
         for (; next < stop; next += A_ROWS) copy_run(channel + BK, next);
         if (++tap == taps) tap = 0, channel += BK;
     };
-    // The tap in use: its bits in `outside`, and how far what it sees is from what the first tap does.
-    unsigned column = 1, line = 1 << 16;
+    // The tap in use: its two bits in `outside`, and how far what it sees is from what the first tap does.
+    constexpr unsigned FIRST = 1 << 16 | 1;
+    unsigned bits = FIRST;
     int now = channel, shift = run_of(now) - run_of(0);
     auto arrived = [&] {
-        if ((line | column) != (1 << 16 | 1)) return;  // at the first tap
+        if (bits != FIRST) return;
         for (int row = a_row; row < length; row += A_ROWS) {  // what this thread has copied is rounded for all taps
             Wide* const four = reinterpret_cast<Wide*>(run_of(now) + row * STRIDE + a_k);
             Wide rounded = *four;
@@ -97,19 +98,19 @@ KERNEL __launch_bounds__(THREADS, BLOCKS)
         }
     };
     auto row_of_tap = [&](int m) {  // outside, zeros in the same banks
-        return shared + (place[m] + shift & (outside[m] & (line | column) ? 28 : ~0));
+        return shared + (place[m] + shift & (outside[m] & bits ? 28 : ~0));
     };
-    auto used = [&](const real*) {  // on to the next tap
-        column <<= 1, shift += step_x * STRIDE;
-        if (column >> KW == 0) return;
-        column = 1, line <<= 1, shift += (step_y * W - step_x * KW) * STRIDE;
-        if (line >> KH == 1 << 16) line = 1 << 16, now += BK, shift = run_of(now) - run_of(0);
+    auto used = [&](const real*) {
+        bits += bits & 0xffff, shift += step_x * STRIDE;  // on to the next column
+        if (!(bits >> KW & 1)) return;
+        bits = bits >> 16 << 17 | 1, shift += (step_y * W - step_x * KW) * STRIDE;  // to the next line
+        if (bits >> 16 >> KH) bits = FIRST, now += BK, shift = run_of(now) - run_of(0);  // to the next group
     };
 
     if (threadIdx.x < ZEROS) shared[threadIdx.x] = 0;
-    for (int row = a_row; row < length && first < last; row += A_ROWS) copy_run(channel, row);
+    for (int row = a_row; row < length && tiles > 0; row += A_ROWS) copy_run(channel, row);
     Sums sums = {};
-    reduce<RUN>(first, last, run_of(0) + 2 * length * STRIDE, sums, load, used, arrived, row_of_tap);
+    reduce<RUN>(0, tiles, run_of(0) + 2 * length * STRIDE, sums, load, used, arrived, row_of_tap);
     out += static_cast<long long>(blockIdx.z) * pixels * F;
     store<ROWS>(sums, out, bias, positive, relu, first_row, first_column, pixels, F, [](int pixel) { return pixel; });
 }

@@ -145,12 +145,12 @@ __device__ __forceinline__ void copy_rows(real* tile, const real* matrix, int k,
                                           int columns) {
     constexpr int CHUNKS = BN / VEC_B, AT_ONCE = THREADS / CHUNKS;  // this thread copies VEC_B numbers of each AT_ONCE-th row
     static_assert(THREADS % CHUNKS == 0, "the threads share the rows of B evenly");
-    const int place = threadIdx.x % CHUNKS * VEC_B, column = first_column + place;
+    const int place = threadIdx.x % CHUNKS * VEC_B, column = first_column + place, first_row = threadIdx.x / CHUNKS;
+    const real* from = matrix + static_cast<long long>(k + first_row) * columns + column;  // not read where it is outside
 #pragma unroll
-    for (int i = 0; i < BK; i += AT_ONCE) {
-        const int row = i + threadIdx.x / CHUNKS;
+    for (int i = 0; i < BK; i += AT_ONCE, from += static_cast<long long>(AT_ONCE) * columns) {
+        const int row = i + first_row;
         const bool inside = k + row < rows && column < columns;
-        const real* from = matrix + (inside ? static_cast<long long>(k + row) * columns + column : 0);
         if (BK % AT_ONCE == 0 || row < BK)
             copy_async<VEC_B * sizeof(real), REUSED>(tile + row * B_STRIDE + place, from, inside);
     }
@@ -208,14 +208,18 @@ __device__ __forceinline__ void store(Sums& sums, real* out, const real* bias, c
         for (int j = 0; j < WN / 4; j += VEC_B) {
             const int column = first_column + column_of(j);
             if (column >= columns) continue;
-            Chunk chunk, sign;
-            if (positive) sign = *reinterpret_cast<const Chunk*>(positive + line + column);
+            Chunk chunk;
 #pragma unroll
             for (int l = 0; l < VEC_B; l++) {
                 real value = sum_at(sums, i, j + l);
                 if (bias) value += bias[column + l];
-                if (relu && value < 0 || positive && !(sign.of[l] > 0)) value = 0;
-                chunk.of[l] = value;
+                chunk.of[l] = relu && value < 0 ? real(0) : value;
+            }
+            if (positive) {
+                const Chunk sign = *reinterpret_cast<const Chunk*>(positive + line + column);
+#pragma unroll
+                for (int l = 0; l < VEC_B; l++)
+                    if (!(sign.of[l] > 0)) chunk.of[l] = 0;
             }
             *reinterpret_cast<Chunk*>(out + line + column) = chunk;
         }
