@@ -1,5 +1,5 @@
 """Whether the cost rule takes the fastest way to convolve: each layer by the definition, image by image ("direct") or through
-the columns of a batch ("im2col"), and by Winograd's F(m×m).
+the columns of a batch ("im2col"), and by Winograd's F(m×m), with a few images at a time or, "*", with all.
 
 Forward and both gradients on one tape, as in a training step.
 """
@@ -8,7 +8,16 @@ import numpy as np
 
 from minicnn import Conv2D
 from minicnn.kernels import winograd
-from minicnn.ops.cpu_convolution import Convolution, Direct, Geometry, Im2col, OneWindow, Winograd, by_winograd, choose
+from minicnn.ops.cpu_convolution import (
+    Convolution,
+    Direct,
+    Geometry,
+    Im2col,
+    OneWindow,
+    Winograd,
+    WinogradBatch,
+    choose,
+)
 from minicnn.tape import Tape
 
 from . import convolution, networks
@@ -16,9 +25,19 @@ from .report import Row, Runner, Table, geometric_mean
 from .scaling import BATCH, Shape, resnet_50
 from .timing import Settings, check, race
 
+DEEP = [
+    Shape(12, 64, 64, 3),
+    Shape(7, 64, 128, 3),
+    Shape(6, 96, 96, 3),
+    Shape(4, 128, 128, 3),
+]  # in networks for digits
+
+FORMS = {"": Winograd, "*": WinogradBatch}
+
 
 def run(settings: Settings) -> Table:
     layers = [(layer, networks.BATCH) for layer, _ in convolution.layers()]
+    layers += [(alone(shape), images) for images in (networks.BATCH, 32) for shape in DEEP]
     layers += [(alone(shape), BATCH) for shape in resnet_50() if shape.size > 1]
     rows = [row for layer, images in layers if (row := row_of(layer, images, settings))]
     title = "convolutions forward and backward, float32, in every way; how fast the chosen one is beside the fastest"
@@ -46,9 +65,13 @@ def row_of(layer: Conv2D, images: int, settings: Settings) -> Row | None:
         for what, ours, expected in zip(("y", "dx", "dkernel"), result, results[0], strict=True):
             check(f"{what} of {convolution.title(layer)} by {way}", ours, expected, 1e-3)
     times = dict(zip(algorithms, race(runners, settings.seconds, settle=0.0), strict=True))
-    name = f"F({chosen.m})" if isinstance(chosen, Winograd) else "im2col" if isinstance(chosen, Im2col) else "direct"
+    name = next(
+        name
+        for name, way in algorithms.items()
+        if (type(way), getattr(way, "m", 0)) == (type(chosen), getattr(chosen, "m", 0))
+    )
     row: Row = {"layer": convolution.title(layer), "batch": images}
-    for way in ("direct", "im2col", *(f"F({m})" for m in range(2, winograd.LARGEST + 1))):
+    for way in ("direct", "im2col", *(f"F({m}){star}" for m in range(2, winograd.LARGEST + 1) for star in FORMS)):
         row[f"{way} ms"] = 1e3 * times[way] if way in times else None
     return row | {"chosen": name, "chosen vs fastest": min(times.values()) / times[name]}
 
@@ -56,7 +79,7 @@ def row_of(layer: Conv2D, images: int, settings: Settings) -> Row | None:
 def ways(geometry: Geometry) -> dict[str, Convolution]:
     found: dict[str, Convolution] = {"direct": Direct(geometry, "float32"), "im2col": Im2col(geometry, "float32")}
     for m in winograd.sizes(geometry.kernel, geometry.strides, geometry.channels):
-        found[f"F({m})"] = by_winograd(geometry, m, "float32")
+        found |= {f"F({m}){star}": kind(geometry, m, "float32") for star, kind in FORMS.items()}
     return found
 
 

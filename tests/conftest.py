@@ -126,11 +126,20 @@ def arranged(array, layout):
     return array
 
 
+NEAR, FAR = winograd.NEAR, winograd.FAR  # the images of tests are few: only what they are spared in arithmetic counts
+winograd.NEAR, winograd.FAR = 1e-9 * NEAR, 1e-9 * FAR
+choose_form = winograd.choose
+
+
+def in_form(monkeypatch, whole, m=None):
+    """Winograd's algorithm goes through the whole batch plane by plane, or through all planes with a few images; by F(m×m),
+    if that is said, and where m is 0 it is not taken."""
+    monkeypatch.setattr(winograd, "choose", lambda *sizes: (choose_form(*sizes)[0] if m is None else m, whole))
+
+
 @pytest.fixture
 def whole_batch(monkeypatch):
-    """Winograd's algorithm goes through all of a batch at once, plane by plane, as if every kernel were large."""
-    monkeypatch.setattr(winograd, "LARGE", 0)
-    monkeypatch.setattr(winograd, "STREAM", 0)  # which costs nothing here
+    in_form(monkeypatch, True)
 
 
 @st.composite

@@ -7,12 +7,12 @@ import naive
 import numpy as np
 import pytest
 from calls import MOST
-from conftest import DTYPES, assert_close, makers, run
+from conftest import DTYPES, assert_close, in_form, makers, run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import Conv2D, get_ops
-from minicnn.kernels import convolution, winograd
+from minicnn.kernels import convolution
 from minicnn.layers.convolution import window_pads
 from minicnn.ops import cpu_convolution
 from minicnn.ops.cpu_convolution import Direct, Geometry, Im2col, choose
@@ -137,7 +137,7 @@ def test_the_columns_of_all_images(relu, make, geometry, N, C, F, biased):
     """As large kernels have them: here every kernel is large."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_convolution, "UNCACHED", 0)
-        patch.setattr(winograd, "choose", lambda *sizes: 0)
+        in_form(patch, False, 0)
         check(get_ops("cpu"), relu, make, geometry, N, C, F, biased)
 
 
@@ -146,7 +146,7 @@ def test_the_columns_of_all_images(relu, make, geometry, N, C, F, biased):
 @pytest.mark.parametrize("pads", [((2, 2), (2, 2)), ((0, 5), (5, 0)), ((7, 1), (0, 9))])
 def test_columns_of_windows_that_lie_beside_the_image(monkeypatch, pads, size, strides, dilation):
     monkeypatch.setattr(cpu_convolution, "UNCACHED", 0)
-    monkeypatch.setattr(winograd, "choose", lambda *sizes: 0)
+    in_form(monkeypatch, False, 0)
     random = np.random.default_rng(0)
     make = lambda *shape: random.standard_normal(shape)  # noqa: E731
     check(get_ops("cpu"), False, make, ((4, 3), size, strides, pads, dilation), 6, 3, 5, True)

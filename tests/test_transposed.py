@@ -8,7 +8,7 @@ import copy
 import naive
 import numpy as np
 import pytest
-from conftest import DTYPES, assert_close, makers, run
+from conftest import DTYPES, assert_close, in_form, makers, run
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import CLASSES, assert_same, twins
@@ -16,7 +16,6 @@ from test_convolution import batches, channels, filters, geometries
 
 import minicnn
 from minicnn import Conv2D, Conv2DTranspose, get_ops, layers, nodes
-from minicnn.kernels import winograd
 from minicnn.kernels.convolution import convolve
 from minicnn.ops import cpu_convolution
 from minicnn.ops.cpu_convolution import Direct, Geometry, Im2col, OneWindow, Pointwise, Winograd, WinogradBatch, choose
@@ -64,7 +63,7 @@ def test_the_operation_and_its_gradients(ops, make, geometry, N, C, F, biased):
 def test_gradients_by_every_way_to_convolve(monkeypatch, request, kind, geometry, N, C, F, dtype):
     if kind is Im2col:
         monkeypatch.setattr(cpu_convolution, "UNCACHED", 0)
-        monkeypatch.setattr(winograd, "choose", lambda *sizes: 0)
+        in_form(monkeypatch, False, 0)
     if kind is WinogradBatch:
         request.getfixturevalue("whole_batch")
     random, (image, size, *window) = np.random.default_rng(3), geometry

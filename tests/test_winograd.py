@@ -15,7 +15,7 @@ import naive
 import numpy as np
 import pytest
 from calls import BLOCKS
-from conftest import DTYPES, assert_close, run
+from conftest import DTYPES, FAR, NEAR, assert_close, choose_form, in_form, run
 from guards import PLACES, between_pages, protecting
 from networks import NETWORKS
 
@@ -34,7 +34,7 @@ FORMS = sorted(
         (m, size)
         for size in range(2, 6)
         for height, width in np.ndindex(17, 17)
-        if (m := winograd.choose("float32", (height, width), (size, size), (1, 1), 64, 64))
+        if (m := choose_form("float32", (height, width), (size, size), (1, 1), 64, 64)[0])
     },
     key=lambda form: form[::-1],
 )
@@ -73,9 +73,14 @@ class Case(NamedTuple):
         return -(-self.size // self.stride)
 
     @property
+    def form(self):
+        """(m, whether the whole batch goes plane by plane)"""
+        sizes = self.outputs, (self.size,) * 2, (self.stride,) * 2, self.C, self.F
+        return winograd.choose("float32", *sizes, max(1, self.N), max(1, -(-self.N // GROUPS)))
+
+    @property
     def m(self):
-        sizes = self.outputs, (self.size, self.size), (self.stride, self.stride), self.C, self.F
-        return winograd.choose("float32", *sizes, max(1, self.N))
+        return self.form[0]
 
     @property
     def settings(self):
@@ -100,11 +105,6 @@ class Case(NamedTuple):
     def together(self):
         """How many images are computed together; with two, some task of an odd batch has one left over."""
         return -(-winograd.PATCHES // self.patches)
-
-    @property
-    def pairs(self):
-        """Of channels and filters."""
-        return self.stride**2 * self.C * self.F
 
     def bounds(self, dtype="float32"):
         """Of y, dx, dkernel and dbias, by the products that are added up for one number."""
@@ -185,9 +185,8 @@ def fast(monkeypatch):
 
 @pytest.fixture(params=[Winograd, WinogradBatch], ids=["few images", "whole batch"])
 def way(request, monkeypatch):
-    """A few images at a time, or the whole batch plane by plane, whatever the size of the kernel, and in the same form."""
-    monkeypatch.setattr(winograd, "LARGE", 0 if request.param is WinogradBatch else 1 << 62)
-    monkeypatch.setattr(winograd, "STREAM", 0)
+    """A few images at a time, or the whole batch plane by plane, whatever that costs."""
+    in_form(monkeypatch, request.param is WinogradBatch)
     return request.param
 
 
@@ -463,7 +462,7 @@ def test_the_calls_of_all_other_tests_have_such_shapes():
     assert all(case.m and case.together > 1 for case in cases)
     assert {case.stride for case in cases} == {1, 2}
     for some in (cases, [case for case in cases if case.C % 8 and case.F % 8]):
-        assert {(case.m + case.r - 1) ** 2 * case.pairs > winograd.LARGE for case in some} == {False, True}
+        assert {case.form[1] for case in some} == {False, True}
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("Winograd")])
@@ -474,7 +473,8 @@ def test_the_networks_of_all_other_tests_take_it(name):
     (run,) = model._engine.runs.values()
     used = [instruction.kernel.name for strand in run.tape._all_strands() for instruction in strand.instructions]
     convolutions = sum(isinstance(layer, Conv2D) for layer in model.layers)
-    assert used.count("winograd") == used.count("winograd_backward") == convolutions > 1
+    for few, whole in (("winograd", "planes_to_outputs"), ("winograd_backward", "gradients_to_planes")):
+        assert used.count(few) + used.count(whole) == convolutions and used.count(few) > 1
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_relu"])
@@ -561,7 +561,7 @@ NUMBERS = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31]  # of channels
 @pytest.mark.parametrize("C, F", list(zip(NUMBERS, NUMBERS[::-1], strict=True)))
 def test_any_numbers_of_channels_and_filters(C, F, stride, way, monkeypatch):
     """Also those for which it is not taken."""
-    monkeypatch.setattr(winograd, "choose", lambda *geometry: 4)
+    in_form(monkeypatch, way is WinogradBatch, 4)
     monkeypatch.setattr(CPU, "poison", True)
     case = Case(3, (5, 6) if stride == 1 else (10, 13), C, F, 3 * stride, ((1, 2), (2, 0)), stride)
     x, kernel, bias, dy = case.normal()
@@ -660,7 +660,7 @@ def test_nothing_is_read_before_it_is_written(problem, name, way, monkeypatch):
 @pytest.mark.parametrize("m, r", FORMS)
 def test_errors_stay_below_the_bound(m, r, C, F, way, monkeypatch):
     """Whichever form is chosen, also for images as they come out of a ReLU, and kernels whose taps cancel."""
-    monkeypatch.setattr(winograd, "choose", lambda *geometry: m)
+    in_form(monkeypatch, way is WinogradBatch, m)
     case = Case(2, (9, 10), C, F, r, same(r))
     image, taps, bias, dy = case.normal()
     for x, kernel in ((image, taps), (np.maximum(image, 0), taps - taps.mean(axis=(0, 1, 2)))):
@@ -674,7 +674,7 @@ def test_errors_stay_below_the_bound(m, r, C, F, way, monkeypatch):
 
 @pytest.mark.parametrize("m, r", [form for form in FORMS if form in ((2, 5), (4, 3), (6, 3))])
 def test_errors_of_sums_over_many_patches(m, r, way, monkeypatch):
-    monkeypatch.setattr(winograd, "choose", lambda *geometry: m)
+    in_form(monkeypatch, way is WinogradBatch, m)
     case = Case(32, (28, 28), 16, 16, r, same(r))
     x, kernel, _, dy = case.normal()
     _, saved = CPU.conv2d(x, kernel, None, *case.settings)
@@ -754,15 +754,35 @@ TAKEN = {"dtype": "float32", "image": (12, 12), "size": (3, 3), "strides": (1, 1
     ids=str,
 )
 def test_where_it_is_not_taken(change):
-    assert winograd.choose(**TAKEN)
-    assert winograd.choose(**TAKEN | change) == 0
+    assert choose_form(**TAKEN)[0]
+    assert choose_form(**TAKEN | change)[0] == 0
 
 
-def test_a_large_kernel_needs_many_images():
-    """What going through it costs, once per batch, is shared by them."""
-    large = TAKEN | {"channels": 512, "filters": 512}
-    assert winograd.choose(**large, images=1) == 0
-    assert winograd.choose(**large, images=128) == winograd.choose(**TAKEN) == winograd.choose(**TAKEN, images=1)
+@pytest.fixture
+def costs(monkeypatch):
+    monkeypatch.setattr(winograd, "NEAR", NEAR)
+    monkeypatch.setattr(winograd, "FAR", FAR)
+
+
+@pytest.mark.parametrize("image, channels, images, whole", [
+    ((12, 12), 16, 128, False),
+    ((12, 12), 64, 128, False),
+    ((12, 12), 512, 128, True),  # too large a kernel to read every few images
+    ((4, 4), 128, 128, True),  # so few patches that it would be read too often
+    ((12, 12), 64, 16, True),  # a group is one image
+    ((12, 12), 64, 1, False),  # rows of patches are shared
+    ((12, 12), 512, 1, True),
+])  # fmt: skip
+def test_what_goes_through_the_cache(costs, image, channels, images, whole):
+    """The kernel, for every few images, or the patches of the whole batch: whichever is less."""
+    sizes = TAKEN | {"image": image, "channels": channels, "filters": channels}
+    assert choose_form(**sizes, images=images, group=-(-images // GROUPS))[1] == whole
+
+
+def test_what_is_saved_must_be_worth_reading_the_kernel(costs):
+    sizes = TAKEN | {"image": (7, 7), "strides": (2, 2), "channels": 64, "filters": 64}
+    assert choose_form(**sizes)[0] == 0
+    assert choose_form(**sizes | {"size": (5, 5)})[0]
 
 
 @pytest.mark.parametrize(
@@ -770,13 +790,13 @@ def test_a_large_kernel_needs_many_images():
 )
 def test_where_it_is_taken(stride, size):
     changes = {"size": (size, size), "strides": (stride, stride), "channels": 32, "filters": 32}
-    assert (winograd.choose(**TAKEN | changes), -(-size // stride)) in FORMS
+    assert (choose_form(**TAKEN | changes)[0], -(-size // stride)) in FORMS
 
 
 @pytest.mark.parametrize("name", ["channels", "filters"])
 @pytest.mark.parametrize("number", [4, 5, 8, 9, 15, 16, 17, 24, 31, 63, 72])
 def test_channels_and_filters_need_not_fill_vectors(name, number):
-    assert winograd.choose(**TAKEN | {"size": (5, 5), name: number})
+    assert choose_form(**TAKEN | {"size": (5, 5), name: number})[0]
 
 
 @pytest.mark.parametrize("C", [1, 2, 3])
@@ -803,7 +823,7 @@ def test_other_strides_and_dilation_take_the_direct_kernels(strides, dilation, s
     dy = random.standard_normal(y.shape)
     expected = y, *REFERENCE.conv2d_backward(dy, kernel, saved)
     # it is the settings alone that forbid it
-    assert winograd.choose("float32", y.shape[1:3], (size, size), (1, 1), 16, 16)
+    assert choose_form("float32", y.shape[1:3], (size, size), (1, 1), 16, 16)[0]
     found = []
     for precision in ("fast", "exact"):
         minicnn.set_precision(precision)

@@ -52,8 +52,9 @@ LARGEST = 6  # m: the powers of the points, and with them the error, grow with i
 FEWEST = 4  # channels: sums shorter than that spend their time on beginning and ending
 SHORT = 8  # multiply-adds that beginning and ending a sum costs
 SKEW = 16  # numbers between the planes, which must not lie a power of two apart: they would evict each other
-STREAM = 100  # multiply-adds that reading a number of U costs, where no cache holds it
-LARGE = 1 << 19  # numbers in U, beyond which it is read once per batch and not once per few images
+NEAR = 15  # multiply-adds that reading or writing a number costs where a few images' planes are in the cache: one of U or dU
+FAR = 21  # the same where a whole batch's planes are not: one of these
+LARGE = 1 << 19  # numbers in U, up to which a worker's own cache holds it
 ROWS = 256  # patches whose products are added up at a time, where all of a batch are
 FEW = 4  # images, which workers share row by row of patches
 PATCHES = 32  # computed together: enough rows for the tile, and few enough for the second-level cache
@@ -82,31 +83,40 @@ def sizes(size: tuple[int, int], strides: tuple[int, int], channels: int) -> ran
     return range(2, min(LARGEST, len(POINTS) + 2 - r) + 1)
 
 
+def together(patches: int, group: int) -> int:
+    """How many images of so many patches are computed together, if a worker has groups of so many."""
+    return min(group, -(-PATCHES // max(1, patches)))
+
+
 def choose(
     dtype: str, image: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int,
-    images: int = 128,
-) -> int:  # fmt: skip
-    """m of the fastest F(m×m, r×r) for an output of height and width `image`, or 0 where the direct kernels are faster.
+    images: int = 128, group: int = 8,
+) -> tuple[int, bool]:  # fmt: skip
+    """(m, whole): the fastest F(m×m, r×r) for an output of height and width `image`, or 0 where the direct kernels are
+    faster; and whether to go plane by plane through the whole batch, not through all planes with a few images of a group.
 
-    Counted in multiply-adds, of which a transformation takes about T - 1 for each of its numbers; a U that no cache
-    holds is read once per batch of so many images. The rows of patches of a single one are shared by two workers.
+    Counted in multiply-adds, of which a transformation takes about T - 1 for each of its numbers. For every few images of
+    a training step U is read twice, and dU read and written. Of a whole batch V is written and read twice, dV and M once,
+    and Z is written once and read twice. The rows of patches of a single image are shared by two workers.
     """
     type_, parts = np.dtype(dtype), strides[0] ** 2
     r, C, F = -(-size[0] // strides[0]), in_vectors(channels, type_), in_vectors(filters, type_)
     spread = parts * channels
     products = (2 * channels * F + C * filters) / 3  # the mean of forward, kernel gradient and input gradient
-    costs = {0: image[0] * image[1] * size[0] ** 2 * products}
+    costs = {(0, False): image[0] * image[1] * size[0] ** 2 * products}
     each = ((2 * spread + SHORT) * F + parts * C * (filters + SHORT)) / 3
     for m in sizes(size, strides, channels):
         patches = -(-image[0] // m) * -(-image[1] // m)
         planes = (m + r - 1) ** 2
-        costs[m] = patches * planes * (each + (m + r - 2) * (parts * C + F))
-        if planes * spread * filters > LARGE:
-            costs[m] += STREAM * planes * spread * filters / images
+        cost = patches * planes * (each + (m + r - 2) * (parts * C + F))
         if images == 1:
             rows = -(-image[0] // m)
-            costs[m] *= (rows + rows % 2) / rows
-    return min(costs, key=lambda m: costs[m])
+            cost *= (rows + rows % 2) / rows
+        U = planes * spread * filters
+        near = 0 if images <= FEW and U <= LARGE else NEAR * 4 * U / together(patches, group)
+        costs[m, False] = cost + near / 3
+        costs[m, True] = cost + FAR * patches * planes * (6 * spread + 5 * filters) / 3
+    return min(costs, key=lambda way: costs[way])
 
 
 def pairs(rows: np.ndarray) -> list[tuple[int, int]]:

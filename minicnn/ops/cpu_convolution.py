@@ -123,22 +123,15 @@ def choose(geometry: Geometry, images: int, dtype: str, precision: str) -> Convo
         return Pointwise(geometry, dtype)
     if precision == "fast" and geometry.dilation == (1, 1):
         g = geometry
-        m = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters, max(1, images))
+        group = max(1, *(b - a for a, b in pairwise(cut(images))))
+        m, whole = winograd.choose(dtype, g.outputs, g.kernel, g.strides, g.channels, g.filters, max(1, images), group)
         if m:
-            return by_winograd(geometry, m, dtype)
+            return (WinogradBatch if whole else Winograd)(geometry, m, dtype)
     terms, windows = prod(geometry.kernel) * geometry.channels, images * prod(geometry.outputs)
     few = windows <= POINTS and terms * windows <= COLUMNS
     if few and terms * geometry.filters >= UNCACHED and images > winograd.FEW:
         return Im2col(geometry, dtype)
     return Direct(geometry, dtype)
-
-
-def by_winograd(geometry: Geometry, m: int, dtype: str) -> Convolution:
-    """F(m×m, r×r), a few images at a time or, where U is large, all of a batch."""
-    g = geometry
-    planes = (m + -(-g.kernel[0] // g.strides[0]) - 1) ** 2
-    large = planes * g.strides[0] ** 2 * g.channels * g.filters > winograd.LARGE
-    return (WinogradBatch if large else Winograd)(geometry, m, dtype)
 
 
 def convolve(
@@ -568,8 +561,7 @@ class Winograd:
 
     def _room(self, tape: Tape, images: int) -> int:
         """How many images are computed together."""
-        largest_group = -(-images // tape.groups)
-        return min(largest_group, -(-winograd.PATCHES // (self.down * self.across)))
+        return winograd.together(self.down * self.across, -(-images // tape.groups))
 
     def _plans(self, room: int, kind: int) -> Fitted:
         filters, patches = self.geometry.filters, self.down * self.across
@@ -669,7 +661,7 @@ class Winograd:
 
 
 class WinogradBatch(Winograd):
-    """`Winograd` for kernels too large to read once per few images: plane by plane, for the whole batch.
+    """`Winograd` where U is too large to read once per few images, or these are too few: plane by plane, for the whole batch.
 
     Every product takes all patches of the batch, so dU, the sum over them, needs no partial sums.
     """
