@@ -76,6 +76,23 @@ def test_a_first_step_of_adam_by_hand(ops):
     np.testing.assert_allclose(w, [-0.5, 0.5, -0.5], rtol=1e-2)
 
 
+@pytest.mark.parametrize(
+    "optimizer, name", [(SGD(0.1, 0.9), "velocity"), (Adam(), "m"), (RMSprop(momentum=0.9), "velocity")]
+)
+def test_moving_averages_of_what_has_become_zero_end(optimizer, name):
+    """Rounded to the nearest number, 0.9 times the fifth smallest one is itself: as slow to work with, and for ever."""
+    w = np.ones(40, "float32")
+    optimizer.build(w, minicnn.get_ops("cpu"))
+    optimizer.update(w, np.full(40, 1e-3, "float32"))
+    for _ in range(1100):
+        optimizer.update(w, np.zeros(40, "float32"))
+    assert (optimizer.state[name] == 0).all()
+    number = np.float32(1e-3)
+    for _ in range(1100):
+        number *= np.float32(0.9)
+    assert 0 < number < np.finfo("float32").tiny
+
+
 def test_late_steps_of_nadam():
     """The product of the momenta is that of a loop, also where it is found otherwise."""
     optimizer, product, u = Nadam(1.0, 0.999), 1.0, lambda t: 0.999 * (1 - 0.5 * 0.96**t)

@@ -414,6 +414,24 @@ def test_a_real_kernel(rows, columns, number, dtype):
     np.testing.assert_array_equal(total, x.sum(axis=0))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("momentum, start", [(0.5, 1.0), (64.0, 0.125)], ids=["results", "operands"])
+def test_numbers_without_all_their_digits_are_zero(threads, dtype, momentum, start):
+    """For every worker; afterwards this thread rounds as it did."""
+    least = np.finfo(dtype).tiny
+    w, g, velocity = np.zeros(4096, dtype), np.zeros(4096, dtype), np.full(4096, start * least, dtype)
+    threads(3)
+    tape = Tape(dtype)
+    tape.add(
+        optimizers.sgd, w.size, cut(w.size, 64), 0, w=Each(w), g=Each(g), velocity=Each(velocity),
+        settings=np.array([0.0, momentum, 0.0]),
+    )  # fmt: skip
+    tape.run()
+    assert (velocity == 0).all()
+    half = np.full(9, least) * np.array(0.5, dtype)
+    assert (half > 0).all() and (half * 2 == least).all()
+
+
 def test_nothing_is_done_twice_where_workers_contend(threads):
     """Very many tasks that take no time, each of which takes 1 off a number."""
     threads(4)

@@ -14,6 +14,9 @@ own, where the leader of the next run posts that run. A box is in one of four st
 changing the state by an atomic exchange: the helper from READY to ASLEEP, or a leader from READY to WRITTEN, and then
 to POSTED. A posted run is never taken back, and nobody waits for a helper to leave one: the memory that a late helper
 still reads (the state, the head and the table of phases) is never freed (`tape.Words`).
+
+While a thread walks, numbers with less than a full mantissa are 0: some processors take a hundred times as long for them, and
+moving averages of gradients that have become 0, as of units that are never active, would stay such numbers for ever.
 """
 
 import ctypes
@@ -31,7 +34,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from .jit import native, part
-from .simd import call, i64, int_at
+from .simd import call, i32, i64, int_at
 
 FIELDS = 6  # of an argument: value, and what is added to it per group, per item, in a group's first and last block, and per step
 ARITIES = (12, 24, 36, 48)  # a kernel is called with one of these numbers of arguments; it ignores those beyond its own
@@ -100,6 +103,53 @@ def pause(typing, times):
             with builder.if_then(builder.icmp_signed(">", arguments[0], i64(MOST_PAUSES)), likely=False):
                 kind = ir.FunctionType(ir.IntType(32), [])
                 builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
+def control(builder, change=None):
+    """The register that says how this thread rounds, which is then given what `change` makes of it."""
+    machine = cpu_target.target_context.codegen().magic_tuple()[0]
+
+    def call_of(name, result, *arguments):
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}"), arguments)
+
+    if machine.startswith("x86_64"):
+        place = cgutils.alloca_once(builder, i32)
+        address = builder.bitcast(place, ir.IntType(8).as_pointer())
+        call_of("x86.sse.stmxcsr", ir.VoidType(), address)
+        before = builder.load(place)
+        builder.store(change(before, 1 << 15 | 1 << 6), place)  # results, and operands
+        call_of("x86.sse.ldmxcsr", ir.VoidType(), address)
+        return builder.zext(before, i64)
+    if machine.startswith("aarch64"):
+        before = call_of("aarch64.get.fpcr", i64)
+        call_of("aarch64.set.fpcr", ir.VoidType(), change(before, 1 << 24))
+        return before
+    return i64(0)
+
+
+@intrinsic
+def flush(typing):
+    """From now on this thread takes numbers too small for a full mantissa (1.2e-38 in float32) for 0; returns how it rounded."""
+
+    def generate(context, builder, signature, arguments):
+        return control(builder, lambda before, bits: builder.or_(before, before.type(bits)))
+
+    return types.intp(), generate
+
+
+@intrinsic
+def unflush(typing, before):
+    """This thread rounds as it did before."""
+
+    def generate(context, builder, signature, arguments):
+        def change(now, bits):
+            return arguments[0] if now.type == i64 else builder.trunc(arguments[0], now.type)
+
+        control(builder, change)
         return context.get_dummy_value()
 
     return types.void(types.intp), generate
@@ -264,12 +314,16 @@ def entry(function: Callable[..., object]) -> Entry:
 
 
 def walk_float32(program, worker, run):
+    before = flush()
     walk(np.float32(0), program, worker, run)
+    unflush(before)
     return 0
 
 
 def walk_float64(program, worker, run):
+    before = flush()
     walk(np.float64(0), program, worker, run)
+    unflush(before)
     return 0
 
 
