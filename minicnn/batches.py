@@ -211,6 +211,14 @@ def numbers(values: Any, what: str) -> np.ndarray:
         raise ValueError(f"{what} must be numbers: {error}") from None
 
 
+def sample_by_sample(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """x as batches are best taken from: sample after sample, and in this number type where that takes no more memory.
+
+    Those of a DataFrame are neither: its arrays go column by column.
+    """
+    return np.ascontiguousarray(x, dtype if x.dtype.itemsize >= np.dtype(dtype).itemsize else None)
+
+
 def as_batch(model: "Sequential", x: Any) -> Any:
     """x as the model takes it: a list of one array is that array, and an axis of length 1 comes or goes at the end, as in Keras.
 

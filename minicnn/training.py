@@ -25,6 +25,7 @@ from .batches import (
     checked,
     is_stream,
     positive_integer,
+    sample_by_sample,
     split,
     to_measure,
     to_predict,
@@ -182,10 +183,12 @@ def fit(
             x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
         size = batch_size_for(len(x), batch_size, steps_per_epoch, 32)
         weights = weights_of(y, sample_weight, class_weight)
-        feed = Arrays(x, y, weights, min(len(x), size), shuffle, steps_per_epoch)
+        model.build((None, *x.shape[1:]))
+        feed = Arrays(
+            sample_by_sample(x, model._layers[0].dtype), y, weights, min(len(x), size), shuffle, steps_per_epoch
+        )
         if validation_steps is None:  # which say the size of validation batches
             batch_size = 32 if batch_size is None else size
-        model.build((None, *x.shape[1:]))
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     model.check_compiled()

@@ -8,14 +8,15 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import DTYPES, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import CLASSES, CPU, NETWORKS, Network, Scale, assert_same, twins
+from networks import CLASSES, CPU, NETWORKS, Network, Scale, assert_same, top, twins
 
 import minicnn
-from minicnn import Sequential, callbacks, layers, losses, nodes, seeding, training
+from minicnn import Sequential, batches, callbacks, layers, losses, nodes, seeding, training
 from minicnn.engine import Run
 from minicnn.kernels.convolution import convolve
 from minicnn.losses import SparseCategoricalCrossentropy
@@ -232,6 +233,25 @@ def test_data_of_any_type_and_order(poison, layout):
     assert_same_step(model, eager, x, y)
     assert_same_step(model, eager, x, y[[3, 0, 18]], rows=np.array([3, 0, 18], "int32"))
     np.testing.assert_array_equal(model.predict(x, 7), eager.predict(x, 7))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])
+def test_a_table_is_put_in_order_once(dtype):
+    """As a DataFrame gives it, column by column; `fit` learns the same from it to the bit."""
+    table = pd.DataFrame(np.random.default_rng(4).integers(0, 256, (75, 12 * 12)).astype(dtype))
+    x, y = table.to_numpy().reshape(-1, 12, 12, 1), np.arange(75) % 3
+    assert not x.flags.c_contiguous
+    kept = batches.sample_by_sample(x, "float32")
+    assert kept.flags.c_contiguous and kept.dtype == ("uint8" if dtype == "uint8" else "float32")
+    weights = []
+    for images in (x, np.ascontiguousarray(x, "float32")):
+        minicnn.utils.set_random_seed(1)
+        model = Sequential([layers.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3), *top()])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(images, y, 8, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    for some, others in zip(*weights, strict=True):
+        np.testing.assert_array_equal(some, others)
 
 
 # ---------------------------------------------------------------------- independent of all that: calculus, definitions
