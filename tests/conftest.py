@@ -71,11 +71,16 @@ def emulated():
 
 
 @pytest.fixture(scope="session")
-def keras():
+def keras(tmp_path_factory):
     """Keras 3 on its JAX backend, an independent oracle; skips where it is not installed."""
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of the time goes into compiling
+    folder = tmp_path_factory.getbasetemp()  # what is compiled is kept for other tests of this run, in all its processes
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     try:
         import keras
     except ImportError as error:
