@@ -4,6 +4,7 @@ A difference is measured against the largest number of the expected array, so th
 digits than their terms have.
 """
 
+import gc
 import os
 
 import hypothesis
@@ -71,11 +72,18 @@ def emulated():
 
 
 @pytest.fixture(scope="session")
-def keras():
+def keras(tmp_path_factory):
     """Keras 3 on its JAX backend, an independent oracle; skips where it is not installed."""
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of the time goes into compiling
+    folder = (
+        tmp_path_factory.getbasetemp()
+    )  # what is compiled is kept for other tests of this run, in all its processes
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     try:
         import keras
     except ImportError as error:
@@ -164,6 +172,12 @@ def run(ops, operation, *arguments):
 def device_layer(ops):
     """Moves a layer to the device of the test."""
     return lambda layer: layer.to(ops)
+
+
+def pytest_collection_finish():
+    """Tests stay to the end: whoever looks for garbage, and some tests do, need not go through all of them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,4 +1,5 @@
-"""Oracles that are too simple to be wrong: every operation as its definition reads, one pixel, one tap, one number at a time.
+"""Oracles that are too simple to be wrong: every operation as its definition reads, one pixel, one tap, one number at a time;
+convolutions all images at a time, of which none knows of the others.
 
 They work in float64 and share nothing with the library, which the tests hold to them.
 """
@@ -49,9 +50,8 @@ def conv2d(x, kernel, bias, strides, pads, dilation):
     KH, KW, _, F = kernel.shape
     y = np.zeros((len(x), *outputs(x.shape[1:3], (KH, KW), strides, pads, dilation), F))
     for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
-        for n in range(len(x)):
-            for tap, pixel in window:
-                y[n, i, j] += x[n][pixel] @ kernel[tap]
+        for tap, (p, q) in window:
+            y[:, i, j] += x[:, p, q] @ kernel[tap]
     return y if bias is None else y + double(bias)
 
 
@@ -60,11 +60,10 @@ def conv2d_backward(x, dy, kernel, strides, pads, dilation):
     x, dy, kernel = double(x), double(dy), double(kernel)
     dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(kernel.shape[3])
     for i, j, window in positions(x.shape[1:3], kernel.shape[:2], strides, pads, dilation):
-        for n in range(len(x)):
-            dbias += dy[n, i, j]
-            for tap, pixel in window:
-                dx[n][pixel] += kernel[tap] @ dy[n, i, j]
-                dkernel[tap] += np.outer(x[n][pixel], dy[n, i, j])
+        dbias += dy[:, i, j].sum(axis=0)
+        for tap, (p, q) in window:
+            dx[:, p, q] += dy[:, i, j] @ kernel[tap].T
+            dkernel[tap] += x[:, p, q].T @ dy[:, i, j]
     return dx, dkernel, dbias
 
 
@@ -73,9 +72,9 @@ def depthwise_conv2d(x, kernel, bias, strides, pads, dilation):
     KH, KW, C, M = kernel.shape
     y = np.zeros((len(x), *outputs(x.shape[1:3], (KH, KW), strides, pads, dilation), C * M))
     for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
-        for n, c, m in np.ndindex(len(x), C, M):
-            terms = [x[n][pixel][c] * kernel[tap][c, m] for tap, pixel in window]
-            y[n, i, j, c * M + m] = sum(terms) + bias[c * M + m]
+        for c, m in np.ndindex(C, M):
+            terms = [x[:, p, q, c] * kernel[tap][c, m] for tap, (p, q) in window]
+            y[:, i, j, c * M + m] = sum(terms) + bias[c * M + m]
     return y
 
 
@@ -85,11 +84,12 @@ def depthwise_conv2d_backward(x, dy, kernel, strides, pads, dilation):
     KH, KW, C, M = kernel.shape
     dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(C * M)
     for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
-        for n, c, m in np.ndindex(len(x), C, M):
-            dbias[c * M + m] += dy[n, i, j, c * M + m]
-            for tap, pixel in window:
-                dx[n][pixel][c] += kernel[tap][c, m] * dy[n, i, j, c * M + m]
-                dkernel[tap][c, m] += x[n][pixel][c] * dy[n, i, j, c * M + m]
+        for c, m in np.ndindex(C, M):
+            slope = dy[:, i, j, c * M + m]
+            dbias[c * M + m] += slope.sum()
+            for tap, (p, q) in window:
+                dx[:, p, q, c] += kernel[tap][c, m] * slope
+                dkernel[tap][c, m] += (x[:, p, q, c] * slope).sum()
     return dx, dkernel, dbias
 
 
@@ -98,9 +98,8 @@ def conv2d_transpose(x, kernel, bias, strides, pads, dilation, image):
     x, kernel, bias = double(x), double(kernel), np.zeros(kernel.shape[2]) if bias is None else double(bias)
     y = np.zeros((len(x), *image, len(bias))) + bias
     for i, j, window in positions(image, kernel.shape[:2], strides, pads, dilation):
-        for n in range(len(x)):
-            for tap, pixel in window:
-                y[n][pixel] += kernel[tap] @ x[n, i, j]
+        for tap, (p, q) in window:
+            y[:, p, q] += x[:, i, j] @ kernel[tap].T
     return y
 
 
@@ -109,12 +108,11 @@ def conv2d_transpose_backward(x, dy, kernel, strides, pads, dilation):
     x, dy, kernel = double(x), double(dy), double(kernel)
     dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(kernel.shape[2])
     for i, j, window in positions(dy.shape[1:3], kernel.shape[:2], strides, pads, dilation):
-        for n in range(len(x)):
-            for tap, pixel in window:
-                dx[n, i, j] += dy[n][pixel] @ kernel[tap]
-                dkernel[tap] += np.outer(dy[n][pixel], x[n, i, j])
-    for index in np.ndindex(dy.shape[:3]):
-        dbias += dy[index]
+        for tap, (p, q) in window:
+            dx[:, i, j] += dy[:, p, q] @ kernel[tap]
+            dkernel[tap] += dy[:, p, q].T @ x[:, i, j]
+    for i, j in np.ndindex(dy.shape[1:3]):
+        dbias += dy[:, i, j].sum(axis=0)
     return dx, dkernel, dbias
 
 

@@ -161,13 +161,15 @@ def gradients(layer, x, dy, **options):
     """y, the gradients of Σ dy · y for x and the trained weights, and the other weights afterwards."""
     import jax
 
-    def loss(x, trainable):
-        others = [variable.value for variable in layer.non_trainable_variables]
+    def loss(x, trainable, others):
         y, others = layer.stateless_call(trainable, others, x, **options)
         return (y * dy).sum(), (y, others)
 
-    trainable = [variable.value for variable in layer.trainable_variables]
-    (dx, dweights), (y, others) = jax.grad(loss, argnums=(0, 1), has_aux=True)(x, trainable)
+    trainable, others = (
+        [variable.value for variable in some] for some in (layer.trainable_variables, layer.non_trainable_variables)
+    )
+    step = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))  # else every operation is compiled by itself
+    (dx, dweights), (y, others) = step(x, trainable, others)
     return (
         [np.asarray(array) for array in (y, dx)],
         [np.asarray(array) for array in dweights],
