@@ -486,7 +486,12 @@ class Layer(Weighted, metaclass=_LayerKind):
             known = {2: "(batch, features)", 4: "(batch, height, width, channels)"}
             expected = f"shape {known[self.input_rank]}" if self.input_rank in known else f"{self.input_rank} axes"
             raise ValueError(f"layer {self.name}: expected an input of {expected}, received {shape}")
-        if any(size is None or size < 1 for size in shape[1:]):
+        if None in shape[1:]:
+            raise ValueError(
+                f"layer {self.name}: a model is built for samples of one size, so every axis but the batch must have one, "
+                f"received {shape}"
+            )
+        if any(size is not None and size < 1 for size in shape[1:]):
             raise ValueError(
                 f"layer {self.name}: every axis but the batch must have a size of 1 or more, received {shape}"
             )

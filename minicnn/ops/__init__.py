@@ -1,7 +1,7 @@
 """The one place where a device is chosen: `get_ops("cpu")`, `get_ops("gpu")` or `get_ops("reference")`."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -60,16 +60,32 @@ def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return found if keepdims else np.squeeze(found, axis=axis)
 
 
+def _loss(name: str, target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    from .. import losses
+
+    return getattr(losses, name)(target, output, from_logits=from_logits, axis=axis)
+
+
+def _binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """Of every number, where `losses.binary_crossentropy` is a mean over the last axis."""
+    target, output = (x[..., None] if hasattr(x, "shape") else np.asarray(x)[..., None] for x in (target, output))
+    return _loss("binary_crossentropy", target, output, from_logits)
+
+
 _KERAS: dict[str, Callable[..., Any]] = {
-    "cast": lambda x, dtype: np.asarray(x).astype(dtype),
+    "binary_crossentropy": _binary_crossentropy,
+    "cast": lambda x, dtype: (x if hasattr(x, "astype") else np.asarray(x)).astype(dtype),
     "convert_to_numpy": np.asarray,
-    "convert_to_tensor": np.asarray,
+    "convert_to_tensor": lambda x, dtype=None: np.asarray(x, dtype) if dtype or not hasattr(x, "sources") else x,
     "gelu": _gelu,
     "logsumexp": _logsumexp,
     "norm": np.linalg.norm,
     "one_hot": lambda x, num_classes, dtype="float32": (np.asarray(x)[..., None] == np.arange(num_classes)).astype(
         dtype
     ),
+    "categorical_crossentropy": partial(_loss, "categorical_crossentropy"),
+    "sparse_categorical_crossentropy": partial(_loss, "sparse_categorical_crossentropy"),
+    "stop_gradient": lambda x: getattr(x, "value", x),
     "rsqrt": lambda x: 1 / np.sqrt(x),
 }
 
