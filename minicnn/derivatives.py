@@ -270,8 +270,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def pull(y: Any, dy: Array, x: Traced) -> Array:
-    """The gradient for x, given the one for y, which was calculated from it: zeros where y does not depend on x."""
+def pull(y: Any, dy: Array, *starts: Traced) -> list[Array]:
+    """The gradients for arrays, given the one for y, which was calculated from them: zeros where it does not depend on one."""
     order: list[Traced] = []
     waiting: list[tuple[Any, bool]] = [(y, False)] if isinstance(y, Traced) else []
     seen: set[int] = set()
@@ -288,8 +288,8 @@ def pull(y: Any, dy: Array, x: Traced) -> Array:
         for source, back in node.sources:
             part = back(gradient)
             gradients[id(source)] = gradients[id(source)] + part if id(source) in gradients else part
-    found = gradients.get(id(x)) if order else None
-    return np.zeros_like(x.value) if found is None else found.astype(x.dtype).reshape(x.shape)
+    found = [(x, gradients.get(id(x)) if order else None) for x in starts]
+    return [np.zeros_like(x.value) if dx is None else dx.astype(x.dtype).reshape(x.shape) for x, dx in found]
 
 
 def derivative(function: Callable[[Any], Any], x: Array) -> tuple[Any, Callable[[Any], Array]]:
@@ -302,6 +302,6 @@ def derivative(function: Callable[[Any], Any], x: Array) -> tuple[Any, Callable[
 
     def back(dy: Any) -> Array:
         with np.errstate(all="ignore"):
-            return pull(y, dy, start)
+            return pull(y, dy, start)[0]
 
     return y.value, back

@@ -242,24 +242,94 @@ def test_what_waits_for_the_shape_of_its_input(capsys):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
-def test_a_layer_whose_call_calculates_says_what_to_define():
-    class Linear(minicnn.Layer):
+class Mixed(minicnn.Layer):
+    """The antirectifier of Keras' examples, whose `build` also calls the one of `Layer`."""
+
+    def __init__(self, start="he_normal", **options):
+        super().__init__(**options)
+        self.start = start
+
+    def build(self, input_shape):
+        batch, features = input_shape
+        self.kernel = self.add_weight(shape=(2 * features, 3), initializer=self.start, name="kernel", regularizer="l2")
+        super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        centred = inputs - minicnn.ops.mean(inputs, axis=-1, keepdims=True)
+        halves = minicnn.ops.concatenate([minicnn.ops.relu(centred), minicnn.ops.relu(-centred)], axis=-1)
+        return minicnn.ops.matmul(halves, self.kernel) * (2 if training else 1)
+
+    def get_config(self):
+        return super().get_config() | {"start": self.start}
+
+
+class Affine(minicnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.factor = self.add_weight(shape=(3,), initializer="ones", trainable=True)
+        self.offset = self.add_weight(shape=(3,), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        return x * self.factor + self.offset
+
+
+class Swish(minicnn.Layer):
+    def call(self, x):
+        return x * minicnn.ops.sigmoid(x)
+
+
+@pytest.mark.parametrize("make", [Mixed, Affine, Swish])
+def test_layers_whose_call_calculates(make):
+    layer = make()
+    layer.build((None, 3))
+    minicnn.gradcheck.check_layer(layer.astype("float64"), np.random.default_rng(0).normal(size=(4, 3)))
+    assert layer(np.ones((2, 3))).shape == (2, *layer.output_shape[1:]) == (2, 3)
+
+
+def test_a_model_of_layers_whose_call_calculates(tmp_path):
+    pytest.importorskip("h5py")
+    model = Sequential(
+        [Input((6, 6, 1)), Flatten(), Dense(3), Mixed(name="mixed"), Affine(), Swish(), Dense(4, activation="softmax")]
+    )
+    assert [len(layer.weights) for layer in model.layers] == [0, 2, 1, 2, 0, 2]
+    assert model.layers[3].trainable_weights == [model.layers[3].factor] and model.output_shape == (None, 4)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    losses = model.fit(X, Y, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    same = [np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True)]
+    assert same == [False, False, False, False, True, False, False]
+    copied = copy.deepcopy(model)
+    pickle.loads(pickle.dumps(copied))
+    model.pop()
+    model = Sequential([*model.layers[:3], model.layers[4]])
+    for name in ("m.keras", "m.safetensors"):
+        model.save(tmp_path / name)
+        again = minicnn.load_model(tmp_path / name, {"Mixed": Mixed, "Swish": Swish})
+        np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-6)
+
+
+def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
+    class Root(minicnn.Layer):
+        def call(self, x):
+            return np.cbrt(x)
+
+    class Within(minicnn.Layer):
         def build(self, input_shape):
-            self.kernel = self.add_weight((input_shape[-1], 2))
+            self.factor = self.add_weight((1,))
+            self.dense = Dense(3)
 
         def call(self, x):
-            return x @ self.kernel
+            return self.dense(x) * self.factor
 
-    class Noisy(minicnn.Layer):
-        def call(self, x):
-            return x + np.random.default_rng(1).normal(size=(6, 6, 1))
+    for layer, why in ((Root(name="r"), "np.cbrt is not known here"), (Within(name="r"), "it calls the layer dense")):
+        with pytest.raises(
+            ValueError, match=f"layer r: the derivative of its call is not known .*{why}.*: define forward"
+        ):
+            Sequential([Input((6, 6, 1)), Flatten(), layer])
 
-    with pytest.raises(
-        AttributeError, match="no attribute 'add_weight': a layer with weights of its own defines forward"
-    ):
-        Linear()(X)
-    with pytest.raises(TypeError, match="one of your own that calculates defines forward and backward"):
-        Sequential([Noisy(), Flatten()]).predict(X)
+
+def test_what_a_model_does_not_have():
     assert Blocks().make_predict_function() is None
     for name, hint in (
         ("_make_predict_function", "Keras 3 has dropped it, use make_predict_function"),
@@ -1351,10 +1421,8 @@ def test_methods_that_would_not_be_called():
     for base, name in ((Sequential, "train_step"), (Model, "compute_loss"), (Sequential, "test_step")):
         with pytest.raises(TypeError, match=f"model class Mine: a {name} of your own is not called here"):
             type("Mine", (base,), {name: lambda self, *arguments: None})
-    between = type("Between", (minicnn.Layer,), {})
-    for base, names in ((minicnn.Layer, ["call", "forward", "backward"]), (between, ["call"])):
-        with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
-            type("Mine", (base,), dict.fromkeys(names, lambda self, x: x))
+    with pytest.raises(TypeError, match=r"layer class Mine: expected forward\(x, training\) .*, got call"):
+        type("Mine", (minicnn.Layer,), dict.fromkeys(["call", "forward", "backward"], lambda self, x: x))
 
 
 def test_lists_of_one_array_and_axes_of_one():

@@ -88,7 +88,7 @@ class Lambda(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
         if self.differentiable:
-            y, self.back = derivative(lambda start: self._apply(start, training), x)
+            y, self._back = derivative(lambda start: self._apply(start, training), x)
             return self.ops.array(y, x.dtype)
         if self.inner is None:
             return self.ops.array(self._apply(x.copy(), training), x.dtype)
@@ -98,7 +98,7 @@ class Lambda(Layer):
 
     def backward(self, dy: Array) -> Array:
         if self.differentiable:
-            return self.back(dy)
+            return self._back(dy)
         if self.inner is None:
             raise ValueError(
                 f"layer {self.name}: the derivative of a Lambda is not known, so no layer before it can be trained: put it "
