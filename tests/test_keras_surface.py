@@ -264,8 +264,8 @@ class Mixed(minicnn.Layer):
 
 
 class Affine(minicnn.Layer):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **options):
+        super().__init__(**options)
         self.factor = self.add_weight(shape=(3,), initializer="ones", trainable=True)
         self.offset = self.add_weight(shape=(3,), initializer="zeros", trainable=False)
 
@@ -299,14 +299,28 @@ def test_a_model_of_layers_whose_call_calculates(tmp_path):
     assert losses[-1] < losses[0]
     same = [np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True)]
     assert same == [False, False, False, False, True, False, False]
-    copied = copy.deepcopy(model)
-    pickle.loads(pickle.dumps(copied))
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), minicnn.models.clone_model(model)):
+        copied.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copied.predict(X), model.predict(X))
     model.pop()
     model = Sequential([*model.layers[:3], model.layers[4]])
     for name in ("m.keras", "m.safetensors"):
         model.save(tmp_path / name)
         again = minicnn.load_model(tmp_path / name, {"Mixed": Mixed, "Swish": Swish})
         np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-6)
+
+
+def test_clones_have_functions_that_calculate():
+    def bent(x):
+        return x / (1 + abs(x))
+
+    def rooted(w):
+        return 0.1 * minicnn.ops.sum(abs(w) ** 1.5)
+
+    model = small(activation=bent)
+    model.add(Dense(2, activation=bent, kernel_regularizer=rooted))
+    clone = minicnn.models.clone_model(model)
+    assert clone.layers[-1].activation is bent and clone.layers[-1].kernel_regularizer.function is rooted
 
 
 def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
