@@ -97,6 +97,8 @@ class Traced(NDArrayOperatorsMixin):
 
 
 def _value(x: Any) -> Any:
+    if hasattr(x, "assign_add"):  # a parameter, whose own gradient would be lost
+        raise UnknownDerivative(f"it uses {x.name}, which is of another layer or in no attribute")
     return x.value if isinstance(x, Traced) else x
 
 

@@ -544,6 +544,8 @@ def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
         loss: Any = cls(*arguments, **options)
         if y_true is TARGETS and y_pred is PREDICTIONS:
             return loss
+        if np.ndim(y_true) == 0 and np.ndim(y_pred):
+            y_true = np.full(np.shape(y_pred), y_true)
         if isinstance(y_pred, Traced):
             loss.reduction = None
             return loss._traced(y_true, y_pred)

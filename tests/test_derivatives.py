@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minicnn import activations, losses, ops
+import minicnn
+from minicnn import activations, layers, losses, ops, regularizers
 from minicnn.derivatives import FLAT, FUNCTIONS, RULES, UnknownDerivative, derivative
 
 RANDOM = np.random.default_rng(0)
@@ -140,6 +141,32 @@ def test_what_has_no_derivative(function, sentence):
         return check(function)
     with pytest.raises(UnknownDerivative, match=sentence):
         derivative(function, X)
+
+
+def test_weights_of_others_are_refused():
+    layer = layers.Dense(2)
+    layer.build((None, 4))
+    with pytest.raises(UnknownDerivative, match="it uses .*kernel, which is of another layer"):
+        derivative(lambda x: x @ layer.kernel, X)
+
+
+def test_a_penalty_for_activities():
+    """As the sparse autoencoder of Géron's book, chapter 17, has it."""
+
+    class Sparse(regularizers.Regularizer):
+        def __call__(self, x):
+            mean = ops.mean(x, axis=0)
+            return 0.5 * (losses.kl_divergence(0.1, mean) + losses.kl_divergence(0.9, 1.0 - mean))
+
+    p = 1 / (1 + np.exp(-X))
+    mean = p.mean(axis=0)
+    assert Sparse()(p) == pytest.approx(0.5 * (0.1 * np.log(0.1 / mean) + 0.9 * np.log(0.9 / (1 - mean))).sum())
+    np.testing.assert_allclose(Sparse().gradient(p), differences(Sparse(), p, 1.0), rtol=1e-6)
+    model = minicnn.Sequential(
+        [minicnn.Input((4,)), layers.Dense(3, "sigmoid", activity_regularizer=Sparse()), layers.Dense(4)]
+    )
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.fit(p, p, verbose=0).history["loss"][0])
 
 
 def test_every_operation_is_tested_or_flat():

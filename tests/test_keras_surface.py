@@ -310,6 +310,16 @@ def test_a_model_of_layers_whose_call_calculates(tmp_path):
         np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-6)
 
 
+def test_layers_from_descriptions():
+    layer = Conv2D(3, 2, activation="tanh", kernel_regularizer="l2", name="mine")
+    again = layers.deserialize(json.loads(json.dumps(layers.serialize(layer))))
+    assert type(again) is Conv2D and again.get_config() == layer.get_config()
+    again = layers.deserialize({"class_name": "Mixed", "config": {"start": "ones"}}, custom_objects={"Mixed": Mixed})
+    assert type(again) is Mixed and again.start == "ones"
+    with pytest.raises(ValueError, match="unknown layer class Mixed; pass it in custom_objects"):
+        layers.deserialize(layers.serialize(again))
+
+
 def test_clones_have_functions_that_calculate():
     def bent(x):
         return x / (1 + abs(x))
@@ -336,9 +346,9 @@ def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
         def call(self, x):
             return self.dense(x) * self.factor
 
-    for layer, why in ((Root(name="r"), "np.cbrt is not known here"), (Within(name="r"), "it calls the layer dense")):
+    for layer, why in ((Root(name="r"), "np.cbrt is not known here"), (Within(name="r"), "as it has the layer dense")):
         with pytest.raises(
-            ValueError, match=f"layer r: the derivative of its call is not known .*{why}.*: define forward"
+            ValueError, match=f"layer r: the derivative of its call is not known.*{why}.*: define forward"
         ):
             Sequential([Input((6, 6, 1)), Flatten(), layer])
 

@@ -642,6 +642,13 @@ def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
 
 def _calculation(self: Layer, x: Array, training: bool) -> tuple[Array, Callable[[Array], list[Array]]]:
     """What a `call` that calculates makes of x, and what gives the gradients of x and of the layer's own parameters."""
+    held = [one for value in vars(self).values() for one in (value if isinstance(value, list | tuple) else [value])]
+    others = [one for one in held if isinstance(one, Weighted)]
+    if others:
+        raise ValueError(
+            f"layer {self.name}: the derivative of its call is not known, as it has the layer {others[0].name}: define "  # type: ignore[attr-defined]
+            "forward(x, training) and backward(dy), or put the layers one behind the other"
+        )
     start, kept = Traced(x), {name: one for name, one in vars(self).items() if isinstance(one, Parameter)}
     own = {name: Traced(one.data) for name, one in kept.items()}
     options = {"training": training} if "training" in inspect.signature(self.call).parameters else {}
