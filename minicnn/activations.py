@@ -45,7 +45,7 @@ def _or_layer(make: Function) -> Callable[[Function], Function]:
                 layer = make(layers, *given.args[1:], name=name)
             if layer is not None and isinstance(x, Traced):
                 layer.to(device_of(x)).build(x.shape)
-                return Traced(layer.forward(x.value), (x, layer.backward))
+                return Traced(layer.forward(x.array), (x, layer.backward))
             return function(x, *arguments, **options) if layer is None else layer(x)
 
         return either

@@ -4,7 +4,10 @@ A `Traced` array notes what is calculated with it: each operation of NumPy that 
 function of `minicnn.activations` and `minicnn.losses`. `pull` then goes back from the result, by the chain rule.
 """
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,116 +17,159 @@ from .ops import Ops, get_ops
 from .ops.reference import Array
 
 
-class UnknownDerivative(TypeError):
+class UnknownDerivative(TypeError, AttributeError):
     """What is calculated with a `Traced` array has no derivative here."""
 
 
 class Traced(NDArrayOperatorsMixin):
-    """The numbers `value`, and how they came: for each array they were made of, what turns their gradient into its own.
+    """The numbers `array`, and how they came: for each array they were made of, what turns their gradient into its own.
 
+    That may still have the axes along which its numbers were repeated: `pull` sums over these. `x += 1` is x = x + 1.
     UnknownDerivative for an operation without a row in the tables.
     """
 
     __array_priority__ = 1
 
-    def __init__(self, value: Array, *sources: "tuple[Any, Callable[[Array], Array]]") -> None:
-        self.value = value
+    def __init__(self, array: Array, *sources: "tuple[Any, Callable[[Array], Array]]") -> None:
+        self.array = array
         self.sources = [(source, back) for source, back in sources if isinstance(source, Traced)]
 
-    shape = property(lambda self: self.value.shape)
-    ndim = property(lambda self: self.value.ndim)
-    size = property(lambda self: self.value.size)
-    dtype = property(lambda self: self.value.dtype)
+    shape = property(lambda self: self.array.shape)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+    dtype = property(lambda self: self.array.dtype)
     T = property(lambda self: np.transpose(self))
+    value = data = property(lambda self: self)  # as a parameter has them
 
     def __len__(self) -> int:
-        return len(self.value)
+        return len(self.array)
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnknownDerivative(f"the derivative of an array's {name} is not known here")
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise UnknownDerivative("a derivative is not known of functions that make a plain array of their argument")
 
+    def __float__(self) -> Any:
+        raise UnknownDerivative("a derivative is not known of functions that make a plain number of their argument")
+
+    __int__ = __index__ = __complex__ = __float__
+
+    def __format__(self, spec: str) -> str:
+        return self.__float__() if spec else repr(self)
+
     def __bool__(self) -> bool:
         raise UnknownDerivative("a derivative needs where instead of if")
 
-    def __getitem__(self, key: Any) -> "Traced":
-        def back(dy: Array) -> Array:
-            dx = np.zeros_like(self.value)
-            np.add.at(dx, key, dy)
-            return dx
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise UnknownDerivative("a derivative needs where instead of numbers that are replaced")
 
-        return Traced(self.value[key], (self, back))
+    def __getitem__(self, key: Any) -> "Traced":
+        return _taken(lambda x: x[key])(self)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__" or options:
-            raise UnknownDerivative(f"the derivative of np.{ufunc.__name__} is not known with out, where or {method}")
+            how = ", ".join(options) or method
+            raise UnknownDerivative(f"the derivative of np.{ufunc.__name__} is not known with {how}")
         values = [_value(one) for one in inputs]
         if ufunc in FLAT:
             return ufunc(*values)
         if ufunc not in RULES:
             raise UnknownDerivative(f"the derivative of np.{ufunc.__name__} is not known here")
         y = ufunc(*values)
-        rules = RULES[ufunc]
-        return Traced(
-            y, *((one, _of(rule, y, values, k)) for k, (one, rule) in enumerate(zip(inputs, rules, strict=True)))
-        )
+        backs = (lambda dy, rule=rule: rule(dy, y, *values) for rule in RULES[ufunc])
+        return Traced(y, *zip(inputs, backs, strict=True))
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         if function in FLAT:
             return function(*map(_value, arguments), **options)
         if function not in FUNCTIONS:
             raise UnknownDerivative(f"the derivative of np.{function.__name__} is not known here")
+        try:
+            _signature(FUNCTIONS[function]).bind(*arguments, **options)
+        except TypeError:
+            given = ", ".join(options) or f"{len(arguments)} arguments"
+            raise UnknownDerivative(f"the derivative of np.{function.__name__} is not known with {given}") from None
         return FUNCTIONS[function](*arguments, **options)
 
-    def astype(self, dtype: Any, **_: Any) -> "Traced":
-        return Traced(self.value.astype(dtype), (self, lambda dy: dy.astype(self.dtype)))
+    def astype(self, dtype: Any, **_: Any) -> Any:
+        found = self.array.astype(dtype)
+        return Traced(found, (self, lambda dy: dy)) if found.dtype.kind == "f" else found
 
     def reshape(self, *shape: Any) -> "Traced":
         return _reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def sum(self, *arguments: Any, **options: Any) -> "Traced":
-        return _sum(self, *arguments, **options)
+    def transpose(self, *axes: Any) -> Any:
+        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
-    def mean(self, *arguments: Any, **options: Any) -> "Traced":
-        return _mean(self, *arguments, **options)
 
-    def max(self, *arguments: Any, **options: Any) -> "Traced":
-        return _extreme(np.max)(self, *arguments, **options)
+def _method(function: Any) -> Callable[..., Any]:
+    return lambda self, *arguments, **options: function(self, *arguments, **options)
 
-    def min(self, *arguments: Any, **options: Any) -> "Traced":
-        return _extreme(np.min)(self, *arguments, **options)
 
-    def clip(self, *arguments: Any, **options: Any) -> "Traced":
-        return _clip(self, *arguments, **options)
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
+    setattr(Traced, f"__i{_name}__", getattr(Traced, f"__{_name}__"))
+for _name in (
+    "sum",
+    "mean",
+    "max",
+    "min",
+    "var",
+    "std",
+    "clip",
+    "ravel",
+    "squeeze",
+    "swapaxes",
+    "repeat",
+    "take",
+    "dot",
+):
+    setattr(Traced, _name, _method(getattr(np, _name)))
+setattr(Traced, "flatten", _method(np.ravel))  # noqa: B010
+
+_signature = cache(inspect.signature)
 
 
 def _value(x: Any) -> Any:
+    if isinstance(x, Traced):
+        return x.array
     if hasattr(x, "assign_add"):  # a parameter, whose own gradient would be lost
         raise UnknownDerivative(f"it uses {x.name}, which is of another layer or in no attribute")
-    return x.value if isinstance(x, Traced) else x
+    return np.asarray(x) if isinstance(x, list | tuple) else x
 
 
 def device_of(x: Traced) -> Ops:
     """The operations of the device whose array this is."""
-    return get_ops("gpu" if hasattr(x.value, "__cuda_array_interface__") else "cpu")
+    return get_ops("gpu" if hasattr(x.array, "__cuda_array_interface__") else "cpu")
 
 
-def _fitted(dx: Array, shape: Sequence[int]) -> Array:
-    """The gradient of an array of this shape, which was repeated along axes where dx is larger."""
-    dx = dx.sum(axis=tuple(range(dx.ndim - len(shape))))
-    axes = tuple(axis for axis, size in enumerate(shape) if size == 1 and dx.shape[axis] != 1)
-    return dx.sum(axis=axes, keepdims=True) if axes else dx
+def _fitted(dx: Array, x: Traced) -> Array:
+    """The gradient of x, which was repeated along axes where dx is larger."""
+    if dx.shape != x.shape:
+        dx = dx.sum(axis=tuple(range(dx.ndim - x.ndim)))
+        axes = tuple(axis for axis, size in enumerate(x.shape) if size == 1 and dx.shape[axis] != 1)
+        dx = dx.sum(axis=axes, keepdims=True)
+    return dx.astype(x.dtype, copy=False)
 
 
-def _of(rule: Callable[..., Array], y: Array, values: Sequence[Any], k: int) -> Callable[[Array], Array]:
-    return lambda dy: _fitted(rule(dy, y, *values), np.shape(values[k]))
+def _matrices(dy: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """What y = a @ b is of, with one more axis for each of a and b that is a vector."""
+    if b.ndim == 1:
+        dy, b = dy[..., None], b[:, None]
+    if a.ndim == 1:
+        dy, a = dy[..., None, :], a[None]
+    return dy, a, b
 
 
 def _matmul_left(dy: Array, y: Array, a: Array, b: Array) -> Array:
+    dy, a, b = _matrices(dy, a, b)
     return dy @ np.swapaxes(b, -1, -2)
 
 
 def _matmul_right(dy: Array, y: Array, a: Array, b: Array) -> Array:
-    return np.swapaxes(a, -1, -2) @ dy
+    dy, a, matrix = _matrices(dy, a, b)
+    found = np.swapaxes(a, -1, -2) @ dy
+    return found[..., 0] if b.ndim == 1 else found
 
 
 RULES: dict[Any, tuple[Callable[..., Array], ...]] = {  # for y = ufunc(a, b): the gradients of a and b, given that of y
@@ -132,11 +178,11 @@ RULES: dict[Any, tuple[Callable[..., Array], ...]] = {  # for y = ufunc(a, b): t
     np.multiply: (lambda dy, y, a, b: dy * b, lambda dy, y, a, b: dy * a),
     np.divide: (lambda dy, y, a, b: dy / b, lambda dy, y, a, b: -dy * y / b),
     np.power: (
-        lambda dy, y, a, b: dy * np.where(b == 0, 0, b * np.power(a, np.where(b == 0, 1, b - 1))),
+        lambda dy, y, a, b: dy * b * np.power(a, b - 1 + (b == 0)),
         lambda dy, y, a, b: dy * y * np.log(np.where(a > 0, a, 1)),
     ),
-    np.maximum: (lambda dy, y, a, b: dy * _share(a, y, b), lambda dy, y, a, b: dy * _share(b, y, a)),
-    np.minimum: (lambda dy, y, a, b: dy * _share(a, y, b), lambda dy, y, a, b: dy * _share(b, y, a)),
+    np.maximum: (lambda dy, y, a, b: _share(dy, y, a, b), lambda dy, y, a, b: _share(dy, y, b, a)),
+    np.minimum: (lambda dy, y, a, b: _share(dy, y, a, b), lambda dy, y, a, b: _share(dy, y, b, a)),
     np.logaddexp: (lambda dy, y, a, b: dy * np.exp(a - y), lambda dy, y, a, b: dy * np.exp(b - y)),
     np.matmul: (_matmul_left, _matmul_right),
     np.negative: (lambda dy, y, a: -dy,),
@@ -149,8 +195,8 @@ RULES: dict[Any, tuple[Callable[..., Array], ...]] = {  # for y = ufunc(a, b): t
     np.expm1: (lambda dy, y, a: dy * (y + 1),),
     np.log: (lambda dy, y, a: dy / a,),
     np.log1p: (lambda dy, y, a: dy / (1 + a),),
-    np.log2: (lambda dy, y, a: dy / (a * np.log(2.0)),),
-    np.log10: (lambda dy, y, a: dy / (a * np.log(10.0)),),
+    np.log2: (lambda dy, y, a: dy / (a * math.log(2)),),
+    np.log10: (lambda dy, y, a: dy / (a * math.log(10)),),
     np.sin: (lambda dy, y, a: dy * np.cos(a),),
     np.cos: (lambda dy, y, a: -dy * np.sin(a),),
     np.tanh: (lambda dy, y, a: dy * (1 - y * y),),
@@ -161,13 +207,13 @@ RULES: dict[Any, tuple[Callable[..., Array], ...]] = {  # for y = ufunc(a, b): t
 FLAT = {  # what gives truth values or steps, along which nothing is to be learned
     np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.isnan, np.isfinite, np.isinf, np.sign,
     np.floor, np.ceil, np.rint, np.trunc, np.logical_and, np.logical_or, np.logical_not, np.argmax, np.argmin, np.shape,
-    np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.round,
+    np.ndim, np.size, np.zeros_like, np.ones_like, np.round,
 }  # fmt: skip
 
 
-def _share(a: Array, y: Array, b: Array) -> Array:
-    """1 where the larger (or smaller) y of a and b is a, and one half where it is both."""
-    return np.where(a == b, 0.5, a == y)
+def _share(dy: Array, y: Array, a: Array, b: Array) -> Array:
+    """dy where the larger (or smaller) y of a and b is a, and half of it where it is both."""
+    return np.where(a == b, dy / 2, np.where(a == y, dy, 0))
 
 
 def _wide(dy: Array, x: Array, axis: Any, keepdims: bool) -> Array:
@@ -177,20 +223,20 @@ def _wide(dy: Array, x: Array, axis: Any, keepdims: bool) -> Array:
     return np.broadcast_to(dy, x.shape)
 
 
-def _sum(x: Traced, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Traced:
-    y = x.value.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+def _sum(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Traced:
+    y = x.array.sum(axis=axis, dtype=dtype, keepdims=keepdims)
     return Traced(y, (x, lambda dy: _wide(dy, x, axis, keepdims)))
 
 
-def _mean(x: Traced, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Traced:
-    y = x.value.mean(axis=axis, dtype=dtype, keepdims=keepdims)
-    return Traced(y, (x, lambda dy: _wide(dy, x, axis, keepdims) * (max(1, y.size) / x.size)))
+def _mean(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Traced:
+    y = x.array.mean(axis=axis, dtype=dtype, keepdims=keepdims)
+    return Traced(y, (x, lambda dy: _wide(dy, x, axis, keepdims) / (x.size / max(1, y.size))))
 
 
 def _extreme(function: Any) -> Callable[..., Traced]:
-    def of(x: Traced, axis: Any = None, out: None = None, keepdims: bool = False) -> Traced:
-        most = function(x.value, axis=axis, keepdims=True)
-        at = x.value == most  # several share the gradient
+    def of(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
+        most = function(x.array, axis=axis, keepdims=True)
+        at = x.array == most  # several share the gradient
         share = at / at.sum(axis=axis, keepdims=True)
         y = most if keepdims else np.squeeze(most, axis)
         return Traced(y, (x, lambda dy: _wide(dy, x, axis, keepdims) * share))
@@ -198,84 +244,90 @@ def _extreme(function: Any) -> Callable[..., Traced]:
     return of
 
 
-def _spread(function: Any, root: bool) -> Callable[..., Traced]:
-    def of(
-        x: Traced, axis: Any = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False
-    ) -> Any:
-        deviation = x - _mean(x, axis, keepdims=True)
-        count = x.size / np.mean(x.value, axis=axis).size - ddof
-        found = _sum(deviation * deviation, axis, keepdims=keepdims) / count
-        return np.sqrt(found) if root else found
-
-    return of
+def _var(x: Traced, axis: Any = None, dtype: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Traced:
+    deviation = x - _mean(x, axis, dtype, keepdims=True)
+    total = _sum(deviation * deviation, axis, keepdims=keepdims)
+    return total / (x.size / max(1, total.size) - ddof)
 
 
-def _clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, **named: Any) -> Traced:
-    low, high = named.get("min", a_min), named.get("max", a_max)
-    y = np.clip(_value(x), _value(low), _value(high))
-    return Traced(y, (x, lambda dy: dy * (y == _value(x))))
+def _std(x: Traced, axis: Any = None, dtype: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    return np.sqrt(_var(x, axis, dtype, ddof=ddof, keepdims=keepdims))
+
+
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
+    x = x if low is None else np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Traced:
     chosen = _value(condition) != 0
-    left, right = _value(x), _value(y)
-    return Traced(
-        np.where(chosen, left, right),
-        (x, lambda dy: _fitted(np.where(chosen, dy, 0), np.shape(left))),
-        (y, lambda dy: _fitted(np.where(chosen, 0, dy), np.shape(right))),
-    )
+    found = np.where(chosen, _value(x), _value(y))
+    return Traced(found, (x, lambda dy: np.where(chosen, dy, 0)), (y, lambda dy: np.where(chosen, 0, dy)))
 
 
-def _reshape(x: Traced, shape: Any = None, order: str = "C", **named: Any) -> Traced:
-    return Traced(x.value.reshape(named.get("newshape", shape)), (x, lambda dy: dy.reshape(x.shape)))
+def _reshape(x: Traced, shape: Any) -> Traced:
+    return Traced(x.array.reshape(shape), (x, lambda dy: dy.reshape(x.shape)))
 
 
-def _moved(function: Any) -> Callable[..., Traced]:
-    """For what only gives the numbers another shape, in the same order."""
+def _taken(function: Any) -> Callable[..., Traced]:
+    """For what takes numbers of its argument, each once, several times or not at all, and puts them in other places."""
 
     def of(x: Traced, *arguments: Any, **options: Any) -> Traced:
-        return Traced(function(x.value, *arguments, **options), (x, lambda dy: dy.reshape(x.shape)))
+        numbers = device_of(x).xp.arange(x.size).reshape(x.shape)
+        places = function(numbers, *arguments, **options).ravel()  # of x, in the order of y
+        return Traced(
+            function(x.array, *arguments, **options),
+            (x, lambda dy: np.bincount(places, dy.ravel(), x.size).reshape(x.shape)),
+        )
 
     return of
 
 
-def _transpose(x: Traced, axes: Any = None) -> Traced:
-    back = None if axes is None else np.argsort(axes)
-    return Traced(np.transpose(x.value, axes), (x, lambda dy: np.transpose(dy, back)))
-
-
-def _concatenate(arrays: Sequence[Any], axis: int = 0, **_: Any) -> Traced:
+def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Traced:
+    if axis is None:
+        arrays, axis = [np.ravel(one) for one in arrays], 0
     values = [_value(one) for one in arrays]
+    y = np.concatenate(values, axis)
     ends = np.cumsum([np.shape(one)[axis] for one in values])[:-1]
-    return Traced(
-        np.concatenate(values, axis),
-        *((one, lambda dy, k=k: np.split(dy, ends, axis)[k]) for k, one in enumerate(arrays)),
-    )
+    return Traced(y, *((one, lambda dy, k=k: np.split(dy, ends, axis)[k]) for k, one in enumerate(arrays)))
+
+
+def _stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    return np.concatenate([np.expand_dims(one, axis) for one in arrays], axis)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    if np.ndim(b) > 2:
+        raise UnknownDerivative("the derivative of np.dot is not known for more than two axes: matmul has one")
+    return np.matmul(a, b) if np.ndim(a) and np.ndim(b) else a * b
 
 
 def _norm(x: Traced, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    if ord not in (None, 2, "euclidean", "fro") or (ord == 2 and axis is None and x.ndim > 1):
+    axes = x.ndim if axis is None else np.size(axis)
+    if not (ord is None or (ord == 2 and axes == 1) or (ord in ("fro", "euclidean") and axes == 2)):
         raise UnknownDerivative(f"the derivative of a norm of order {ord} is not known here")
     return np.sqrt(_sum(x * x, axis, keepdims=keepdims))
 
 
-def _broadcast_to(x: Traced, shape: Any, **_: Any) -> Traced:
-    return Traced(np.broadcast_to(x.value, shape), (x, lambda dy: _fitted(dy, x.shape)))
-
-
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: _sum, np.mean: _mean, np.max: _extreme(np.max), np.min: _extreme(np.min), np.amax: _extreme(np.max),
-    np.amin: _extreme(np.min), np.var: _spread(np.var, False), np.std: _spread(np.std, True), np.clip: _clip,
-    np.where: _where, np.reshape: _reshape, np.ravel: _moved(np.ravel), np.expand_dims: _moved(np.expand_dims),
-    np.squeeze: _moved(np.squeeze), np.transpose: _transpose, np.concatenate: _concatenate, np.linalg.norm: _norm,
-    np.broadcast_to: _broadcast_to, np.dot: lambda a, b, out=None: np.matmul(a, b),
+    np.sum: _sum, np.mean: _mean, np.max: _extreme(np.max), np.min: _extreme(np.min), np.var: _var, np.std: _std,
+    np.clip: _clip, np.where: _where, np.concatenate: _concatenate, np.stack: _stack, np.dot: _dot, np.linalg.norm: _norm,
+    np.reshape: _reshape, np.ravel: lambda x: _reshape(x, -1),
+    np.expand_dims: lambda x, axis: _reshape(x, np.expand_dims(x.array, axis).shape),
+    np.squeeze: lambda x, axis=None: _reshape(x, np.squeeze(x.array, axis).shape),
+    np.broadcast_to: lambda x, shape: Traced(np.broadcast_to(x.array, shape), (x, lambda dy: dy)),
+    np.full_like: lambda x, fill_value, dtype=None: np.ones_like(x, dtype) * fill_value,
+} | {
+    function: _taken(function)
+    for function in (np.transpose, np.swapaxes, np.moveaxis, np.flip, np.roll, np.repeat, np.tile, np.take)
 }  # fmt: skip
 
 
-def pull(y: Any, dy: Array, *starts: Traced) -> list[Array]:
+def _pull(y: Traced, dy: Any, starts: Sequence[Traced]) -> list[Array]:
     """The gradients for arrays, given the one for y, which was calculated from them: zeros where it does not depend on one."""
     order: list[Traced] = []
-    waiting: list[tuple[Any, bool]] = [(y, False)] if isinstance(y, Traced) else []
+    waiting = [(y, False)]
     seen: set[int] = set()
     while waiting:  # each array after all that it was made of
         node, done = waiting.pop()
@@ -284,26 +336,24 @@ def pull(y: Any, dy: Array, *starts: Traced) -> list[Array]:
         elif id(node) not in seen:
             seen.add(id(node))
             waiting += [(node, True), *((source, False) for source, _ in node.sources)]
-    gradients: dict[int, Array] = {id(y): np.asarray(dy, y.dtype) if isinstance(dy, float | int) else dy}
+    gradients: dict[int, Array] = {id(y): np.ones_like(y.array) * dy}
     for node in reversed(order):
-        gradient = gradients.get(id(node))
         for source, back in node.sources:
-            part = back(gradient)
+            part = _fitted(back(gradients[id(node)]), source)
             gradients[id(source)] = gradients[id(source)] + part if id(source) in gradients else part
-    found = [(x, gradients.get(id(x)) if order else None) for x in starts]
-    return [np.zeros_like(x.value) if dx is None else dx.astype(x.dtype).reshape(x.shape) for x, dx in found]
+    return [gradients[id(x)] if id(x) in gradients else np.zeros_like(x.array) for x in starts]
 
 
-def derivative(function: Callable[[Any], Any], x: Array) -> tuple[Any, Callable[[Any], Array]]:
-    """y = function(x), and what turns the gradient for y into the one for x; UnknownDerivative if there is none."""
-    start = Traced(x)
+def derivative(function: Callable[..., Any], *arrays: Array) -> tuple[Any, Callable[[Any], list[Array]]]:
+    """y = function(*arrays), and what turns the gradient for y into those for each; UnknownDerivative if there is none."""
+    starts = [Traced(x) for x in arrays]
     with np.errstate(all="ignore"):
-        y = function(start)
+        y = function(*starts)
     if not isinstance(y, Traced):
         raise UnknownDerivative("what it returns does not follow from its argument")
 
-    def back(dy: Any) -> Array:
+    def back(dy: Any) -> list[Array]:
         with np.errstate(all="ignore"):
-            return pull(y, dy, start)[0]
+            return _pull(y, dy, starts)
 
-    return y.value, back
+    return y.array, back

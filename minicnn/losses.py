@@ -86,19 +86,29 @@ class Loss(Configured):
         return self.weighted(targets, weights, y_pred, from_logits, ops)
 
     def _terms_of_call(self, y_true: Any, y_pred: Array, sample_weight: Any, ops: Ops) -> tuple[Array, Array]:
-        targets = ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype)
         try:
-            losses, back = derivative(lambda p: self.call(targets, p), y_pred)
+            losses, back = derivative(lambda p: self._weighted_call(y_true, p, sample_weight, ops), y_pred)
         except UnknownDerivative as error:
             raise ValueError(
                 f"the loss {self.name!r} is a function without a gradient ({error}): make a subclass of Loss whose `terms` "
                 "gives both"
             ) from None
-        if losses.ndim == 0:
-            weights = ops.array(np.mean(1.0 if sample_weight is None else sample_weight), y_pred.dtype)
+        except Exception as error:
+            raise ValueError(
+                f"the loss {self.name!r} fails for targets of shape {np.shape(y_true)} and predictions of shape "
+                f"{tuple(y_pred.shape)}: {error}"
+            ) from error
+        return losses, back(1.0)[0]
+
+    def _weighted_call(self, y_true: Any, y_pred: Traced, sample_weight: Any, ops: Ops) -> Any:
+        """What `call` gives, times what each counts. A single loss counts for every sample, as in Keras."""
+        losses = self.call(ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype), y_pred)
+        if np.ndim(losses):
+            weights: Any = self.weights(sample_weight, np.shape(losses))
         else:
-            weights = ops.array(self.weights(sample_weight, losses.shape), y_pred.dtype)
-        return losses * weights, back(weights)
+            counted = np.sum if self.reduction == "sum" else np.mean
+            weights = counted(1.0 if sample_weight is None else sample_weight)
+        return losses * ops.array(weights, y_pred.dtype) if isinstance(losses, Traced) else losses
 
     def weighted(
         self, targets: Array, weights: Array, y_pred: Array, from_logits: bool | None, ops: Ops
@@ -148,7 +158,10 @@ class Loss(Configured):
         """`__call__`, with its derivative."""
         if isinstance(y_true, Traced):
             raise UnknownDerivative(f"{self.name} has a derivative for its second argument, the predictions, alone")
-        losses, gradient = self._terms(y_true, y_pred.value, sample_weight, None, device_of(y_pred))
+        if self.calls:
+            losses = self._weighted_call(y_true, y_pred, sample_weight, device_of(y_pred))
+            return losses if self.reduction in ("none", None) else np.sum(losses)
+        losses, gradient = self._terms(y_true, y_pred.array, sample_weight, None, device_of(y_pred))
         if self.reduction in ("none", None):
             return Traced(losses, (y_pred, lambda dy: dy[..., None] * gradient))
         return Traced(losses.sum(), (y_pred, lambda dy: dy * gradient))

@@ -46,7 +46,7 @@ class Regularizer(Configured):
     def gradient(self, x: Array) -> Array:
         """The gradient of the penalty, in the shape of x; ValueError where it is not known."""
         try:
-            return derivative(self, x)[1](1.0)
+            return derivative(self, x)[1](1.0)[0]
         except UnknownDerivative as error:
             raise ValueError(
                 f"the regularizer {self._name} has no gradient ({error}): make a subclass of Regularizer whose `gradient` gives it"

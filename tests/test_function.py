@@ -181,3 +181,11 @@ def test_one_clear_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_a_derivative_is_needed_in_training_and_outside_of_it():
+    layer = layers.Lambda(lambda x, training: x * 2 if training else np.cbrt(x))
+    np.testing.assert_allclose(layer(X), np.cbrt(X), rtol=1e-6)
+    np.testing.assert_array_equal(layer(X, training=True), 2 * X)
+    with pytest.raises(ValueError, match="the derivative of a Lambda is not known"):
+        layer.backward(X)

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -353,6 +354,108 @@ def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
             Sequential([Input((6, 6, 1)), Flatten(), layer])
 
 
+class Scaled(minicnn.Layer):
+    def build(self, input_shape):
+        self.factor = self.also = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+    def call(self, x):
+        return self.factor.value * x + 3 * x * self.also
+
+
+class Shifted(Scaled):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.offset = self.add_weight((input_shape[-1],), "zeros", name="offset")
+
+    def call(self, x):
+        self.last = x
+        return super().call(x) + self.offset
+
+
+class Weighing(minicnn.Layer):
+    def build(self, input_shape):
+        self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+
+class Weighed(Weighing):
+    def call(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("make", [Scaled, Shifted, Weighed])
+def test_layers_whose_call_calculates_made_from_others(make):
+    """And one whose weight has two names, and is asked for its value."""
+    layer = make()
+    layer.build((None, 3))
+    assert len(layer.parameters) == 1 + (make is Shifted)
+    minicnn.gradcheck.check_layer(layer.astype("float64"), np.random.default_rng(0).normal(size=(4, 3)))
+    assert not hasattr(layer, "last")
+    assert isinstance(layer.factor, type(layer.parameters[0]))
+
+
+def test_threads_calculate_with_one_layer():
+    """The second begins while the first calculates, and goes on after it has ended."""
+    events = {3: threading.Event(), 4: threading.Event(), "ended": threading.Event()}
+
+    class Slow(minicnn.Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight((3,), "ones", name="factor")
+
+        def call(self, x):
+            if len(x) > 2:
+                events[len(x)].set()
+                assert events[4 if len(x) == 3 else "ended"].wait(60)
+            return x * self.factor
+
+    layer = Slow()
+    layer.build((None, 3))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(layer.forward, np.ones((3, 3), "float32"))
+        assert events[3].wait(60)
+        second = pool.submit(layer.forward, np.ones((4, 3), "float32"))
+        assert first.result().sum() == 9
+        events["ended"].set()
+        assert second.result().sum() == 12
+    assert layer.factor is layer.parameters[0]
+
+
+def test_layers_whose_call_cannot_be_derived_name_themselves():
+    class Listed(minicnn.Layer):
+        def build(self, input_shape):
+            self.factors = [self.add_weight((3,), name="factor")]
+
+        def call(self, x):
+            return self.factors[0] * x
+
+    class Total(minicnn.Layer):
+        def call(self, x):
+            return minicnn.ops.sum(x, axis=0)
+
+    class Branches(minicnn.Layer):
+        def call(self, x):
+            return x if x > 0 else -x
+
+    class Raised(minicnn.Layer):
+        def __init__(self, power, **options):
+            super().__init__(**options)
+            self.power = power
+
+        def call(self, x):
+            return abs(x) ** self.power
+
+    for make, sentence in (
+        (Listed, "layer l: the derivative of its call is not known .its weight l/factor is no attribute of the layer"),
+        (Total, r"layer l: its call must keep the batch axis, but gives shape \(3,\) for \(2, 3\)"),
+        (Branches, r"layer l: its call fails for an input of shape \(2, 3\): The truth value"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            make(name="l").build((None, 3))
+    with pytest.raises(
+        TypeError, match="Lambda are layers, and so is one of your own .* if it adds weights or has neither"
+    ):
+        Sequential([Input((3,)), Raised(2)])
+
+
 def test_what_a_model_does_not_have():
     assert Blocks().make_predict_function() is None
     for name, hint in (
@@ -377,7 +480,7 @@ def test_a_call_that_is_no_chain():
     with pytest.raises(ValueError, match="may leave out nothing but random layers"):
         Halves().build((None, 6, 6, 1))
     for calculate in (lambda x: 255 / x, lambda x: x * x, lambda x: x + np.ones(1), lambda x: x**2, lambda x: x[0]):
-        with pytest.raises(TypeError, match="cannot be calculated with, but by a number: Activation is a layer"):
+        with pytest.raises(TypeError, match="cannot be calculated with, but by a number: Activation and Lambda"):
             calculate(Input((6, 6, 1)))
     with pytest.raises(TypeError, match="what comes out of input.* goes from layer to layer"):
         Sums().predict(X)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..absent import today
-from ..derivatives import Traced, UnknownDerivative, pull
+from ..derivatives import Traced, UnknownDerivative, derivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
@@ -73,7 +73,8 @@ class Symbol:
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
             f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
-            "Activation is a layer, and one of your own that calculates defines forward and backward"
+            "Activation and Lambda are layers, and so is one of your own whose call calculates, if it adds weights or has "
+            "neither __init__ nor build"
         )
 
     def _rescaled(self, scale: Any, offset: Any) -> Any:
@@ -102,7 +103,8 @@ class Symbol:
         return self._rescaled(-1.0, 0.0)
 
     __radd__, __rmul__ = __add__, __mul__
-    __rtruediv__ = __pow__ = __matmul__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
+    __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __abs__ = _refuse_calculation
+    __getitem__ = __iter__ = __array__ = _refuse_calculation
 
 
 class Tensor(Symbol):
@@ -260,7 +262,7 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     A class with a `call` that puts other layers one behind the other is a `Model`, also if it is made from `Layer`. One whose
     `call` calculates with its input and its weights (`calculates` says which that is) needs no `forward` and `backward`: it
-    has the derivative that `minicnn.derivatives` finds.
+    has the derivative that `minicnn.derivatives` finds. Its weights are attributes, and what `call` assigns is not kept.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
     or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An
@@ -281,10 +283,13 @@ class Layer(Weighted, metaclass=_LayerKind):
         super().__init_subclass__(**options)
         if "call" in vars(cls) and "forward" not in vars(cls) and cls.forward is Layer.forward:
             cls.forward, cls.backward = _forward_of_calculation, _backward_of_calculation  # type: ignore[method-assign]
-            cls.build = _build_of_calculation(vars(cls).get("build"))  # type: ignore[assignment,method-assign]
+            cls.build = _build_of_calculation(cls.build)  # type: ignore[assignment,method-assign]
             if "compute_output_shape" not in vars(cls):
                 cls.compute_output_shape = _shape_of_calculation  # type: ignore[method-assign]
-        elif "call" in vars(cls) and cls.forward is not _forward_of_calculation:
+        elif cls.forward is _forward_of_calculation:
+            if "build" in vars(cls):
+                cls.build = _build_of_calculation(cls.build)  # type: ignore[assignment,method-assign]
+        elif "call" in vars(cls):
             if cls.forward is Layer.forward or "forward" in vars(cls):
                 raise TypeError(
                     f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are "
@@ -640,7 +645,12 @@ def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
     return y
 
 
-def _calculation(self: Layer, x: Array, training: bool) -> tuple[Array, Callable[[Array], list[Array]]]:
+def _own(layer: Layer) -> dict[int, Parameter]:
+    """The parameters that are attributes of a layer, each once."""
+    return {id(one): one for one in vars(layer).values() if isinstance(one, Parameter)}
+
+
+def _calculation(self: Layer, x: Array, training: bool) -> tuple[Array, Callable[[Any], list[Array]]]:
     """What a `call` that calculates makes of x, and what gives the gradients of x and of the layer's own parameters."""
     held = [one for value in vars(self).values() for one in (value if isinstance(value, list | tuple) else [value])]
     others = [one for one in held if isinstance(one, Weighted)]
@@ -649,22 +659,28 @@ def _calculation(self: Layer, x: Array, training: bool) -> tuple[Array, Callable
             f"layer {self.name}: the derivative of its call is not known, as it has the layer {others[0].name}: define "  # type: ignore[attr-defined]
             "forward(x, training) and backward(dy), or put the layers one behind the other"
         )
-    start, kept = Traced(x), {name: one for name, one in vars(self).items() if isinstance(one, Parameter)}
-    own = {name: Traced(one.data) for name, one in kept.items()}
+    own = _own(self)
     options = {"training": training} if "training" in inspect.signature(self.call).parameters else {}
-    vars(self).update(own)
+
+    def calculated(start: Traced, *traced: Traced) -> Any:
+        by_id = dict(zip(own, traced, strict=True))
+        twin = object.__new__(type(self))  # other threads calculate with the layer itself
+        vars(twin).update({name: by_id.get(id(one), one) for name, one in vars(self).items()})
+        return twin.call(start, **options)
+
     try:
-        with np.errstate(all="ignore"):
-            y = self.call(start, **options)
-        if not isinstance(y, Traced):
-            raise UnknownDerivative("what it returns does not follow from its argument")
+        lost = [one for one in self.parameters if id(one) not in own]
+        if lost:
+            raise UnknownDerivative(f"its weight {lost[0].name} is no attribute of the layer")
+        return derivative(calculated, x, *(one.data for one in own.values()))
     except UnknownDerivative as error:
         raise ValueError(
             f"layer {self.name}: the derivative of its call is not known ({error}): define forward(x, training) and backward(dy)"
         ) from None
-    finally:
-        vars(self).update(kept)
-    return y.value, lambda dy: pull(y, dy, start, *own.values())
+    except Exception as error:
+        raise ValueError(
+            f"layer {self.name}: its call fails for an input of shape {tuple(x.shape)}: {error}"
+        ) from error
 
 
 def _forward_of_calculation(self: Layer, x: Array, training: bool = False) -> Array:
@@ -675,22 +691,22 @@ def _forward_of_calculation(self: Layer, x: Array, training: bool = False) -> Ar
 
 
 def _backward_of_calculation(self: Layer, dy: Array) -> Array:
-    with np.errstate(all="ignore"):
-        dx, *gradients = self._back(dy)
-    for parameter, gradient in zip(
-        (one for one in vars(self).values() if isinstance(one, Parameter)), gradients, strict=True
-    ):
+    dx, *gradients = self._back(dy)
+    for parameter, gradient in zip(_own(self).values(), gradients, strict=True):
         if parameter.trainable:
             parameter.gradient = gradient
     return dx
 
 
-def _build_of_calculation(own: Callable[[Any, Shape], None] | None) -> Callable[[Any, Sequence[int | None]], None]:
+def _build_of_calculation(own: Callable[[Any, Any], None]) -> Callable[[Any, Sequence[int | None]], None]:
     """`build` of such a class, around its own, which makes the weights that are not made yet."""
 
     def build(self: Layer, input_shape: Sequence[int | None]) -> None:
+        if self._building:  # by the build of a class that is made from this one
+            own(self, input_shape)
+            return
         self.input_shape = self.check_input_shape(input_shape)
-        if own is not None and not self.built:
+        if not self.built:
             self._building = True
             try:
                 own(self, self.input_shape)
@@ -703,8 +719,12 @@ def _build_of_calculation(own: Callable[[Any, Shape], None] | None) -> Callable[
 
 
 def _shape_of_calculation(self: Layer, input_shape: Shape) -> Shape:
-    zeros = self.ops.zeros((2, *input_shape[1:]), self.dtype)
-    return input_shape[0], *_calculation(self, zeros, False)[0].shape[1:]
+    shape = _calculation(self, self.ops.zeros((2, *input_shape[1:]), self.dtype), False)[0].shape
+    if shape[:1] != (2,):
+        raise ValueError(
+            f"layer {self.name}: its call must keep the batch axis, but gives shape {shape} for {(2, *input_shape[1:])}"
+        )
+    return input_shape[0], *shape[1:]
 
 
 def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:

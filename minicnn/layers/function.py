@@ -76,8 +76,10 @@ class Lambda(Layer):
         return chains[0] if first == second else None
 
     def _has_derivative(self) -> bool:
+        zeros = self.ops.zeros((2, *self.input_shape[1:]), self.dtype)
         try:
-            derivative(lambda x: self._apply(x, True), self.ops.zeros((2, *self.input_shape[1:]), self.dtype))
+            for training in (False, True):
+                derivative(lambda x, training=training: self._apply(x, training), zeros)
         except Exception:
             return False
         return True
@@ -98,7 +100,7 @@ class Lambda(Layer):
 
     def backward(self, dy: Array) -> Array:
         if self.differentiable:
-            return self._back(dy)
+            return self._back(dy)[0]
         if self.inner is None:
             raise ValueError(
                 f"layer {self.name}: the derivative of a Lambda is not known, so no layer before it can be trained: put it "

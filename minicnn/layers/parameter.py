@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, regularizers
+from ..derivatives import Traced
 from ..ops.reference import Array
 
 
@@ -121,6 +122,8 @@ class Parameter:
 
 def _calculating(name: str) -> Callable[..., Any]:
     def calculate(parameter: Parameter, *other: Any) -> Any:
+        if any(isinstance(one, Traced) for one in other):
+            return NotImplemented  # which knows what has a derivative
         numbers = [one.numpy() if isinstance(one, Parameter) else one for one in other]
         return getattr(operator, name)(parameter.numpy(), *numbers)
 

@@ -72,11 +72,26 @@ def _binary_crossentropy(target: Any, output: Any, from_logits: bool = False) ->
     return _loss("binary_crossentropy", target, output, from_logits)
 
 
+def _tensor(x: Any, dtype: Any = None) -> Any:
+    x = x if hasattr(x, "sources") else np.asarray(x)  # a `Traced` array has these
+    return x if dtype is None else x.astype(dtype)
+
+
+def _reducing(name: str) -> Callable[..., Any]:
+    """A function of NumPy that takes an axis, several or a list of some, and `keepdims` next, as in Keras."""
+    function = getattr(np, name)
+
+    def reduce(x: Any, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
+        return function(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims, **options)
+
+    return reduce
+
+
 _KERAS: dict[str, Callable[..., Any]] = {
     "binary_crossentropy": _binary_crossentropy,
-    "cast": lambda x, dtype: (x if hasattr(x, "astype") else np.asarray(x)).astype(dtype),
+    "cast": _tensor,
     "convert_to_numpy": np.asarray,
-    "convert_to_tensor": lambda x, dtype=None: np.asarray(x, dtype) if dtype or not hasattr(x, "sources") else x,
+    "convert_to_tensor": _tensor,
     "gelu": _gelu,
     "logsumexp": _logsumexp,
     "norm": np.linalg.norm,
@@ -85,8 +100,9 @@ _KERAS: dict[str, Callable[..., Any]] = {
     ),
     "categorical_crossentropy": partial(_loss, "categorical_crossentropy"),
     "sparse_categorical_crossentropy": partial(_loss, "sparse_categorical_crossentropy"),
-    "stop_gradient": lambda x: getattr(x, "value", x),
+    "stop_gradient": lambda x: getattr(x, "array", x),
     "rsqrt": lambda x: 1 / np.sqrt(x),
+    **{name: _reducing(name) for name in ("sum", "mean", "max", "min", "prod", "var", "std", "any", "all")},
 }
 
 
