@@ -1,11 +1,12 @@
 """Derivatives of functions of one's own, such as losses, activations and penalties, which need not have a `backward`.
 
 A `Traced` array notes what is calculated with it: each operation of NumPy that has a row in the tables below, and each
-function of `minicnn.activations` and `minicnn.losses`. `pull` then goes back from the result, by the chain rule.
+function of `minicnn.activations` and `minicnn.losses`. `derivative` then goes back from the result, by the chain rule.
 """
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -24,7 +25,7 @@ class UnknownDerivative(TypeError, AttributeError):
 class Traced(NDArrayOperatorsMixin):
     """The numbers `array`, and how they came: for each array they were made of, what turns their gradient into its own.
 
-    That may still have the axes along which its numbers were repeated: `pull` sums over these. `x += 1` is x = x + 1.
+    That may still have the axes along which its numbers were repeated: `_pull` sums over these. `x += 1` is x = x + 1.
     UnknownDerivative for an operation without a row in the tables.
     """
 
@@ -109,33 +110,23 @@ def _method(function: Any) -> Callable[..., Any]:
 
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
     setattr(Traced, f"__i{_name}__", getattr(Traced, f"__{_name}__"))
-for _name in (
-    "sum",
-    "mean",
-    "max",
-    "min",
-    "var",
-    "std",
-    "clip",
-    "ravel",
-    "squeeze",
-    "swapaxes",
-    "repeat",
-    "take",
-    "dot",
-):
+for _name in "sum mean max min var std clip ravel squeeze swapaxes repeat take dot".split():
     setattr(Traced, _name, _method(getattr(np, _name)))
 setattr(Traced, "flatten", _method(np.ravel))  # noqa: B010
 
 _signature = cache(inspect.signature)
+_calls = threading.local()  # whether a function is being traced on this thread
+
+
+def tracing() -> bool:
+    """Whether a function is called whose derivative is to be found: that for an array it reads itself would be lost."""
+    return getattr(_calls, "tracing", False)
 
 
 def _value(x: Any) -> Any:
     if isinstance(x, Traced):
         return x.array
-    if hasattr(x, "assign_add"):  # a parameter, whose own gradient would be lost
-        raise UnknownDerivative(f"it uses {x.name}, which is of another layer or in no attribute")
-    return np.asarray(x) if isinstance(x, list | tuple) else x
+    return np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "assign_add") else x  # which a parameter has
 
 
 def device_of(x: Traced) -> Ops:
@@ -347,8 +338,12 @@ def _pull(y: Traced, dy: Any, starts: Sequence[Traced]) -> list[Array]:
 def derivative(function: Callable[..., Any], *arrays: Array) -> tuple[Any, Callable[[Any], list[Array]]]:
     """y = function(*arrays), and what turns the gradient for y into those for each; UnknownDerivative if there is none."""
     starts = [Traced(x) for x in arrays]
-    with np.errstate(all="ignore"):
-        y = function(*starts)
+    before, _calls.tracing = tracing(), True
+    try:
+        with np.errstate(all="ignore"):
+            y = function(*starts)
+    finally:
+        _calls.tracing = before
     if not isinstance(y, Traced):
         raise UnknownDerivative("what it returns does not follow from its argument")
 

@@ -223,12 +223,22 @@ def test_what_has_no_derivative(function, sentence):
 
 
 def test_weights_of_others_are_refused():
+    """Their gradient would be lost. Those that are not trained, and numbers that were asked for, are constants."""
     layer = layers.Dense(2)
     layer.build((None, 4))
-    with pytest.raises(UnknownDerivative, match="it uses .*kernel, which is of another layer"):
-        derivative(lambda x: x @ layer.kernel, X)
-    with pytest.raises(UnknownDerivative, match="it uses .*kernel, which is of another layer"):
-        derivative(lambda x: layer.kernel * x[0, 0], X)
+    for function in (
+        lambda x: x @ layer.kernel,
+        lambda x: layer.kernel * x[0, 0],
+        lambda x: x.sum() + ops.sum(ops.square(layer.kernel)),
+        lambda x: x.sum() * (layer.kernel**2).sum(),
+        lambda x: x.sum() * layer.kernel[0, 0],
+    ):
+        with pytest.raises(UnknownDerivative, match="it uses .*kernel, which is of another layer"):
+            derivative(function, X)
+    assert np.asarray(layer.kernel).shape == (4, 2)
+    check(lambda x: x @ layer.kernel.numpy().astype("float64"))
+    layer.kernel.trainable = False
+    check(lambda x: (x @ layer.kernel) * layer.kernel[0])
 
 
 def test_a_penalty_for_activities():

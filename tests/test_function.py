@@ -187,5 +187,5 @@ def test_a_derivative_is_needed_in_training_and_outside_of_it():
     layer = layers.Lambda(lambda x, training: x * 2 if training else np.cbrt(x))
     np.testing.assert_allclose(layer(X), np.cbrt(X), rtol=1e-6)
     np.testing.assert_array_equal(layer(X, training=True), 2 * X)
-    with pytest.raises(ValueError, match="the derivative of a Lambda is not known"):
+    with pytest.raises(ValueError, match="the derivative of a Lambda is not known.*np.cbrt is not known here"):
         layer.backward(X)

@@ -25,7 +25,7 @@ class Lambda(Layer):
     """
 
     inner: list[Layer] | None = None  # layers that do the same as the function, if there are some
-    differentiable = False  # whether the function has a derivative of its own
+    unknown = ""  # why the function has no derivative of its own, if it has none
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Lambda(Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         self.inner = None if self.takes_training else self._as_layers()
-        self.differentiable = self.inner is None and self._has_derivative()
+        self.unknown = "" if self.inner is not None else self._without_derivative()
 
     def to(self, device: str | Ops) -> Layer:
         for layer in self.inner or []:
@@ -75,37 +75,37 @@ class Lambda(Layer):
         first, second = ([one.get_config() | {"name": "", "kind": type(one)} for one in chain] for chain in chains)
         return chains[0] if first == second else None
 
-    def _has_derivative(self) -> bool:
+    def _without_derivative(self) -> str:
         zeros = self.ops.zeros((2, *self.input_shape[1:]), self.dtype)
         try:
             for training in (False, True):
                 derivative(lambda x, training=training: self._apply(x, training), zeros)
-        except Exception:
-            return False
-        return True
+        except Exception as error:
+            return str(error) or type(error).__name__
+        return ""
 
     def _apply(self, x: Any, training: bool) -> Any:
         return self.function(x, **self.arguments, **({"training": training} if self.takes_training else {}))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
-        if self.differentiable:
+        if self.unknown:
+            return self.ops.array(self._apply(x.copy(), training), x.dtype)
+        if self.inner is None:
             y, self._back = derivative(lambda start: self._apply(start, training), x)
             return self.ops.array(y, x.dtype)
-        if self.inner is None:
-            return self.ops.array(self._apply(x.copy(), training), x.dtype)
         for layer in self.inner:
             x = layer.forward(x, training)
         return x
 
     def backward(self, dy: Array) -> Array:
-        if self.differentiable:
-            return self._back(dy)[0]
-        if self.inner is None:
+        if self.unknown:
             raise ValueError(
                 f"layer {self.name}: the derivative of a Lambda is not known, so no layer before it can be trained: put it "
-                "first, or write a Layer with forward and backward"
+                f"first, or write a Layer with forward and backward ({self.unknown})"
             )
+        if self.inner is None:
+            return self._back(dy)[0]
         for layer in reversed(self.inner):
             dy = layer.backward(dy)
         return dy
