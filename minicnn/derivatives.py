@@ -110,7 +110,9 @@ def _method(function: Any) -> Callable[..., Any]:
 
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
     setattr(Traced, f"__i{_name}__", getattr(Traced, f"__{_name}__"))
-for _name in "sum mean max min var std clip ravel squeeze swapaxes repeat take dot".split():
+for _name in (
+    "sum", "mean", "max", "min", "var", "std", "clip", "ravel", "squeeze", "swapaxes", "repeat", "take", "dot",
+):  # fmt: skip
     setattr(Traced, _name, _method(getattr(np, _name)))
 setattr(Traced, "flatten", _method(np.ravel))  # noqa: B010
 
