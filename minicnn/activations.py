@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
+from .derivatives import Traced, device_of
 from .ops import get_ops
 from .ops.reference import ELEMENTWISE, Array
 
@@ -19,12 +20,14 @@ Function = Callable[..., Any]
 
 
 def _floats(x: Any) -> Array:
-    x = np.asarray(x)
+    x = x if isinstance(x, Traced) else np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 
 def _or_layer(make: Function) -> Callable[[Function], Function]:
     """Makes a function, called with a `Tensor`, return the output of the layer `make(layers, *settings)`.
+
+    Called with a `Traced` array, it has that layer's derivative.
 
     Where `make` returns None there is no such layer, and the function itself is called and raises.
     """
@@ -35,11 +38,14 @@ def _or_layer(make: Function) -> Callable[[Function], Function]:
             from . import layers
 
             layer = None
-            if isinstance(x, layers.base.Symbol):
+            if isinstance(x, layers.base.Symbol | Traced):
                 given = signature(function).bind(x, *arguments, **options)
                 given.apply_defaults()
                 name = function.__name__ if isinstance(x, layers.base.Probe) else None
                 layer = make(layers, *given.args[1:], name=name)
+            if layer is not None and isinstance(x, Traced):
+                layer.to(device_of(x)).build(x.shape)
+                return Traced(layer.forward(x.array), (x, layer.backward))
             return function(x, *arguments, **options) if layer is None else layer(x)
 
         return either

@@ -115,13 +115,20 @@ class LambdaCallback(Callback):
         vars(self).update(named | kwargs)
 
 
-class Recorded(dict[str, list[float]]):
-    """Numbers by name; asked for a name that is not there, it says which are."""
+class Recorded(dict[str, Any]):
+    """Numbers by name; asked for a name that is not there, it says which are. `get` warns of one that Keras 3 has renamed."""
 
-    def __missing__(self, name: str) -> list[float]:
+    def _hint(self, name: str) -> str:
         today = {"acc": "accuracy", "val_acc": "val_accuracy", "lr": "learning_rate"}.get(name)
-        hint = f"; Keras 3 calls it {today!r}" if today in self else ""
-        raise KeyError(f"{name!r} was not recorded{hint}; there are {', '.join(self) or 'none'}")
+        return f"; Keras 3 calls it {today!r}" if today in self and name not in self else ""
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(f"{name!r} was not recorded{self._hint(name)}; there are {', '.join(self) or 'none'}")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if default is None and (hint := self._hint(name)):
+            warnings.warn(f"{name!r} was not recorded{hint}", stacklevel=2)
+        return super().get(name, default)
 
 
 class History(Callback):

@@ -305,7 +305,8 @@ def problem(model: "Sequential") -> str | None:
     """Why a training step of the model cannot be captured."""
     for layer in model._layers:
         kind = type(layer).__name__
-        if not type(layer).__module__.startswith(f"{__package__}.layers.") or isinstance(layer, Lambda):
+        own = isinstance(layer, Lambda) or isinstance(getattr(layer, "activate", None), Lambda)
+        if own or not type(layer).__module__.startswith(f"{__package__}.layers."):
             return f"layer {layer.name}, a {kind}, may do anything"
         if layer.activity_regularizer is not None:
             return f"what comes out of layer {layer.name} is penalized by an activity regularizer"

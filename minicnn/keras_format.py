@@ -199,12 +199,14 @@ def _layer_config(layer: "Layer | Sequential") -> dict[str, Any]:
     if layer.trainable or not layer.parameters:
         entry["config"].pop("trainable", None)  # not every class takes it
     if isinstance(layer, layers.Lambda):
-        name = entry["config"]["function"]
-        function = {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
-        entry["config"]["function"] = function
+        entry["config"]["function"] = _function(entry["config"]["function"])
     if isinstance(layer, RandomLayer):
         entry["config"]["seed"] = layer.seed % 2**32
     return entry | {"build_config": {"input_shape": shape}}
+
+
+def _function(name: str) -> dict[str, Any]:
+    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
 
 
 def _metric(metric: Any) -> Any:
@@ -219,6 +221,8 @@ def _metric(metric: Any) -> Any:
 def _encode(thing: Any) -> dict[str, Any]:
     """An object of ours as Keras writes it."""
     name, module = type(thing).__name__, type(thing).__module__
+    if isinstance(thing, losses.FunctionLoss):
+        return _function(thing.name)
     if not hasattr(thing, "get_config"):
         raise ValueError(f"an object of the class {name} cannot be saved: it has no get_config()")
     module = next((family for family in FAMILIES if find(family, name) is type(thing)), module)
@@ -252,6 +256,8 @@ def _plain(value: Any) -> Any:
     """A setting, in which objects that our own `serialize` wrote become Keras' entries."""
     if isinstance(value, dict) and "config" in value:
         name = class_of(value)
+        if name == "function":
+            return _function(value["config"])
         module = next((module for module in FAMILIES if find(module, name)), value.get("module") or "custom")
         return _entry(module, name, value["config"])
     return value.item() if isinstance(value, np.generic) else value

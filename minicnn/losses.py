@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .absent import refuse, without
+from .derivatives import Traced, UnknownDerivative, derivative, device_of
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
@@ -24,19 +25,15 @@ TARGETS, PREDICTIONS = object(), object()  # what a function of yours is asked w
 
 
 class Loss(Configured):
-    """Base of all losses. One of your own defines `value_and_gradient`; or `terms`, for a loss that is a mean of terms.
+    """Base of all losses. One of your own defines `call`; or `terms`, with the gradient by hand; or `value_and_gradient`.
 
     `reduction` is "sum_over_batch_size", the mean over the batch, or "sum"; or None, with which a call gives every term, and
     nothing can be trained.
     """
 
     def __init_subclass__(cls) -> None:
-        for name in ("call", "__call__"):
-            if name in vars(cls):
-                raise TypeError(
-                    f"loss class {cls.__name__}: expected terms(targets, y_pred, xp), which gives losses and their gradient, "
-                    f"got {name}: gradients are written by hand here"
-                )
+        if "__call__" in vars(cls):
+            raise TypeError(f"loss class {cls.__name__}: expected call(y_true, y_pred), got __call__")
 
     name = "loss"
     from_logits = False  # whether predictions are scores, which the loss brings between 0 and 1 itself
@@ -48,6 +45,18 @@ class Loss(Configured):
         if reduction not in ("sum_over_batch_size", "sum", "none", None):
             raise ValueError(f"reduction must be 'sum_over_batch_size', 'sum' or None, not {reduction!r}")
         self.reduction, self.name = reduction, name or type(self).name
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The losses, calculated with NumPy or functions of `backend` and `ops`: of each sample, of more, or one number.
+
+        Their derivative is that of `minicnn.derivatives`; ValueError in training where that does not know it.
+        """
+        raise TypeError(f"{type(self).__name__} does not define call(y_true, y_pred)")
+
+    @property
+    def calls(self) -> bool:
+        """Whether there is a `call`, and no `terms`."""
+        return type(self).call is not Loss.call
 
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
         """For targets and predictions (N, …, K): losses (N, …), means over the last axis, and their gradient (N, …, K)."""
@@ -70,9 +79,36 @@ class Loss(Configured):
         self, y_true: Any, y_pred: Array, sample_weight: Any, from_logits: bool | None, ops: Ops
     ) -> tuple[Array, Array]:
         """What the loss is the sum of (N, …), and the gradient of that sum."""
+        if self.calls:
+            return self._terms_of_call(y_true, y_pred, sample_weight, ops)
         targets = ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype)
         weights = ops.array(self.weights(sample_weight, tuple(y_pred.shape[:-1])), y_pred.dtype)
         return self.weighted(targets, weights, y_pred, from_logits, ops)
+
+    def _terms_of_call(self, y_true: Any, y_pred: Array, sample_weight: Any, ops: Ops) -> tuple[Array, Array]:
+        try:
+            losses, back = derivative(lambda p: self._weighted_call(y_true, p, sample_weight, ops), y_pred)
+        except UnknownDerivative as error:
+            raise ValueError(
+                f"the loss {self.name!r} is a function without a gradient ({error}): make a subclass of Loss whose `terms` "
+                "gives both"
+            ) from None
+        except Exception as error:
+            raise ValueError(
+                f"the loss {self.name!r} fails for targets of shape {np.shape(y_true)} and predictions of shape "
+                f"{tuple(y_pred.shape)}: {error}"
+            ) from error
+        return losses, back(1.0)[0]
+
+    def _weighted_call(self, y_true: Any, y_pred: Traced, sample_weight: Any, ops: Ops) -> Any:
+        """What `call` gives, times what each counts. A single loss counts for every sample, as in Keras."""
+        losses = self.call(ops.array(self.targets_of(y_true, y_pred.shape), y_pred.dtype), y_pred)
+        if np.ndim(losses):
+            weights: Any = self.weights(sample_weight, np.shape(losses))
+        else:
+            counted = np.sum if self.reduction == "sum" else np.mean
+            weights = counted(1.0 if sample_weight is None else sample_weight)
+        return losses * ops.array(weights, y_pred.dtype) if isinstance(losses, Traced) else losses
 
     def weighted(
         self, targets: Array, weights: Array, y_pred: Array, from_logits: bool | None, ops: Ops
@@ -82,10 +118,12 @@ class Loss(Configured):
         return losses * weights, gradient * weights[..., None]
 
     def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
-        """The targets in the shape of the predictions; ValueError where they do not fit."""
+        """The targets in the shape of the predictions, or in any for `call`; ValueError where they do not fit."""
         y_true = np.asarray(y_true)
         if y_true.ndim == len(shape) - 1 and shape[-1] == 1:
             y_true = y_true[..., None]
+        if self.calls and y_true.ndim and shape[0] in (None, len(y_true)):
+            return y_true
         if y_true.shape[1:] != tuple(shape[1:]) or shape[0] not in (None, len(y_true)):
             raise ValueError(f"{self.name}: predictions of shape {tuple(shape)} but targets of shape {y_true.shape}")
         return y_true
@@ -109,10 +147,24 @@ class Loss(Configured):
         """The loss of predictions (N, …, K): a number, or (N, …) without a reduction."""
         if y_true is TARGETS and y_pred is PREDICTIONS and sample_weight is None:
             return self
+        if isinstance(y_pred, Traced):
+            return self._traced(y_true, y_pred, sample_weight)
         y_pred = np.asarray(y_pred)
         if self.reduction in ("none", None):
             return as_numbers(self._terms(y_true, y_pred, sample_weight, None, get_ops("cpu"))[0])
         return as_numbers(self.value_and_gradient(y_true, y_pred, sample_weight)[0])
+
+    def _traced(self, y_true: Any, y_pred: Traced, sample_weight: Any = None) -> Traced:
+        """`__call__`, with its derivative."""
+        if isinstance(y_true, Traced):
+            raise UnknownDerivative(f"{self.name} has a derivative for its second argument, the predictions, alone")
+        if self.calls:
+            losses = self._weighted_call(y_true, y_pred, sample_weight, device_of(y_pred))
+            return losses if self.reduction in ("none", None) else np.sum(losses)
+        losses, gradient = self._terms(y_true, y_pred.array, sample_weight, None, device_of(y_pred))
+        if self.reduction in ("none", None):
+            return Traced(losses, (y_pred, lambda dy: dy[..., None] * gradient))
+        return Traced(losses.sum(), (y_pred, lambda dy: dy * gradient))
 
     def __array__(self, *_: Any, **options: Any) -> Any:
         """TypeError: NumPy would take a loss for one number, whose sum is itself, in a function that `handed_on` asks."""
@@ -505,6 +557,11 @@ def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
         loss: Any = cls(*arguments, **options)
         if y_true is TARGETS and y_pred is PREDICTIONS:
             return loss
+        if np.ndim(y_true) == 0 and np.ndim(y_pred):
+            y_true = np.full(np.shape(y_pred), y_true)
+        if isinstance(y_pred, Traced):
+            loss.reduction = None
+            return loss._traced(y_true, y_pred)
         y_pred = np.asarray(y_pred)
         y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
         targets = np.asarray(loss.targets_of(y_true, y_pred.shape), y_pred.dtype)
@@ -530,6 +587,20 @@ def handed_on(function: Callable[[Any, Any], Any]) -> Loss | None:
     return found if isinstance(found, Loss) else None
 
 
+class FunctionLoss(Loss):
+    """A function as a loss: that of `call`."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__(getattr(function, "__name__", type(function).__name__))
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
 FUNCTIONS = {_function(cls): name for name, cls in CLASSES.items()}
 BY_NAME = {name: function for function, name in FUNCTIONS.items()}
 BY_NAME |= {short: BY_NAME[name] for short, name in SHORT.items()}
@@ -538,7 +609,7 @@ globals().update(BY_NAME)  # mean_squared_error, mse, MSE, …
 
 def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A loss from its name, its class or its class's name, its function, from what `serialize` returned, or itself; or from a
-    function of yours that gives (y_true, y_pred) to one of these.
+    function of yours, which may give (y_true, y_pred) to one of these, or calculate as `Loss.call` does.
 
     `custom_objects` has classes of your own by name, beside those that are registered. ValueError for a name that is not known.
     """
@@ -547,20 +618,15 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Any
         return identifier
     if isinstance(identifier, dict):
         name = class_of(identifier)
+        name = identifier["config"] if name == "function" else name
         cls = known(custom_objects).get(name) or NAMES.get(name)
         if cls is None:
-            raise ValueError(f"unknown loss class {name}; pass it in custom_objects")
-        return made(cls, identifier["config"])
+            raise ValueError(f"unknown loss {name}; pass it in custom_objects")
+        return made(cls, identifier["config"]) if isinstance(cls, type) else get(cls)
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and identifier not in FUNCTIONS:
-        found = handed_on(identifier)
-        if found is None:
-            name = getattr(identifier, "__name__", identifier)
-            raise ValueError(
-                f"the loss {name!r} is a function without a gradient: make a subclass of Loss whose `terms` gives both"
-            )
-        return found
+        return handed_on(identifier) or FunctionLoss(identifier)
     name = FUNCTIONS.get(identifier, SHORT.get(identifier, identifier)) if identifier.__hash__ else ""
     if name not in NAMES:
         raise ValueError(f"unknown loss {identifier!r}; expected one of {', '.join(CLASSES)}, or a Loss of your own")
@@ -571,6 +637,8 @@ def serialize(loss: Loss) -> dict[str, Any]:
     """A loss in types that JSON has, for `get`; ValueError for one of your own without get_config."""
     if not hasattr(loss, "get_config"):
         raise ValueError(f"a loss of the class {type(loss).__name__} cannot be saved: it has no get_config()")
+    if isinstance(loss, FunctionLoss):
+        return {"class_name": "function", "config": loss.name}
     return description(loss)
 
 

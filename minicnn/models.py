@@ -7,6 +7,7 @@ from typing import Any
 from . import keras_format
 from .absent import without
 from .functional import Model, assembled
+from .layers.activation import WithActivation
 from .layers.base import Layer
 from .layers.function import Lambda
 from .layers.reshaping import Input
@@ -36,9 +37,13 @@ def clone_model(
     if clone_function is not None:
         model._needs_one_output("cloned")
         return _cloned(model, clone_function)
-    functions: list[Any] = [layer.function for layer in model.chain if isinstance(layer, Lambda)]
-    functions += [parameter.constraint for parameter in model.parameters]
-    own = {function.__name__: function for function in functions if hasattr(function, "__name__")}
+    activations = [layer.activate for layer in model.chain if isinstance(layer, WithActivation)]
+    mine: list[Any] = [layer.function for layer in [*model.chain, *activations] if isinstance(layer, Lambda)]
+    mine += [
+        setting for one in model.parameters for setting in (one.constraint, getattr(one.regularizer, "function", None))
+    ]
+    mine += [type(layer) for layer in model.chain if not type(layer).__module__.startswith(f"{__package__}.")]
+    own = {one.__name__: one for one in mine if hasattr(one, "__name__")}
     with custom_object_scope(own | dict(custom_objects or {})):
         return type(model).from_config(model.get_config())
 

@@ -6,11 +6,13 @@ give, divided by the number of samples in the batch.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .absent import without
+from .derivatives import UnknownDerivative, derivative
 from .ops import Ops
 from .ops.reference import Array
 from .registered import Configured, described, description
@@ -19,7 +21,7 @@ CLASSES: dict[str, type["Regularizer"]] = {}  # by name; those of your own too, 
 
 
 class Regularizer(Configured):
-    """Base class. One of your own defines the penalty and its gradient:
+    """Base class. One of your own defines the penalty, and may define its gradient, which else `minicnn.derivatives` finds:
 
         class Cubes(Regularizer):
             def __call__(self, x):
@@ -42,16 +44,37 @@ class Regularizer(Configured):
         raise TypeError(f"regularizer {type(self).__name__} does not define __call__(x), the penalty for the weights x")
 
     def gradient(self, x: Array) -> Array:
-        """The gradient of the penalty, in the shape of x."""
-        raise TypeError(
-            f"regularizer {type(self).__name__} does not define gradient(x), the gradient of its penalty for the weights x"
-        )
+        """The gradient of the penalty, in the shape of x; ValueError where it is not known."""
+        try:
+            return derivative(self, x)[1](1.0)[0]
+        except UnknownDerivative as error:
+            raise ValueError(
+                f"the regularizer {self._name} has no gradient ({error}): make a subclass of Regularizer whose `gradient` gives it"
+            ) from None
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
     def penalize(self, ops: Ops, w: Array, g: Array | None = None) -> float:
         """The penalty for w; with g, its gradient is added to that."""
         if g is not None:
             g += self.gradient(w)
         return float(self(w))
+
+
+class FunctionRegularizer(Regularizer):
+    """A function as a regularizer: function(x) is the penalty for the weights x."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, x: Array) -> Any:
+        return self.function(x)
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
 
 
 class L1L2(Regularizer):
@@ -140,21 +163,16 @@ def get(identifier: Any) -> Regularizer | None:
     if identifier is None:
         return None
     if isinstance(identifier, dict):
-        return described("regularizer", Regularizer, CLASSES, identifier)
+        return get(described("regularizer", Regularizer, CLASSES, identifier))
     found = (BY_NAME | CLASSES).get(identifier) if isinstance(identifier, str) else identifier
     if isinstance(found, type) and issubclass(found, Regularizer):
         found = found()
-    if callable(found) and not isinstance(found, Regularizer):
-        raise ValueError(
-            f"the regularizer {getattr(found, '__name__', found)!r} is a function without a gradient: make a subclass of "
-            "Regularizer whose `gradient` gives it"
-        )
+    if callable(found) and not isinstance(found, Regularizer | type):
+        return FunctionRegularizer(found)
     if not isinstance(found, Regularizer):
         raise ValueError(
             f"unknown regularizer {identifier!r}; expected one of {', '.join(BY_NAME)} or an object of a subclass of Regularizer"
         )
-    if type(found).gradient is Regularizer.gradient:
-        raise ValueError(f"regularizer {type(found).__name__} needs a method gradient(x): that of its penalty")
     return found
 
 
@@ -162,6 +180,12 @@ def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     """What `get` makes the same regularizer of, in types that JSON has."""
     if regularizer is None:
         return None
+    if isinstance(regularizer, FunctionRegularizer):
+        if getattr(regularizer.function, "__name__", "<lambda>") == "<lambda>":
+            raise ValueError(
+                "a regularizer that is a lambda has no name under which it could be saved: write it with def"
+            )
+        return {"class_name": regularizer.function.__name__, "config": {}}
     return description(regularizer)
 
 

@@ -214,13 +214,13 @@ def _chain(told: Mapping[str, Any]) -> "Sequential":
     from .functional import assembled
 
     modes = told.get("modes") or [None] * len(told["layers"])
-    members = ((_member(entry), mode) for entry, mode in zip(told["layers"], modes, strict=True))
+    members = ((layer_of(entry), mode) for entry, mode in zip(told["layers"], modes, strict=True))
     model = assembled(told["name"], members, told["input_shape"], bool(told.get("functional")))
     model.seed, model._trainable = told["seed"], told.get("trainable", True)
     return model
 
 
-def _member(entry: Mapping[str, Any]) -> "Layer | Sequential":
+def layer_of(entry: Mapping[str, Any]) -> "Layer | Sequential":
     """The layer, or the model within the model, that was described; ValueError for an unknown class."""
     name, config = class_of(entry), dict(entry["config"])
     cls = known().get(name) or keras_format.find("keras.layers", name)

@@ -31,7 +31,7 @@ from .batches import (
     to_predict,
     weights_of,
 )
-from .callbacks import Callback, History, ProgressBar
+from .callbacks import Callback, History, ProgressBar, Recorded
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -113,7 +113,7 @@ class RunningMeans:
 
 def in_order(logs: dict[str, float]) -> dict[str, float]:
     """Numbers sorted by their names, as Keras has them in its history."""
-    return dict(sorted(logs.items()))
+    return Recorded(sorted(logs.items()))
 
 
 def introduced(
@@ -243,7 +243,7 @@ def fit(
                     model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
                 )
                 logs |= {f"val_{name}": value for name, value in in_order(found).items()}
-            tell(listeners, "on_epoch_end", epoch, dict(logs))
+            tell(listeners, "on_epoch_end", epoch, Recorded(logs))
             if model.stop_training:
                 break
     finally:
@@ -284,8 +284,8 @@ def validate(
 
 
 def summed(model: "Sequential") -> bool:
-    """Whether the loss of a batch is a sum over its samples: the mean over batches depends on their size then."""
-    return getattr(model.loss, "reduction", "") == "sum"
+    """Whether the loss of a batch may not be a mean over its samples: the mean over batches depends on their size then."""
+    return getattr(model.loss, "reduction", "") == "sum" or getattr(model.loss, "calls", False)
 
 
 def evaluate(

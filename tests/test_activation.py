@@ -226,18 +226,17 @@ def test_a_last_softmax_that_a_function_hands_on_to_is_fused_with_the_loss():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: activations.relu(activations.tanh(x)),
-        lambda x: x * activations.sigmoid(x),
-        lambda x: activations.gelu(x, approximate=True),
         lambda x: activations.get("relu"),
-        lambda x: np.maximum(x, 0),
+        lambda x: np.cbrt(x),
+        lambda x: np.asarray(x) * 2,
+        lambda x: x if x > 0 else 0 * x,
         lambda x: 3,
         lambda x, y: x,
-        np.tanh,
+        np.cbrt,
         layers.LeakyReLU,
     ],
 )
-def test_a_function_that_does_something_else_has_no_derivative(function):
+def test_a_function_whose_derivative_is_not_known(function):
     with pytest.raises(
         ValueError, match="activation takes a name or a function of minicnn.activations, not .* derivative is not"
     ):

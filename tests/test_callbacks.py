@@ -8,6 +8,7 @@ import math
 import re
 import struct
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -594,3 +595,24 @@ def test_tensorboard_without_its_package_warns_once_and_trains(tmp_path, monkeyp
     assert len(history.epoch) == 2 and len(warned) == 1 and not (tmp_path / "logs").exists()
     with pytest.raises(ValueError, match="TensorBoard: update_freq must be 'epoch' or a whole number of batches"):
         callbacks.TensorBoard(update_freq=0)
+
+
+def test_renamed_numbers_in_logs():
+    """What Keras 3 calls otherwise: an error that says so where Keras has one, a warning where it returns None."""
+    heard = []
+
+    def look(epoch, logs):
+        with pytest.raises(
+            KeyError, match="'acc' was not recorded; Keras 3 calls it 'accuracy'; there are accuracy, loss"
+        ):
+            logs["acc"]
+        with pytest.warns(UserWarning, match="'acc' was not recorded; Keras 3 calls it 'accuracy'"):
+            heard.append(logs.get("acc"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            heard.extend([logs.get("acc", 1.0), logs.get("val_acc"), "acc" in logs, logs.get("accuracy") is None])
+
+    model = network()
+    model.compile("sgd", model.loss, metrics=["accuracy"])
+    fit(model, LambdaCallback(on_epoch_end=look), epochs=1)
+    assert heard == [None, 1.0, None, False, False]

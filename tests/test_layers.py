@@ -309,7 +309,7 @@ def test_the_activation_of_a_layer_is_shown_and_assigned(make):
         layer.backward(x)
     layer.activation = layers.LeakyReLU(0.5)
     assert layer.activation.negative_slope == 0.5 and layer(x).shape == x.shape
-    for wrong, sentence in ((abs, "takes a name or a function of minicnn.activations"), ("swosh", "unknown activation 'swosh'"),
+    for wrong, sentence in ((np.cbrt, "takes a name or a function of minicnn.activations"), ("swosh", "unknown activation 'swosh'"),
                             (layers.Dense(3, name="d"), "add the layer d to the model after this one")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
             layer.activation = wrong
@@ -594,7 +594,7 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Dense(3, activity_regularizer="l3"), "unknown regularizer 'l3'; expected one of l1, l2"),
         (lambda: layers.ActivityRegularization(l2=-1), "the factor l2 of a regularizer must be a number from 0 on, not -1"),
         (lambda: layers.BatchNormalization(beta_constraint="c", name="b"), "unknown constraint 'c'; expected one of max_norm"),
-        (lambda: layers.Dense(3, activation=abs), "takes a name or a function of minicnn.activations, not <built-in function abs>"),
+        (lambda: layers.Dense(3, activation=np.cbrt), "takes a name or a function of minicnn.activations, not <ufunc 'cbrt'>"),
         (lambda: layers.Dense(3, kernel_regularizer="l3"), "unknown regularizer 'l3'; expected one of l1, l2"),
         (lambda: layers.Dropout(-0.1), "rate must be at least 0 and below 1, not -0.1"),
         (lambda: layers.Activation("swosh"), "unknown activation 'swosh'"),
@@ -684,7 +684,7 @@ def two_ones(shape, dtype=None):
         (layers.GlobalMaxPooling2D(name="g"), (None, 3, 4), r"layer g: .*received"),
         (layers.Reshape((7, 4), name="r"), (None, 3, 9), r"layer r: an input of shape \(None, 3, 9\) cannot be reshaped to \(7, 4\)"),
         (layers.Reshape((-1, 4), name="r"), (None, 3, 9), r"layer r: an input of shape \(None, 3, 9\) cannot be reshaped to \(-1, 4\)"),
-        (layers.Dense(2, name="d"), (None, None), r"layer d: every axis but the batch must have a size of 1 or more, received \(None, None\)"),
+        (layers.Dense(2, name="d"), (None, None), r"layer d: a model is built for samples of one size, .* received \(None, None\)"),
         (layers.PReLU(shared_axes=[3], name="p"), (None, 3, 4), r"layer p: shared_axes must be from 1 to 2 .*\(None, 3, 4\), not 3"),
         (layers.Dense(3, kernel_initializer=two_ones, name="d"), (None, 4), r"layer d: .* asked for shape \(4, 3\) and gave \(2,\)"),
         (layers.BatchNormalization(axis=4, name="b"), (None, 3, 4, 5), "layer b: axis must be from 1 to 3 .*, not 4"),

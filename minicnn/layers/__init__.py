@@ -1,6 +1,10 @@
 """The layers, with the names, argument orders and defaults of Keras 3."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..absent import without
+from ..registered import custom_object_scope, description
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .augmentation import (
     RandomAffine,
@@ -42,6 +46,20 @@ Convolution2D, SeparableConvolution2D, MaxPool2D, AvgPool2D = Conv2D, SeparableC
 Convolution2DTranspose = Conv2DTranspose
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D
 
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """A layer's class and settings, in types that JSON has, for `deserialize`."""
+    return description(layer)
+
+
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A new layer as `serialize` described it; `custom_objects` has classes and functions of your own by name."""
+    from ..saving import layer_of
+
+    with custom_object_scope(custom_objects or {}):
+        return layer_of(config)
+
+
 __getattr__, _absent = without(__name__, "layer ", {
     "a model is one chain of layers here, and nothing joins branches": """
         Add Subtract Multiply Average Maximum Minimum Concatenate Dot add subtract multiply average maximum minimum
@@ -66,7 +84,6 @@ __getattr__, _absent = without(__name__, "layer ", {
         RandomSharpness RandomHeight RandomWidth Solarization""",
     "a layer checks its input itself, as far as its input_rank says": "InputSpec",
     "layers of other libraries have no backward here": "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
-    "get_config and from_config describe a layer": "serialize deserialize",
 })  # fmt: skip
 
 __all__ = [
@@ -130,5 +147,7 @@ __all__ = [
     "GlobalMaxPool2D",
     "MaxPool2D",
     "SeparableConvolution2D",
+    "deserialize",
+    "serialize",
     *_absent,
 ]

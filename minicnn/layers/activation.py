@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
+from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
-from ..registered import class_of, description
+from ..registered import class_of, description, known
 from .base import SETTINGS, Layer, Probe, Tensor, check_numbers
+from .function import Lambda
 from .parameter import Parameter
 from .reshaping import Input
 
@@ -210,9 +212,8 @@ SYNONYMS = {"swish": "silu", "hard_swish": "hard_silu"}
 
 
 def name_of(activation: Any) -> str:
-    """The name of `activation`, a name or a function of `minicnn.activations`; "" for a layer, or what `serialize` made of it.
-
-    ValueError for others.
+    """The name of `activation`, a name or a function of `minicnn.activations`; "" for a layer, for another function, or what
+    `serialize` made of these. ValueError for others.
     """
     if type(activation) is Softmax and activation.axis == -1:
         return "softmax"
@@ -222,10 +223,7 @@ def name_of(activation: Any) -> str:
     if callable(activation):
         name = getattr(activation, "__name__", "")
         if getattr(activations, name, None) is not activation:
-            raise ValueError(
-                f"activation takes a name or a function of minicnn.activations, not {activation!r}, whose derivative is not"
-                " known: write a Layer with forward and backward for it"
-            )
+            return ""
     name = SYNONYMS.get(name, name) if isinstance(name, str) else ""
     if name not in BY_NAME:
         raise ValueError(f"unknown activation {activation!r}; expected one of {', '.join(BY_NAME)}")
@@ -264,26 +262,50 @@ def get(activation: Any) -> Layer:
                 f"{activation.name} to the model after this one instead"
             )
         return kind.from_config(config)
+    if isinstance(activation, dict) and class_of(activation) == "function":
+        function = known().get(activation["config"])
+        if not callable(function):
+            raise ValueError(f"unknown activation {activation['config']!r}; pass its function in custom_objects")
+        return get(function)
     if isinstance(activation, dict):
         found = [cls for cls in AS_OBJECTS if cls.__name__ == class_of(activation)]
         if not found:
             raise ValueError(f"unknown activation layer {activation['class_name']}")
         return found[0].from_config(activation["config"])
     name = name_of(activation)
-    return BY_NAME[name](name=name)
+    return BY_NAME[name](name=name) if name else _of_function(activation)
+
+
+def _of_function(function: Callable[[Any], Any]) -> Layer:
+    """A layer that calculates an activation of yours; ValueError where its derivative is not known."""
+    try:
+        derivative(function, np.ones((2, 2), np.float32))
+    except Exception as error:
+        raise ValueError(
+            f"activation takes a name or a function of minicnn.activations, not {function!r}, whose derivative is not"
+            f" known ({error}): write a Layer with forward and backward for it"
+        ) from error
+    return Lambda(function, name=getattr(function, "__name__", "activation"))
 
 
 def serialize(activation: Any) -> Any:
     """What `get` makes the activation of again, in types that JSON has."""
     if isinstance(activation, Layer):
         return description(activation)
+    if callable(activation) and not name_of(activation):
+        if getattr(activation, "__name__", "<lambda>") == "<lambda>":
+            raise ValueError(
+                "an activation that is a lambda has no name under which it could be saved: write it with def"
+            )
+        return {"class_name": "function", "config": activation.__name__}
     return name_of(activation)
 
 
 class WithActivation(Layer):
     """A layer with an `activation`: a name, a function of `minicnn.activations`, or an activation layer, which is copied.
 
-    Or a function of yours that hands its argument to one of these: lambda x: activations.relu(x, negative_slope=0.1).
+    Or a function of yours that hands its argument to one of these, lambda x: activations.relu(x, negative_slope=0.1), or
+    that calculates, lambda x: x * activations.sigmoid(x), as far as `minicnn.derivatives` goes.
     Another one may be assigned at any time. `activate` is the layer that computes it, `Linear` where it is fused.
     """
 
@@ -292,7 +314,9 @@ class WithActivation(Layer):
 
     @property
     def activation(self) -> Any:
-        """The function of `minicnn.activations`, or the layer."""
+        """The function of `minicnn.activations`, or yours, or the layer."""
+        if isinstance(self.activate, Lambda):
+            return self.activate.function
         return getattr(activations, self.activation_name) if self.activation_name else self.activate
 
     @activation.setter

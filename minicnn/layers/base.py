@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..absent import today
+from ..derivatives import Traced, UnknownDerivative, derivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
@@ -72,7 +73,8 @@ class Symbol:
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
             f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
-            "Activation is a layer, and one of your own that calculates defines forward and backward"
+            "Activation and Lambda are layers, and so is one of your own whose call calculates, if it adds weights or has "
+            "neither __init__ nor build"
         )
 
     def _rescaled(self, scale: Any, offset: Any) -> Any:
@@ -101,7 +103,8 @@ class Symbol:
         return self._rescaled(-1.0, 0.0)
 
     __radd__, __rmul__ = __add__, __mul__
-    __rtruediv__ = __pow__ = __matmul__ = __getitem__ = __iter__ = __array__ = _refuse_calculation
+    __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __abs__ = _refuse_calculation
+    __getitem__ = __iter__ = __array__ = _refuse_calculation
 
 
 class Tensor(Symbol):
@@ -201,11 +204,35 @@ class Weighted:
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
 
+def _names_in(code: Any) -> set[str]:
+    """The names that the code of a function uses."""
+    inner = (one for one in code.co_consts if hasattr(one, "co_names"))
+    return {*code.co_names, *(name for one in inner for name in _names_in(one))}
+
+
+def calculates(names: dict[str, Any]) -> bool:
+    """Whether a class with a `call`, made from `Layer`, is a layer that calculates, and not some layers in a row.
+
+    It adds weights, or has no `__init__` and no `build` that could make layers, and its functions name none.
+    """
+    from .. import layers
+
+    functions = [one for one in names.values() if inspect.isfunction(one)]
+    used = {name for one in functions for name in _names_in(one.__code__)}
+    if "add_weight" in used:
+        return True
+    if {"__init__", "build"} & set(names) or any(name[0].isupper() and name in layers.__all__ for name in used):
+        return False
+    around = [one.__globals__ | dict(inspect.getclosurevars(one).nonlocals) for one in functions]
+    things = [values[name] for values in around for name in used & set(values)]
+    return not any(isinstance(one, Weighted) or isinstance(one, type) and issubclass(one, Weighted) for one in things)
+
+
 class _LayerKind(type):
     """Makes a class with a `call` that is made from `Layer` itself a `Model`: it puts layers one behind the other."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], names: dict[str, Any], **options: Any) -> Any:
-        if bases == (Weighted,) or Layer not in bases or "call" not in names or "forward" in names:
+        if bases == (Weighted,) or Layer not in bases or "call" not in names or "forward" in names or calculates(names):
             return super().__new__(cls, name, bases, names, **options)
         from ..functional import Model
 
@@ -233,7 +260,9 @@ class Layer(Weighted, metaclass=_LayerKind):
     the input. `input_rank` is the number of axes of the input, the batch included, where only one will do, and
     `works_as_in_training` whether a call on an array that does not say `training` means it.
 
-    A class with a `call` that puts other layers one behind the other is a `Model`, also if it is made from `Layer`.
+    A class with a `call` that puts other layers one behind the other is a `Model`, also if it is made from `Layer`. One whose
+    `call` calculates with its input and its weights (`calculates` says which that is) needs no `forward` and `backward`: it
+    has the derivative that `minicnn.derivatives` finds. Its weights are attributes, and what `call` assigns is not kept.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
     or `input_dim`, the length of samples with one axis. Batches may be of any size, whatever `batch_size` says. An
@@ -247,10 +276,20 @@ class Layer(Weighted, metaclass=_LayerKind):
     named_by_itself = False  # and may have another name yet
     activity_regularizer: regularizers.Regularizer | None = None
     activity: Array = None  # the last output, where there is a penalty for it
+    _back: Any = None  # of the last output, where `call` calculates, or a function: what pulls a gradient back
+    _building = False  # by a `build` of your own, which may call this one
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "call" in vars(cls):
+        if "call" in vars(cls) and "forward" not in vars(cls) and cls.forward is Layer.forward:
+            cls.forward, cls.backward = _forward_of_calculation, _backward_of_calculation  # type: ignore[method-assign]
+            cls.build = _build_of_calculation(cls.build)  # type: ignore[assignment,method-assign]
+            if "compute_output_shape" not in vars(cls):
+                cls.compute_output_shape = _shape_of_calculation  # type: ignore[method-assign]
+        elif cls.forward is _forward_of_calculation:
+            if "build" in vars(cls):
+                cls.build = _build_of_calculation(cls.build)  # type: ignore[assignment,method-assign]
+        elif "call" in vars(cls):
             if cls.forward is Layer.forward or "forward" in vars(cls):
                 raise TypeError(
                     f"layer class {cls.__name__}: expected forward(x, training) and backward(dy), got call: gradients are "
@@ -314,6 +353,8 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the parameters for inputs of this shape; the batch axis comes first and is usually None."""
+        if self._building:
+            return
         self.input_shape = self.check_input_shape(input_shape)
         self.output_shape = self.compute_output_shape(self.input_shape)
         self.parameters = []
@@ -382,6 +423,8 @@ class Layer(Weighted, metaclass=_LayerKind):
             tensor = type(x)(layer, x, None if training is None else bool(training))
             layer._tensor = layer._tensor or tensor
             return tensor
+        if isinstance(x, Traced):
+            raise UnknownDerivative(f"it calls the layer {self.name}")
         if isinstance(x, list | tuple):
             x = np.asarray(x, self.dtype)
         if self.is_new_to(x.shape):
@@ -418,7 +461,7 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no chain; a copied model links the copies of its layers again."""
-        return self.__dict__ | {"_tensor": None, "activity": None}
+        return self.__dict__ | {"_tensor": None, "activity": None, "_back": None}
 
     @_Overridable
     def input(self) -> Tensor:
@@ -486,7 +529,12 @@ class Layer(Weighted, metaclass=_LayerKind):
             known = {2: "(batch, features)", 4: "(batch, height, width, channels)"}
             expected = f"shape {known[self.input_rank]}" if self.input_rank in known else f"{self.input_rank} axes"
             raise ValueError(f"layer {self.name}: expected an input of {expected}, received {shape}")
-        if any(size is None or size < 1 for size in shape[1:]):
+        if None in shape[1:]:
+            raise ValueError(
+                f"layer {self.name}: a model is built for samples of one size, so every axis but the batch must have one, "
+                f"received {shape}"
+            )
+        if any(size is not None and size < 1 for size in shape[1:]):
             raise ValueError(
                 f"layer {self.name}: every axis but the batch must have a size of 1 or more, received {shape}"
             )
@@ -595,6 +643,88 @@ def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
             "hand here, a layer that calculates defines forward(x, training) and backward(dy)"
         )
     return y
+
+
+def _own(layer: Layer) -> dict[int, Parameter]:
+    """The parameters that are attributes of a layer, each once."""
+    return {id(one): one for one in vars(layer).values() if isinstance(one, Parameter)}
+
+
+def _calculation(self: Layer, x: Array, training: bool) -> tuple[Array, Callable[[Any], list[Array]]]:
+    """What a `call` that calculates makes of x, and what gives the gradients of x and of the layer's own parameters."""
+    held = [one for value in vars(self).values() for one in (value if isinstance(value, list | tuple) else [value])]
+    others = [one for one in held if isinstance(one, Weighted)]
+    if others:
+        raise ValueError(
+            f"layer {self.name}: the derivative of its call is not known, as it has the layer {others[0].name}: define "  # type: ignore[attr-defined]
+            "forward(x, training) and backward(dy), or put the layers one behind the other"
+        )
+    own = _own(self)
+    options = {"training": training} if "training" in inspect.signature(self.call).parameters else {}
+
+    def calculated(start: Traced, *traced: Traced) -> Any:
+        by_id = dict(zip(own, traced, strict=True))
+        twin = object.__new__(type(self))  # other threads calculate with the layer itself
+        vars(twin).update({name: by_id.get(id(one), one) for name, one in vars(self).items()})
+        return twin.call(start, **options)
+
+    try:
+        lost = [one for one in self.parameters if id(one) not in own]
+        if lost:
+            raise UnknownDerivative(f"its weight {lost[0].name} is no attribute of the layer")
+        return derivative(calculated, x, *(one.data for one in own.values()))
+    except UnknownDerivative as error:
+        raise ValueError(
+            f"layer {self.name}: the derivative of its call is not known ({error}): define forward(x, training) and backward(dy)"
+        ) from None
+    except Exception as error:
+        raise ValueError(
+            f"layer {self.name}: its call fails for an input of shape {tuple(x.shape)}: {error}"
+        ) from error
+
+
+def _forward_of_calculation(self: Layer, x: Array, training: bool = False) -> Array:
+    """`forward` of a class whose `call` calculates."""
+    x = self.check_input(x)
+    y, self._back = _calculation(self, x, training)
+    return self.ops.array(y, x.dtype)
+
+
+def _backward_of_calculation(self: Layer, dy: Array) -> Array:
+    dx, *gradients = self._back(dy)
+    for parameter, gradient in zip(_own(self).values(), gradients, strict=True):
+        if parameter.trainable:
+            parameter.gradient = gradient
+    return dx
+
+
+def _build_of_calculation(own: Callable[[Any, Any], None]) -> Callable[[Any, Sequence[int | None]], None]:
+    """`build` of such a class, around its own, which makes the weights that are not made yet."""
+
+    def build(self: Layer, input_shape: Sequence[int | None]) -> None:
+        if self._building:  # by the build of a class that is made from this one
+            own(self, input_shape)
+            return
+        self.input_shape = self.check_input_shape(input_shape)
+        if not self.built:
+            self._building = True
+            try:
+                own(self, self.input_shape)
+            finally:
+                self._building = False
+        self.built = True
+        self.output_shape = tuple(self.compute_output_shape(self.input_shape))
+
+    return build
+
+
+def _shape_of_calculation(self: Layer, input_shape: Shape) -> Shape:
+    shape = _calculation(self, self.ops.zeros((2, *input_shape[1:]), self.dtype), False)[0].shape
+    if shape[:1] != (2,):
+        raise ValueError(
+            f"layer {self.name}: its call must keep the batch axis, but gives shape {shape} for {(2, *input_shape[1:])}"
+        )
+    return input_shape[0], *shape[1:]
 
 
 def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:

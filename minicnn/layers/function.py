@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import Array
 from .base import Layer, Probe, Shape, Tensor
@@ -18,11 +19,13 @@ class Lambda(Layer):
     The function gets a copy of x (N, …), an array of NumPy or, on a GPU, of CuPy, and `training` if it has an argument of
     that name. `output_shape` is the shape of y without the batch axis; by default what comes out for two samples of zeros.
     A function that does nothing but add numbers, multiply by them, and call functions of `minicnn.activations` or layers
-    without parameters is these layers, and has their derivative. Where it is not known, nothing before the layer can be
+    without parameters is these layers, and has their derivative; any other that calculates with NumPy or functions of
+    `backend` and `ops` has one as far as `minicnn.derivatives` goes. Where it is not known, nothing before the layer can be
     trained. A file keeps the name of the function: `load_model` needs it in `custom_objects`.
     """
 
     inner: list[Layer] | None = None  # layers that do the same as the function, if there are some
+    unknown = ""  # why the function has no derivative of its own, if it has none
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Lambda(Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         self.inner = None if self.takes_training else self._as_layers()
+        self.unknown = "" if self.inner is not None else self._without_derivative()
 
     def to(self, device: str | Ops) -> Layer:
         for layer in self.inner or []:
@@ -71,23 +75,37 @@ class Lambda(Layer):
         first, second = ([one.get_config() | {"name": "", "kind": type(one)} for one in chain] for chain in chains)
         return chains[0] if first == second else None
 
+    def _without_derivative(self) -> str:
+        zeros = self.ops.zeros((2, *self.input_shape[1:]), self.dtype)
+        try:
+            for training in (False, True):
+                derivative(lambda x, training=training: self._apply(x, training), zeros)
+        except Exception as error:
+            return str(error) or type(error).__name__
+        return ""
+
     def _apply(self, x: Any, training: bool) -> Any:
         return self.function(x, **self.arguments, **({"training": training} if self.takes_training else {}))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
-        if self.inner is None:
+        if self.unknown:
             return self.ops.array(self._apply(x.copy(), training), x.dtype)
+        if self.inner is None:
+            y, self._back = derivative(lambda start: self._apply(start, training), x)
+            return self.ops.array(y, x.dtype)
         for layer in self.inner:
             x = layer.forward(x, training)
         return x
 
     def backward(self, dy: Array) -> Array:
-        if self.inner is None:
+        if self.unknown:
             raise ValueError(
                 f"layer {self.name}: the derivative of a Lambda is not known, so no layer before it can be trained: put it "
-                "first, or write a Layer with forward and backward"
+                f"first, or write a Layer with forward and backward ({self.unknown})"
             )
+        if self.inner is None:
+            return self._back(dy)[0]
         for layer in reversed(self.inner):
             dy = layer.backward(dy)
         return dy

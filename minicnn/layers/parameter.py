@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, regularizers
+from ..derivatives import UnknownDerivative, tracing
 from ..ops.reference import Array
 
 
@@ -104,10 +105,13 @@ class Parameter:
         return len(self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values, for a calculation; UnknownDerivative in one that is traced, where their gradient would be lost."""
+        if self.trainable and tracing():
+            raise UnknownDerivative(f"it uses {self.name}, which is of another layer or in no attribute")
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        return self.numpy()[key]
+        return np.asarray(self)[key]
 
     def __len__(self) -> int:
         return len(self._value)
@@ -121,14 +125,14 @@ class Parameter:
 
 def _calculating(name: str) -> Callable[..., Any]:
     def calculate(parameter: Parameter, *other: Any) -> Any:
-        numbers = [one.numpy() if isinstance(one, Parameter) else one for one in other]
-        return getattr(operator, name)(parameter.numpy(), *numbers)
+        numbers = [np.asarray(one) if isinstance(one, Parameter) else one for one in other]
+        return getattr(operator, name)(np.asarray(parameter), *numbers)
 
     return calculate
 
 
 def _reflected(name: str) -> Callable[..., Any]:
-    return lambda parameter, other: getattr(operator, name)(other, parameter.numpy())
+    return lambda parameter, other: getattr(operator, name)(other, np.asarray(parameter))
 
 
 def _refuse_in_place(parameter: Parameter, other: Any) -> Any:

@@ -1,7 +1,7 @@
 """The one place where a device is chosen: `get_ops("cpu")`, `get_ops("gpu")` or `get_ops("reference")`."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -60,17 +60,49 @@ def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return found if keepdims else np.squeeze(found, axis=axis)
 
 
+def _loss(name: str, target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    from .. import losses
+
+    return getattr(losses, name)(target, output, from_logits=from_logits, axis=axis)
+
+
+def _binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """Of every number, where `losses.binary_crossentropy` is a mean over the last axis."""
+    target, output = (x[..., None] if hasattr(x, "shape") else np.asarray(x)[..., None] for x in (target, output))
+    return _loss("binary_crossentropy", target, output, from_logits)
+
+
+def _tensor(x: Any, dtype: Any = None) -> Any:
+    x = x if hasattr(x, "sources") else np.asarray(x)  # a `Traced` array has these
+    return x if dtype is None else x.astype(dtype)
+
+
+def _reducing(name: str) -> Callable[..., Any]:
+    """A function of NumPy that takes an axis, several or a list of some, and `keepdims` next, as in Keras."""
+    function = getattr(np, name)
+
+    def reduce(x: Any, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
+        return function(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims, **options)
+
+    return reduce
+
+
 _KERAS: dict[str, Callable[..., Any]] = {
-    "cast": lambda x, dtype: np.asarray(x).astype(dtype),
+    "binary_crossentropy": _binary_crossentropy,
+    "cast": _tensor,
     "convert_to_numpy": np.asarray,
-    "convert_to_tensor": np.asarray,
+    "convert_to_tensor": _tensor,
     "gelu": _gelu,
     "logsumexp": _logsumexp,
     "norm": np.linalg.norm,
     "one_hot": lambda x, num_classes, dtype="float32": (np.asarray(x)[..., None] == np.arange(num_classes)).astype(
         dtype
     ),
+    "categorical_crossentropy": partial(_loss, "categorical_crossentropy"),
+    "sparse_categorical_crossentropy": partial(_loss, "sparse_categorical_crossentropy"),
+    "stop_gradient": lambda x: getattr(x, "array", x),
     "rsqrt": lambda x: 1 / np.sqrt(x),
+    **{name: _reducing(name) for name in ("sum", "mean", "max", "min", "prod", "var", "std", "any", "all")},
 }
 
 

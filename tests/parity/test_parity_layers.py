@@ -254,6 +254,80 @@ def test_settings_of_activation_functions(keras, random, name, options):
     assert_close(getattr(activations, name)(x, **options), expected, 1e-5)
 
 
+def penalty(k, w):
+    return 0.01 * k.ops.sum(k.ops.abs(w) ** 1.5)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        lambda k, x: x * k.ops.sigmoid(1.5 * x),
+        lambda k, x: x * k.ops.tanh(k.ops.softplus(x)),
+        lambda k, x: k.ops.maximum(x, 0.1 * x) + k.ops.square(x) / 9,
+        lambda k, x: x / k.ops.sqrt(k.ops.sum(k.ops.square(x), axis=-1, keepdims=True) + 1e-3),
+    ],
+)
+def test_activations_layers_and_penalties_that_are_calculated(keras, random, activation):
+    """The loss of three epochs, and the weights after their 21 steps."""
+    x, y = random.standard_normal((28, 6, 6, 2)).astype("float32"), random.integers(0, 3, 28)
+    start, found = None, []
+    for k in (minicnn, keras):
+
+        def function(x, k=k):
+            return activation(k, x)
+
+        model = k.Sequential(
+            [
+                k.Input((6, 6, 2)),
+                k.layers.Conv2D(3, 3, activation=function, kernel_regularizer=lambda w, k=k: penalty(k, w)),
+                k.layers.Lambda(lambda x, k=k: k.ops.concatenate([x, k.ops.relu(-x)], axis=-1) ** 2),
+                k.layers.Flatten(),
+                k.layers.Dense(4),
+                k.layers.Activation(function),
+                k.layers.Dense(3, activation="softmax"),
+            ]
+        )
+        start = model.get_weights() if start is None else start
+        model.set_weights(start)
+        model.compile(k.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        history = model.fit(x, y, 4, 3, shuffle=False, verbose=0).history["loss"]
+        found.append((history, *model.get_weights()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def antirectifier(k):
+    class Antirectifier(k.layers.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight(shape=(2 * input_shape[-1], 5), initializer="he_normal", name="kernel")
+            self.scale = self.add_weight(shape=(5,), initializer="ones", name="scale", regularizer="l2")
+
+        def call(self, x):
+            x = x - k.ops.mean(x, axis=-1, keepdims=True)
+            x = x / k.ops.sqrt(k.ops.sum(k.ops.square(x), axis=-1, keepdims=True) + 1e-6)
+            mixed = k.ops.matmul(k.ops.concatenate([k.ops.relu(x), k.ops.relu(-x)], axis=-1), self.kernel)
+            return mixed * self.scale
+
+    return Antirectifier()
+
+
+def test_layers_whose_call_calculates(keras, random):
+    """The loss of three epochs, and the weights after their 21 steps."""
+    x, y = random.standard_normal((28, 4)).astype("float32"), random.integers(0, 3, 28)
+    start, found = None, []
+    for k in (minicnn, keras):
+        model = k.Sequential(
+            [k.Input((4,)), k.layers.Dense(6), antirectifier(k), k.layers.Dense(3, activation="softmax")]
+        )
+        start = model.get_weights() if start is None else start
+        model.set_weights(start)
+        model.compile(k.optimizers.SGD(0.3), "sparse_categorical_crossentropy")
+        history = model.fit(x, y, 4, 3, shuffle=False, verbose=0).history["loss"]
+        found.append((history, *model.get_weights()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("invert", [False, True])
 @pytest.mark.parametrize("axis", [-1, None, 1, (1, 2, 3), [3, 1]])
 def test_the_statistics_of_data(keras, random, axis, invert):

@@ -71,6 +71,70 @@ def test_losses(keras, random, name, options, kind, weighted, reduction):
     np.testing.assert_allclose(gradient, slope, atol=1e-4 * np.abs(slope).max())
 
 
+def focal(k, y, p):
+    p = k.ops.clip(p, 1e-7, 1 - 1e-7)
+    return k.ops.mean(k.ops.sum(0.25 * k.ops.power(1 - p, 2.0) * -y * k.ops.log(p), axis=-1))
+
+
+def weighed(k, y, p):
+    p = p / k.ops.sum(p, axis=-1, keepdims=True)
+    return -k.ops.sum(y * k.ops.log(k.ops.clip(p, 1e-7, 1)) * np.array([0.5, 1, 2, 3], "float32"), axis=-1)
+
+
+def huber(k, y, p):
+    error = y - p
+    return k.ops.where(k.ops.abs(error) < 0.5, k.ops.square(error) / 2, 0.5 * k.ops.abs(error) - 0.125)
+
+
+def overlap(k, y, p):
+    return 1 - (2 * k.ops.sum(y * p) + 1) / (k.ops.sum(y) + k.ops.sum(p) + 1)
+
+
+def mixed(k, y, p):
+    return k.losses.categorical_crossentropy(y, p, label_smoothing=0.1) + 0.3 * k.losses.mean_squared_error(y, p)
+
+
+def entropies(k, y, p):
+    return k.ops.max(k.ops.binary_crossentropy(y, p), axis=-1) + k.ops.mean(k.ops.categorical_crossentropy(y, p)) / 2
+
+
+CALCULATED = [focal, weighed, huber, overlap, mixed, entropies]
+
+
+@pytest.mark.parametrize("as_class", [False, True])
+@pytest.mark.parametrize(
+    "function, weighted",
+    [
+        *((function, False) for function in CALCULATED),
+        *(
+            (function, True) for function in CALCULATED if function is not huber
+        ),  # Keras weighs no losses (N, K) by sample
+    ],
+)
+def test_losses_that_are_calculated(keras, random, function, as_class, weighted):
+    """Losses of three epochs, and the weights after their 21 steps."""
+    x, start = random.standard_normal((28, 5)).astype("float32"), random.standard_normal((5, 4)).astype("float32")
+    y = np.eye(4, dtype="float32")[random.integers(0, 4, 28)]
+    weights = random.uniform(0, 2, 28).astype("float32") if weighted else None
+    found = []
+    for k in (minicnn, keras):
+        own = {"call": lambda self, y_true, y_pred, k=k: function(k, y_true, y_pred)}
+        loss = (
+            type("Own", (k.losses.Loss,), own)()
+            if as_class
+            else lambda y_true, y_pred, k=k: function(k, y_true, y_pred)
+        )
+        model = k.Sequential([k.Input((5,)), k.layers.Dense(4, activation="softmax", use_bias=False)])
+        model.layers[-1].set_weights([start])
+        model.compile(k.optimizers.SGD(0.3), loss)
+        history = model.fit(x, y, 4, 3, sample_weight=weights, shuffle=False, verbose=0).history["loss"]
+        evaluated = model.evaluate(x, y, batch_size=7, sample_weight=weights, verbose=0)
+        whole = model.evaluate(np.tile(x, (3, 1)), np.tile(y, (3, 1)), verbose=0)  # in batches of 32
+        found.append((history, evaluated, whole, model.get_weights()[0]))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", sorted({loss.__name__ for loss in losses.FUNCTIONS}))
 def test_functions(keras, random, name):
     y, p = targets_and_predictions("labels" if "sparse" in name else "rows", False, random)

@@ -131,6 +131,39 @@ def test_functions_are_looked_up_by_their_names(keras, tmp_path):
             np.testing.assert_allclose(model.predict(x, verbose=0), np.maximum(3 * x, 0), rtol=1e-6)
 
 
+def cubed(y_true, y_pred):
+    return abs(y_true - y_pred) ** 3
+
+
+def squashed(x):
+    return x / (1 + abs(x))
+
+
+def absolute(w):
+    return 0.01 * abs(w).sum()
+
+
+def test_functions_that_calculate_are_looked_up_by_their_names(keras, tmp_path):
+    mine = {"cubed": cubed, "squashed": squashed, "absolute": absolute}
+    x, y = RANDOM.standard_normal((5, 4)).astype("float32"), RANDOM.standard_normal((5, 2)).astype("float32")
+    for k, name in ((minicnn, "ours.keras"), (keras, "theirs.keras"), (minicnn, "ours.safetensors")):
+        model = k.Sequential([k.Input((4,)), k.layers.Dense(2, activation=squashed, kernel_regularizer=absolute)])
+        model.compile("sgd", cubed)
+        expected = model.predict(x, verbose=0), model.evaluate(x, y, verbose=0)
+        model.save(tmp_path / name)
+        for other in (minicnn, keras)[: 1 + name.endswith(".keras")]:
+            again = other.models.load_model(tmp_path / name, custom_objects=mine)
+            np.testing.assert_allclose(again.predict(x, verbose=0), expected[0], rtol=1e-5, atol=1e-6)
+            assert again.evaluate(x, y, verbose=0) == pytest.approx(expected[1], rel=1e-5)
+            again.fit(x, y, verbose=0)
+        with pytest.raises(ValueError, match="cannot be restored: .*unknown .*(squashed|cubed|absolute)"):
+            minicnn.load_model(tmp_path / name)
+    with pytest.raises(ValueError, match="an activation that is a lambda has no name under which it could be saved"):
+        minicnn.Sequential([minicnn.Input((4,)), minicnn.Dense(2, activation=lambda x: x * x)]).save(
+            tmp_path / "m.keras"
+        )
+
+
 def test_every_layer_is_in_one_of_the_models():
     used = {type(layer).__name__ for make in (everything, small, largest, adapted) for layer in make(layers)}
     drawn = {type(layer).__name__ for layer in augmentations(layers)}
