@@ -25,13 +25,8 @@ from .report import Row, Runner, Table, geometric_mean
 from .scaling import BATCH, Shape, resnet_50
 from .timing import Settings, check, race
 
-DEEP = [
-    Shape(12, 64, 64, 3),
-    Shape(7, 64, 128, 3),
-    Shape(6, 96, 96, 3),
-    Shape(4, 128, 128, 3),
-]  # in networks for digits
-
+# Such as come last in networks for digits.
+DEEP = [Shape(12, 64, 64, 3), Shape(7, 64, 128, 3), Shape(6, 96, 96, 3), Shape(4, 128, 128, 3)]
 FORMS = {"": Winograd, "*": WinogradBatch}
 
 
@@ -40,7 +35,7 @@ def run(settings: Settings) -> Table:
     layers += [(alone(shape), images) for images in (networks.BATCH, 32) for shape in DEEP]
     layers += [(alone(shape), BATCH) for shape in resnet_50() if shape.size > 1]
     rows = [row for layer, images in layers if (row := row_of(layer, images, settings))]
-    title = "convolutions forward and backward, float32, in every way; how fast the chosen one is beside the fastest"
+    title = "convolutions forward and backward, float32, in every way (F(m) of a few images at a time, F(m)* of all)"
     return Table("algorithms", title, rows, {"chosen vs fastest": geometric_mean(rows, "chosen vs fastest")})
 
 
