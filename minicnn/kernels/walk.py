@@ -15,7 +15,7 @@ changing the state by an atomic exchange: the helper from READY to ASLEEP, or a 
 to POSTED. A posted run is never taken back, and nobody waits for a helper to leave one: the memory that a late helper
 still reads (the state, the head and the table of phases) is never freed (`tape.Words`).
 
-While a thread walks, numbers with less than a full mantissa are 0: some processors take a hundred times as long for them, and
+While a thread walks, numbers with less than a full mantissa are 0: some processors take thirty times as long for them, and
 moving averages of gradients that have become 0, as of units that are never active, would stay such numbers for ever.
 """
 
