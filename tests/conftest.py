@@ -77,9 +77,7 @@ def keras(tmp_path_factory):
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of the time goes into compiling
-    run = (
-        tmp_path_factory.getbasetemp()
-    )  # what is compiled is kept for the other tests of this run, in all its processes
+    run = tmp_path_factory.getbasetemp()  # whose processes share what is compiled
     run = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(run / "jax"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
