@@ -305,6 +305,7 @@ def _norm(x: Traced, ord: Any = None, axis: Any = None, keepdims: bool = False) 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: _sum, np.mean: _mean, np.max: _extreme(np.max), np.min: _extreme(np.min), np.var: _var, np.std: _std,
+    np.amax: _extreme(np.max), np.amin: _extreme(np.min),
     np.clip: _clip, np.where: _where, np.concatenate: _concatenate, np.stack: _stack, np.dot: _dot, np.linalg.norm: _norm,
     np.reshape: _reshape, np.ravel: lambda x: _reshape(x, -1),
     np.expand_dims: lambda x, axis: _reshape(x, np.expand_dims(x.array, axis).shape),

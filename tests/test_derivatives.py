@@ -64,6 +64,7 @@ CALCULATED = [
     lambda x: np.sum(x), lambda x: x.sum(axis=0), lambda x: np.sum(x, axis=(0, 1)), lambda x: x.sum(1, keepdims=True),
     lambda x: np.mean(x), lambda x: x.mean(axis=-1), lambda x: np.mean(x * x, axis=0, keepdims=True),
     lambda x: np.max(x), lambda x: x.max(axis=1), lambda x: np.min(x, axis=0, keepdims=True), lambda x: x.min(),
+    lambda x: np.amax(x, 1) * np.amin(x),
     lambda x: np.var(x, axis=1), lambda x: np.std(x), lambda x: np.std(x, axis=0, keepdims=True, ddof=1),
     lambda x: np.clip(x, -1, 1), lambda x: x.clip(-0.5, None), lambda x: np.clip(x, None, ROW),
     lambda x: np.where(x > 0, x * x, 3), lambda x: np.where(x > 0.5, ROW, x), lambda x: np.where(x != 0, ROW * x[:1], 0),
