@@ -318,6 +318,12 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+def has_derivative(name: str) -> bool:
+    """Whether a function of NumPy of this name has one."""
+    function = None if name.startswith("_") else getattr(np, name, getattr(np.linalg, name, None))
+    return function in RULES or function in FUNCTIONS
+
+
 def _pull(y: Traced, dy: Any, starts: Sequence[Traced]) -> list[Array]:
     """The gradients for arrays, given the one for y, which was calculated from them: zeros where it does not depend on one."""
     order: list[Traced] = []

@@ -279,7 +279,29 @@ class Swish(minicnn.Layer):
         return x * minicnn.ops.sigmoid(x)
 
 
-@pytest.mark.parametrize("make", [Mixed, Affine, Swish])
+class Power(minicnn.Layer):
+    def __init__(self, power=3, **options):
+        super().__init__(**options)
+        self.power = power
+
+    def call(self, x):
+        return x**self.power
+
+
+def bent(x, axes):
+    return minicnn.ops.tanh(minicnn.ops.subtract(x, minicnn.ops.mean(x, axis=axes, keepdims=True)))
+
+
+class Bent(minicnn.Layer):
+    def build(self, input_shape):
+        self.axes = [*range(1, len(input_shape))]
+        super().build(input_shape)
+
+    def call(self, x):
+        return bent(x, self.axes)
+
+
+@pytest.mark.parametrize("make", [Mixed, Affine, Swish, Power, Bent])
 def test_layers_whose_call_calculates(make):
     layer = make()
     layer.build((None, 3))
@@ -309,6 +331,35 @@ def test_a_model_of_layers_whose_call_calculates(tmp_path):
         model.save(tmp_path / name)
         again = minicnn.load_model(tmp_path / name, {"Mixed": Mixed, "Swish": Swish})
         np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-6)
+
+
+def test_a_call_that_is_a_row_of_layers_it_was_given_or_made_elsewhere():
+    def dense():
+        return Dense(3)
+
+    class Made(minicnn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = dense()
+
+        def call(self, x):
+            return self.inner(x) * 2
+
+    class Given(minicnn.Layer):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = [inner]
+
+        def call(self, x):
+            return minicnn.ops.relu(self.inner[0](x))
+
+    model = Sequential([Input((6, 6, 1)), Flatten(), Made(), Given(Dense(4)), layers.Softmax()])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, Y, verbose=0)
+    first, first_bias, second, second_bias = model.get_weights()
+    logits = np.maximum(2 * (X.reshape(len(X), -1) @ first + first_bias) @ second + second_bias, 0)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4)
 
 
 def test_layers_from_descriptions():

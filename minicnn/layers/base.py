@@ -3,18 +3,20 @@
 A layer computes nothing itself; it asks the operations (`self.ops`) of the device its model is on.
 """
 
+import dis
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from numbers import Integral, Real
+from types import CellType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..absent import today
-from ..derivatives import Traced, UnknownDerivative, derivative
+from ..derivatives import Traced, UnknownDerivative, derivative, has_derivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
@@ -73,8 +75,7 @@ class Symbol:
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
             f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
-            "Activation and Lambda are layers, and so is one of your own whose call calculates, if it adds weights or has "
-            "neither __init__ nor build"
+            "Activation and Lambda are layers, and so is a class of your own whose call calculates and that names no layers"
         )
 
     def _rescaled(self, scale: Any, offset: Any) -> Any:
@@ -204,28 +205,56 @@ class Weighted:
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
 
-def _names_in(code: Any) -> set[str]:
-    """The names that the code of a function uses."""
-    inner = (one for one in code.co_consts if hasattr(one, "co_names"))
-    return {*code.co_names, *(name for one in inner for name in _names_in(one))}
+def _codes(code: Any) -> list[Any]:
+    """The code of a function, and of those within it."""
+    return [code, *(inner for one in code.co_consts if hasattr(one, "co_names") for inner in _codes(one))]
+
+
+def _enclosed(function: Any) -> dict[str, Any]:
+    """The variables of enclosing functions that a function uses, as far as they have a value yet."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if cell != CellType()}
+
+
+def _reached(functions: Iterable[Any]) -> tuple[list[Any], set[str], list[Any]]:
+    """The code of functions and of those of their modules that they call, the names in it, and what these mean outside of it."""
+    codes, names, things = list[Any](), set[str](), list[Any]()
+    waiting = list(functions)
+    while waiting:
+        function = waiting.pop()
+        if function.__code__ not in codes:
+            codes += _codes(function.__code__)
+            found = {name for code in _codes(function.__code__) for name in code.co_names}
+            around = function.__globals__ | _enclosed(function)
+            outside = [around[name] for name in (found | set(function.__code__.co_freevars)) & set(around)]
+            names, things = names | found, things + outside
+            waiting += [one for one in outside if inspect.isfunction(one) and one.__module__ == function.__module__]
+    return codes, names, things
+
+
+def _has_operators(code: Any) -> bool:
+    """Whether it adds, multiplies or the like; [] is none of these."""
+    operations = (one.opname for one in dis.get_instructions(code) if one.argrepr != "[]")
+    return any(one.startswith(("BINARY_", "INPLACE_")) and not one.endswith(("SUBSCR", "SLICE")) for one in operations)
 
 
 def calculates(names: dict[str, Any]) -> bool:
     """Whether a class with a `call`, made from `Layer`, is a layer that calculates, and not some layers in a row.
 
-    It adds weights, or has no `__init__` and no `build` that could make layers, and its functions name none.
+    It adds weights, or names no layers, and has no `__init__` or `build` that could be given some, or a `call` with operators
+    or functions that have a derivative.
     """
     from .. import layers
 
-    functions = [one for one in names.values() if inspect.isfunction(one)]
-    used = {name for one in functions for name in _names_in(one.__code__)}
+    _, used, things = _reached(one for one in names.values() if inspect.isfunction(one))
     if "add_weight" in used:
         return True
-    if {"__init__", "build"} & set(names) or any(name[0].isupper() and name in layers.__all__ for name in used):
+    if any(name[0].isupper() and name in layers.__all__ for name in used):
         return False
-    around = [one.__globals__ | dict(inspect.getclosurevars(one).nonlocals) for one in functions]
-    things = [values[name] for values in around for name in used & set(values)]
-    return not any(isinstance(one, Weighted) or isinstance(one, type) and issubclass(one, Weighted) for one in things)
+    if any(isinstance(one, Weighted) or isinstance(one, type) and issubclass(one, Weighted) for one in things):
+        return False
+    codes, called, _ = _reached([names["call"]])
+    return not {"__init__", "build"} & set(names) or any(map(has_derivative, called)) or any(map(_has_operators, codes))
 
 
 class _LayerKind(type):
