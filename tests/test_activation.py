@@ -171,6 +171,13 @@ def test_the_defaults_of_keras(layer, x, y):
     assert_close(layer(np.array([x], "float32")), [y])
 
 
+def test_activations_by_their_names():
+    assert minicnn.activations.serialize(minicnn.activations.relu) == "relu"
+    assert minicnn.activations.deserialize("relu") is minicnn.activations.relu
+    with pytest.raises(ValueError, match="the activation abs is not one of minicnn.activations"):
+        minicnn.activations.serialize(abs)
+
+
 # ---------------------------------------------------------------------- functions of one's own
 
 

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas
 import pytest
+from small import small
 
 import minicnn
-from minicnn import Sequential, callbacks, layers, optimizers, training
+from minicnn import Sequential, callbacks, layers, metrics, optimizers, training
 from minicnn.callbacks import (
     BackupAndRestore,
     Callback,
@@ -129,6 +130,73 @@ def test_older_names_of_the_batch_hooks():
     assert heard == [*range(STEPS), *(-batch for batch in range(STEPS))]
 
 
+def test_hooks_of_tests_and_predictions():
+    heard = []
+
+    class Listening(callbacks.Callback):
+        pass
+
+    for hook in (
+        "test_begin",
+        "test_batch_begin",
+        "test_batch_end",
+        "test_end",
+        "train_batch_end",
+        "predict_batch_end",
+    ):
+        setattr(Listening, f"on_{hook}", lambda self, *given, hook=hook: heard.append(hook))
+    model = small()
+    model.fit(X, Y, batch_size=25, verbose=0, validation_data=(X, Y), validation_batch_size=50, callbacks=Listening())
+    assert heard == ["train_batch_end"] * 2 + ["test_begin", "test_batch_begin", "test_batch_end", "test_end"]
+    heard.clear()
+    model.predict(X, batch_size=25, callbacks=[Listening()])
+    model.evaluate(X, Y, callbacks=Listening())
+    assert heard == ["predict_batch_end"] * 2 + ["test_begin", *["test_batch_begin", "test_batch_end"] * 2, "test_end"]
+
+
+def test_a_callback_stops_within_an_epoch():
+    class Stopping(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 2
+
+    model = small()
+    model.fit(X, Y, batch_size=5, epochs=4, verbose=0, callbacks=[Stopping()])
+    assert model.optimizer.iterations == 3
+
+
+def test_the_end_of_training_hears_what_was_measured():
+    heard = []
+
+    class Listening(callbacks.Callback):
+        def on_train_end(self, logs=None):
+            heard.append(list(logs))
+
+    small().fit(X, Y, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch: 0.1), Listening()])
+    assert heard == [["accuracy", "loss"]]
+
+
+def test_logs_of_tests_are_in_order():
+    heard = []
+
+    class Listening(callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            heard.append(list(logs))
+
+        def on_test_end(self, logs=None):
+            heard.append(list(logs))
+
+    small(metrics=["sparse_categorical_accuracy", "accuracy"]).evaluate(X, Y, callbacks=[Listening()])
+    assert heard == [["accuracy", "loss", "sparse_categorical_accuracy"]] * 3  # two batches and the end
+
+
+def test_logs_of_batches_have_the_loss_and_the_metrics_alone():
+    logs = []
+    small().fit(
+        X, Y, verbose=1, callbacks=[callbacks.LambdaCallback(on_train_batch_end=lambda batch, of: logs.append(of))]
+    )
+    assert [list(one) for one in logs] == [["accuracy", "loss"]] * 2
+
+
 def test_a_bar_without_a_known_number_of_samples(capsys):
     bar = callbacks.ProgressBar()
     bar.set_params({"epochs": 2, "steps": None, "verbose": 1})
@@ -161,6 +229,13 @@ def test_a_name_that_is_not_in_the_logs_is_an_error(make):
         make(mode="up")
 
 
+def test_several_numbers_cannot_be_watched():
+    stop = callbacks.EarlyStopping(monitor="f1_score", mode="max")
+    model = small(metrics=[metrics.F1Score()], loss="categorical_crossentropy")
+    with pytest.raises(ValueError, match="EarlyStopping: expected monitor to be one number, but 'f1_score' is several"):
+        model.fit(X, np.eye(4)[Y], verbose=0, callbacks=[stop])
+
+
 def test_epochs_without_validation_are_passed_over():
     stopping = EarlyStopping(patience=2)
     stopping.set_model(SimpleNamespace())
@@ -169,6 +244,23 @@ def test_epochs_without_validation_are_passed_over():
     for epoch, logs in enumerate([{}, {"val_loss": 1.0}, {}, {"val_loss": 2.0}]):
         stopping.on_epoch_end(epoch, {"loss": 0.0} | logs)
     assert (stopping.best, stopping.wait) == (1.0, 1)
+
+
+def test_validation_now_and_then():
+    history = small().fit(X, Y, epochs=5, verbose=0, validation_split=0.2, validation_freq=2, validation_batch_size=3)
+    assert len(history.history["val_loss"]) == 2 and len(history.history["loss"]) == 5
+
+
+def test_validation_after_the_epochs_of_a_list():
+    seen = []
+
+    class Seen(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((epoch + 1, "val_loss" in logs))
+
+    plateau = callbacks.ReduceLROnPlateau(patience=1)  # which watches val_loss
+    small().fit(X, Y, epochs=4, verbose=0, validation_split=0.2, validation_freq=[1, 4, 9], callbacks=[Seen(), plateau])
+    assert seen == [(1, True), (2, False), (3, False), (4, True)]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +276,7 @@ def test_auto_goes_by_the_name(name, upwards):
     "metric, upwards",
     [
         (minicnn.metrics.SparseTopKCategoricalAccuracy(2, "hits"), True),
+        (minicnn.metrics.FBetaScore(name="hits"), True),
         (minicnn.metrics.MeanSquaredError("hits"), False),
     ],
 )
@@ -293,6 +386,18 @@ def test_training_ends_after_the_batch_whose_loss_is_no_number(loss, monkeypatch
     model = network()
     with pytest.raises(RuntimeError, match=f"TerminateOnNaN: after batch 2 the loss is {loss}"):
         fit(model, TerminateOnNaN(raise_error=True))
+
+
+@pytest.mark.parametrize("at_once", [0.0, 1e9])
+def test_a_loss_that_is_no_number_ends_training_and_says_where(monkeypatch, at_once):
+    monkeypatch.setattr(minicnn.training, "PAUSE", at_once)
+    x = X.copy()
+    x[37] = np.nan
+    with pytest.raises(ValueError, match="the loss is nan in epoch 1, step 10: lower the learning rate"):
+        small().fit(x, Y, batch_size=4, shuffle=False, verbose=0)
+    stopped = small()
+    stopped.fit(x, Y, batch_size=4, shuffle=False, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert stopped.optimizer.iterations == 10
 
 
 # ---------------------------------------------------------------------- learning rate
@@ -597,6 +702,9 @@ def test_tensorboard_without_its_package_warns_once_and_trains(tmp_path, monkeyp
         callbacks.TensorBoard(update_freq=0)
 
 
+# ---------------------------------------------------------------------- what was recorded
+
+
 def test_renamed_numbers_in_logs():
     """What Keras 3 calls otherwise: an error that says so where Keras has one, a warning where it returns None."""
     heard = []
@@ -616,3 +724,15 @@ def test_renamed_numbers_in_logs():
     model.compile("sgd", model.loss, metrics=["accuracy"])
     fit(model, LambdaCallback(on_epoch_end=look), epochs=1)
     assert heard == [None, 1.0, None, False, False]
+
+
+def test_the_history_says_what_was_recorded():
+    history = small().fit(X, Y, verbose=0).history
+    assert history == dict(history)
+    with pytest.raises(KeyError, match="'acc' was not recorded; Keras 3 calls it 'accuracy'; there are accuracy, loss"):
+        history["acc"]
+    with pytest.raises(KeyError, match="'val_loss' was not recorded; there are accuracy, loss"):
+        history["val_loss"]
+    history = small().fit(X, Y, verbose=0, callbacks=callbacks.LearningRateScheduler(lambda epoch: 0.1)).history
+    with pytest.raises(KeyError, match="'lr' was not recorded; Keras 3 calls it 'learning_rate'; there are accuracy"):
+        history["lr"]

@@ -1,12 +1,13 @@
 """Constraints: their formulas, and that weights obey them after every step, however it is done."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 
 import minicnn
-from minicnn import constraints, layers
+from minicnn import Dense, Input, Sequential, constraints, layers
 from minicnn.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
 RANDOM = np.random.default_rng(0)
@@ -125,6 +126,41 @@ def test_a_constraint_of_your_own_with_settings_of_any_kind(tmp_path):
     model.save(tmp_path / "m.safetensors")
     again = minicnn.load_model(tmp_path / "m.safetensors").layers[0].kernel.constraint
     assert type(again) is Bounded and again.get_config() == {"bounds": {"low": -0.1, "high": 0.1}, "note": None}
+
+
+def test_a_constraint_may_be_a_function(tmp_path):
+    def halve(w):
+        return w / 2
+
+    model = minicnn.Sequential([minicnn.Input((3,)), Dense(2, kernel_constraint=halve, use_bias=False)])
+    model.compile(minicnn.optimizers.SGD(0.0), "mse")
+    w = model.layers[0].kernel.numpy().copy()
+    model.fit(np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32"), verbose=0)
+    np.testing.assert_array_equal(model.layers[0].kernel.numpy(), w / 2)
+    model.save(tmp_path / "m.safetensors")
+    with pytest.raises(
+        ValueError, match="unknown constraint 'halve': one of your own must be defined, or be among cust"
+    ):
+        minicnn.load_model(tmp_path / "m.safetensors")
+    found = minicnn.load_model(tmp_path / "m.safetensors", custom_objects={"halve": halve})
+    assert found.layers[0].kernel_constraint is halve and "halve" not in minicnn.utils.get_custom_objects()
+    with minicnn.utils.custom_object_scope({"halve": halve}):
+        assert minicnn.load_model(tmp_path / "m.safetensors").layers[0].kernel_constraint is halve
+    assert isinstance(minicnn.constraints.get(minicnn.constraints.NonNeg), minicnn.constraints.NonNeg)
+
+
+def test_a_constraint_without_a_name_is_in_no_file():
+    model = Sequential([Input((4,)), Dense(2, kernel_constraint=lambda w: w)])
+    with pytest.raises(ValueError, match="expected a function that has a name"):
+        model.get_config()
+    with pytest.raises(ValueError, match="expected a function that has a name, or a Constraint, to be saved"):
+        minicnn.constraints.serialize(partial(np.clip, a_min=-1, a_max=1))
+
+    def half(w):
+        return w / 2
+
+    model = Sequential([Input((4,)), Dense(2, kernel_constraint=half)])
+    assert minicnn.models.clone_model(model).layers[0].kernel_constraint is half
 
 
 def test_what_is_no_constraint():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import activations, layers
+from minicnn import Dense, Input, Sequential, activations, layers
 
 X = np.random.default_rng(0).standard_normal((24, 5, 4, 2)).astype("float32")
 Y = np.arange(24) % 3
@@ -158,6 +158,19 @@ def test_files_keep_the_name_of_the_function(tmp_path, name):
         model.save(tmp_path / "other")
     model.save_weights(tmp_path / "weights")
     model.load_weights(tmp_path / "weights")
+
+
+def scaled(x, by):
+    return x * by
+
+
+def test_functions_are_cloned_and_their_arguments_saved(tmp_path):
+    model = Sequential([Input((3,)), layers.Lambda(scaled, arguments={"by": np.float32(2)}), Dense(2)])
+    assert minicnn.models.clone_model(model).layers[0].function is scaled
+    for name in ("m.keras", "m.safetensors"):
+        model.save(tmp_path / name)
+        again = minicnn.load_model(tmp_path / name, {"scaled": scaled})
+        np.testing.assert_array_equal(again.predict(X[:, 0, :3, 0]), model.predict(X[:, 0, :3, 0]))
 
 
 def test_a_second_place_in_a_chain():

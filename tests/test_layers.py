@@ -1,7 +1,4 @@
-"""Layers by themselves: Keras' arguments and defaults, shapes, parameters, configurations, and one clear sentence for what cannot be.
-
-A layer of a user's own, written as the docstring of `Layer` shows, trains inside a model.
-"""
+"""Layers by themselves: Keras' arguments and defaults, shapes, parameters, configurations, and one clear sentence for what cannot be."""
 
 import inspect
 import json
@@ -11,9 +8,10 @@ import naive
 import numpy as np
 import pytest
 from conftest import assert_close
+from small import small
 
 import minicnn
-from minicnn import activations, layers
+from minicnn import Dense, Flatten, Input, MaxPooling2D, Sequential, activations, layers
 from minicnn.constraints import NonNeg
 from minicnn.gradcheck import check_layer
 from minicnn.initializers import Ones
@@ -394,12 +392,58 @@ def test_calculating_with_parameters():
     assert kernel.numpy().any()
 
 
+def test_attributes_of_layers_weights_and_inputs():
+    model = small()
+    conv = model.layers[0]
+    assert conv.variables == conv.trainable_variables == conv.weights and conv.non_trainable_variables == []
+    conv.trainable = False
+    assert conv.trainable_variables == [] and conv.non_trainable_weights == conv.weights
+    norm = minicnn.Sequential([Input((3,)), layers.BatchNormalization()]).layers[0]
+    assert [one.path.split("/")[1] for one in norm.non_trainable_variables] == ["moving_mean", "moving_variance"]
+    assert conv.weights[0].dtype == "float32" and conv.weights[0].path == f"{conv.name}/kernel"
+    x = Input((6, 6, 1))
+    assert x.shape == conv(x).shape[:1] + (6, 6, 1) == (None, 6, 6, 1) and x.ndim == conv(x).ndim == 4
+    assert Input(batch_shape=(8, 3)).shape == (None, 3) and Input.from_config(x.get_config()).shape == x.shape
+
+
 def test_float64():
     layer = layers.Conv2D(2, 3, dtype="float64")
     y = layer(RANDOM.standard_normal((1, 5, 5, 1)))
     assert y.dtype == layer.kernel.value.dtype == layer.kernel.gradient.dtype == "float64"
     layer.astype("float32")
     assert layer.kernel.value.dtype == layer.kernel.gradient.dtype == "float32"
+
+
+def test_pixels_of_whole_numbers_go_in_as_floats():
+    x = np.arange(12, dtype="uint8").reshape(3, 4)
+    model = minicnn.Sequential([minicnn.Input((4,), dtype="uint8"), minicnn.Rescaling(0.5)])
+    np.testing.assert_array_equal(model.predict(x), x / 2)
+    assert model(x / 255.0).dtype == np.float32
+    np.testing.assert_array_equal(minicnn.Rescaling(2.0)([[1.0, 2.0]]), [[2.0, 4.0]])
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, not 'float16'"):
+        minicnn.Input((4,), dtype="float16")
+    assert minicnn.Input((2,), dtype="bool").dtype == np.float32
+
+
+def test_layers_without_weights_take_arrays_of_any_shape():
+    for make, oracle in (
+        (
+            lambda: MaxPooling2D(2, name="mine"),
+            lambda x: x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4)),
+        ),
+        (Flatten, lambda x: x.reshape(len(x), -1)),
+    ):
+        layer = make()
+        for shape in ((1, 8, 8, 3), (2, 6, 4, 5), (1, 8, 8, 3)):
+            x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+            np.testing.assert_array_equal(layer(x), oracle(x))
+            assert layer.output_shape[1:] == oracle(x).shape[1:]
+    pool = MaxPooling2D(2)
+    assert pool(np.zeros((1, 4, 4, 1))).shape == (1, 2, 2, 1)
+    model = Sequential([Input((8, 8, 1)), pool, Flatten(), Dense(2)])
+    with pytest.raises(ValueError, match=r"expected an input of shape \(None, 8, 8, 1\), received \(1, 6, 6, 1\)"):
+        pool(np.zeros((1, 6, 6, 1), np.float32))
+    assert model.predict(np.zeros((1, 8, 8, 1))).shape == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -424,6 +468,11 @@ def test_the_first_layer_says_the_shape(first, tmp_path):
     expected = model.predict(x)
     model.save(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(minicnn.load_model(tmp_path / "m.safetensors").predict(x), expected)
+
+
+def test_the_length_of_samples_with_one_axis():
+    model = minicnn.Sequential([Dense(3, input_dim=5)])
+    assert model.output_shape == (None, 3) and model.input_shape == (None, 5)
 
 
 @pytest.mark.parametrize("name", [*activations.NAMES])
@@ -656,6 +705,11 @@ def test_numbers_of_numpy_are_numbers(make):
     assert make(np.int64).get_config() | own == make(int).get_config() | own
 
 
+def test_croppings_of_numpy_are_numbers():
+    cropped = minicnn.Cropping2D(np.int64(1))
+    assert cropped.get_config()["cropping"] == ((1, 1), (1, 1)) and type(cropped.cropping[0][0]) is int
+
+
 @pytest.mark.parametrize("axis", [np.int64(-1), np.array([1, 2]), (np.int32(1), 2)])
 def test_axes_of_numpy_are_axes(axis):
     x = np.random.default_rng(0).standard_normal((5, 3, 2))
@@ -727,42 +781,6 @@ def test_a_layer_that_was_not_built():
 def test_a_layer_that_defines_nothing():
     with pytest.raises(TypeError, match=r"layer \w+ does not define forward\(x, training\)"):
         Layer()(np.zeros((1, 2)))
-
-
-# ---------------------------------------------------------------------- a layer of one's own
-
-
-class Scale(Layer):
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
-
-    def forward(self, x, training=False):
-        self.x = x
-        return x * self.factor.value
-
-    def backward(self, dy):
-        self.factor.gradient = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
-        return dy * self.factor.value
-
-
-def test_the_docstring_shows_this_layer():
-    body = [line.strip() for line in inspect.getsource(Scale).splitlines()[1:] if line.strip()]
-    documented = [line.strip() for line in Layer.__doc__.splitlines()]
-    assert [line for line in body if line not in documented] == []
-
-
-@pytest.mark.parametrize("device", ["reference", "cpu"])
-def test_a_layer_of_ones_own_trains_in_a_model(device):
-    assert minicnn.gradcheck.check_layer(Scale(), (3, 4)) < 1e-6
-    scale = Scale()
-    model = minicnn.Sequential([layers.Input((2,)), scale, layers.Dense(2, activation="softmax")]).to(device)
-    model.compile(minicnn.optimizers.Adam(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    x = RANDOM.standard_normal((256, 2)).astype("float32")
-    y = (x[:, 0] > 0.3 * x[:, 1]).astype(int)
-    model.fit(x, y, epochs=8, verbose=0)
-    assert model.evaluate(x, y)[1] > 0.95
-    assert (scale.get_weights()[0] != 1).all()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Losses and metrics against their formulas on single rows: both forms of targets, weights, smoothing, scores and probabilities.
+"""Losses against their formulas on single rows: both forms of targets, weights, smoothing, scores and probabilities.
 
 The gradient that comes with a loss is that of its value, by central differences.
 """
@@ -10,6 +10,7 @@ import math
 import naive
 import numpy as np
 import pytest
+from small import X, Y, small
 
 import minicnn
 from minicnn import get_ops, losses, metrics
@@ -122,6 +123,61 @@ def test_bad_settings_and_names():
         losses.get({"loss": "mse"})
     with pytest.raises(ValueError, match=r"expects predictions of shape \(batch, classes\), got \(2, 3, 4\)"):
         CategoricalCrossentropy()(ONE_HOT, np.ones((2, 3, 4)))
+
+
+# ---------------------------------------------------------------------- errors and binary cross-entropy
+
+
+def slope(loss, targets, predictions, weights):
+    """The gradient, by central differences in float64."""
+    gradient = np.zeros_like(predictions)
+    for place in np.ndindex(predictions.shape):
+        moved = []
+        for step in (1e-6, -1e-6):
+            near = predictions.copy()
+            near[place] += step
+            moved.append(loss(targets, near, weights))
+        gradient[place] = (moved[0] - moved[1]) / 2e-6
+    return gradient
+
+
+@pytest.mark.parametrize("weights", [None, np.array([0.5, 2, 0, 1.0])])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
+@pytest.mark.parametrize("shape", [(4, 3), (4, 1), (4, 2, 2, 3)])
+@pytest.mark.parametrize(
+    "cls, options, term",
+    [
+        (losses.MeanSquaredError, {}, lambda t, p: (p - t) ** 2),
+        (losses.MeanAbsoluteError, {}, lambda t, p: abs(p - t)),
+        (losses.BinaryCrossentropy, {}, lambda t, p: -(t * np.log(p) + (1 - t) * np.log(1 - p))),
+        (
+            losses.BinaryCrossentropy,
+            {"from_logits": True, "label_smoothing": 0.2},
+            lambda t, z: np.log(1 + np.exp(z)) - (0.8 * t + 0.1) * z,
+        ),
+    ],
+)
+def test_errors_and_binary_crossentropy(cls, options, term, shape, reduction, weights):
+    random = np.random.default_rng(1)
+    t, p = random.integers(0, 2, shape).astype(float), random.uniform(0.05, 0.95, shape)
+    loss = cls(**options, reduction=reduction)
+    value, gradient = loss.value_and_gradient(t, p, weights)
+    total, count = 0.0, 0
+    for place in np.ndindex(shape[:-1]):
+        count += 1
+        total += np.mean([term(a, b) for a, b in zip(t[place], p[place], strict=True)]) * (
+            1 if weights is None else weights[place[0]]
+        )
+    assert value == pytest.approx(total / (count if reduction == "sum_over_batch_size" else 1), rel=1e-12)
+    np.testing.assert_allclose(gradient, slope(loss, t, p, weights), atol=1e-7)
+    again = losses.get(losses.serialize(loss))
+    assert type(again) is cls and again.get_config() == loss.get_config()
+
+
+def test_large_scores_neither_overflow_nor_vanish():
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    value, gradient = loss.value_and_gradient([[1.0], [0.0]], np.array([[-1000.0], [1000.0]]))
+    assert value == 1000 and gradient.tolist() == [[-0.5], [0.5]]
 
 
 # ---------------------------------------------------------------------- errors, divergences, hinges and focal losses
@@ -303,186 +359,32 @@ def test_names_order_defaults_and_configuration(cls, arguments):
     assert type(losses.get(cls.name)) is type(losses.get(cls.__name__)) is type(losses.get(cls)) is cls
 
 
-@pytest.mark.parametrize("targets", [LABELS, LABELS[:, None], ONE_HOT], ids=["labels", "column", "one-hot"])
-def test_accuracy(targets):
-    expected = [float(max(range(K), key=lambda k: row[k]) == label) for row, label in zip(SCORES, LABELS, strict=True)]
-    assert metrics.accuracy(targets, SCORES).tolist() == expected
-
-
-def test_accuracy_of_predictions_for_every_pixel():
-    p = np.random.default_rng(0).random((2, 3, 2, 4))
-    labels = np.random.default_rng(1).integers(0, 4, (2, 3, 2))
-    ranks = np.zeros(labels.shape)
-    for place in np.ndindex(labels.shape):
-        ranks[place] = sum(p[place][k] > p[place][labels[place]] for k in range(4))
-    for targets in (labels, labels[..., None], np.eye(4)[labels]):
-        np.testing.assert_array_equal(metrics.accuracy(targets, p), ranks == 0)
-        np.testing.assert_array_equal(metrics.top_k_categorical_accuracy(targets, p, 2), ranks < 2)
-    sides = (p[..., :1] > 0.5) == (labels[..., None] % 2)
-    np.testing.assert_array_equal(metrics.accuracy(labels % 2, p[..., :1]), sides.reshape(2, -1).mean(axis=1))
-
-
-def test_confusion_matrix():
-    matrix = metrics.confusion_matrix([0, 0, 1, 2, 2], [0, 1, 1, 0, 0], 3)
-    np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 1, 0], [2, 0, 0]])
-    with pytest.raises(ValueError, match="unknown metric 'sensitivity'"):
-        metrics.get("sensitivity")
-
-
-# ---------------------------------------------------------------------- precision, recall and their like
-
-BINARY = np.array([1, 0, 1, 1, 0, 0, 1, 0, 0, 1])
-CHANCES = np.array([0.9, 0.8, 0.7, 0.2, 0.5, 0.1, 0.5, 0.6, 0.0, 1.0])
-ROWS = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.3, 0.3, 0.4]])
-TRUE = np.array([1, 0, 0, 2, 2])
-
-
-def counts(y, p, threshold, weights=None):
-    """TP, FP and FN, one number after the other."""
-    found = {"tp": 0.0, "fp": 0.0, "fn": 0.0}
-    for true, chance, weight in zip(y, p, np.ones(len(y)) if weights is None else weights, strict=True):
-        if chance > threshold:
-            found["tp" if true else "fp"] += weight
-        elif true:
-            found["fn"] += weight
-    return found.values()
-
-
-@pytest.mark.parametrize("weights", [None, np.arange(10.0)], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("shape", [(10,), (10, 1)])
-@pytest.mark.parametrize("thresholds", [None, 0.3, [0.9, 0.0, 0.5]])
-def test_precision_and_recall(shape, thresholds, weights):
-    asked = [0.5] if thresholds is None else np.ravel(thresholds)
-    expected = [counts(BINARY, CHANCES, threshold, weights) for threshold in asked]
-    for metric, other in ((metrics.Precision(thresholds), 1), (metrics.Recall(thresholds), 2)):
-        for part in (slice(0, 4), slice(4, 10)):
-            given = None if weights is None else weights[part]
-            metric.update_state(BINARY[part], CHANCES.reshape(shape)[part], given)
-        found = [row[0] / (row[0] + row[other]) for row in map(list, expected)]
-        np.testing.assert_allclose(metric.result(), found if np.ndim(thresholds) else found[0])
-        metric.reset_state()
-        assert np.max(metric.result()) == 0
-
-
-@pytest.mark.parametrize("weights", [None, np.arange(10.0)], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("thresholds", [None, 0.3, [0.9, 0.0, 0.5]])
-def test_counts_of_right_and_wrong_predictions(thresholds, weights):
-    expected = []
-    for threshold in [0.5] if thresholds is None else np.ravel(thresholds):
-        tp, fp, fn = counts(BINARY, CHANCES, threshold, weights)
-        expected.append([tp, fp, (10.0 if weights is None else weights.sum()) - tp - fp - fn, fn])
-    kinds = metrics.TruePositives, metrics.FalsePositives, metrics.TrueNegatives, metrics.FalseNegatives
-    for kind, found in zip(kinds, np.transpose(expected), strict=True):
-        metric = kind(thresholds)
-        for part in (slice(0, 4), slice(4, 10)):
-            metric.update_state(BINARY[part], CHANCES[part], None if weights is None else weights[part])
-        np.testing.assert_allclose(metric.result(), found if np.ndim(thresholds) else found[0])
-        assert type(metric).from_config(metric.get_config()).thresholds.tolist() == metric.thresholds.tolist()
-        metric.reset_state()
-        assert np.max(metric.result()) == 0
-
-
-def test_metrics_number_their_names():
-    minicnn.backend.clear_session()
-    made = [metrics.AUC(), metrics.get("AUC"), metrics.AUC(name="auc"), metrics.get(metrics.AUC), metrics.AUC()]
-    assert [metric.name for metric in made] == ["auc", "AUC", "auc", "auc_2", "auc_3"]
-    fixed = metrics.Mean, metrics.Sum, metrics.F1Score, metrics.BinaryAccuracy, metrics.MeanSquaredError
-    for kind in (*fixed, metrics.RootMeanSquaredError):
-        assert kind().name == kind().name == metrics.snake_case(kind.__name__)
-    minicnn.backend.clear_session()
-    assert [metrics.Precision().name for _ in range(2)] == ["precision", "precision_1"]
-
-
-def test_the_root_of_the_mean_squared_error():
-    metric, other = metrics.RootMeanSquaredError(), RANDOM.standard_normal(ROWS.shape)
-    for part in (slice(0, 2), slice(2, 5)):
-        metric.update_state(other[part], ROWS[part], np.arange(5.0)[part])
-    expected = np.sqrt((np.arange(5)[:, None] * (other - ROWS) ** 2).sum() / (10 * 3))
-    assert metric.result() == pytest.approx(expected)
-
-
-def test_precision_of_the_likeliest_classes_and_of_one():
-    one_hot = np.eye(3)[TRUE]
-    assert metrics.Precision(top_k=1)(one_hot, ROWS) == pytest.approx(3 / 5)
-    assert metrics.Recall(top_k=1)(one_hot, ROWS) == pytest.approx(3 / 5)
-    assert metrics.Recall(top_k=2)(one_hot, ROWS) == pytest.approx(3 / 5)
-    assert metrics.Precision(top_k=2)(one_hot, ROWS) == pytest.approx(3 / 10)
-    assert metrics.Precision()(one_hot, ROWS) == pytest.approx(1 / 2)
-    assert metrics.Recall(0.2, class_id=0)(one_hot, ROWS) == pytest.approx(1 / 2)
-    assert metrics.Precision(0.2, class_id=0)(one_hot, ROWS) == pytest.approx(1 / 3)
-
-
-def test_f1_score():
-    one_hot = np.eye(3)[TRUE]
-    tp, fp, fn = np.array([1, 1, 1]), np.array([1, 0, 1]), np.array([1, 0, 1])  # rows say 1, 0, 2, 0, 2
-    scores = 2 * tp / (2 * tp + fp + fn)
-    np.testing.assert_allclose(metrics.F1Score()(one_hot, ROWS), scores, rtol=1e-6)
-    assert metrics.F1Score("macro")(one_hot, ROWS) == pytest.approx(scores.mean())
-    assert metrics.F1Score("weighted")(one_hot, ROWS) == pytest.approx((scores * [2, 1, 2]).sum() / 5)
-    assert metrics.F1Score("micro")(one_hot, ROWS) == pytest.approx(3 / 5)
-    precision, recall = 1 / 2, 1 / 2
-    assert metrics.FBetaScore(beta=2.0)(one_hot, ROWS)[0] == pytest.approx(
-        5 * precision * recall / (4 * precision + recall)
+def test_the_order_of_the_arguments_of_losses():
+    assert (
+        minicnn.losses.MeanSquaredError("sum").reduction == minicnn.losses.MeanAbsoluteError("sum").reduction == "sum"
     )
-    assert metrics.F1Score("macro", threshold=0.5)(BINARY, CHANCES[:, None]) == pytest.approx(2 * 3 / (2 * 3 + 2 + 2))
-
-
-def test_the_area_under_the_roc_curve_is_the_chance_that_a_true_one_is_above_a_false_one():
-    pairs = [(p > q) + 0.5 * (p == q) for p in CHANCES[BINARY == 1] for q in CHANCES[BINARY == 0]]
-    assert metrics.AUC()(BINARY, CHANCES) == pytest.approx(np.mean(pairs))
-    scores = np.log(np.clip(CHANCES, 0.01, 0.99) / (1 - np.clip(CHANCES, 0.01, 0.99)))
-    assert metrics.AUC(from_logits=True)(BINARY, scores) == pytest.approx(np.mean(pairs))
-    lower, upper = (metrics.AUC(9, summation_method=way)(BINARY, CHANCES) for way in ("minoring", "majoring"))
-    assert lower < metrics.AUC(9)(BINARY, CHANCES) < upper
-    both = np.stack([CHANCES, 1 - CHANCES], axis=1), np.stack([BINARY, BINARY], axis=1)
-    assert metrics.AUC(multi_label=True)(both[1], both[0]) == pytest.approx(0.5)
-    assert metrics.AUC(multi_label=True, label_weights=[1, 0])(both[1], both[0]) == pytest.approx(np.mean(pairs))
-    assert metrics.AUC(curve="PR")(BINARY, BINARY.astype(float)) == pytest.approx(1)
-
-
-def test_metrics_that_count_in_a_model():
-    """By name and as objects: what they say of the predictions; several numbers are kept, and their mean is printed."""
-    minicnn.backend.clear_session()
-    x, labels = RANDOM.standard_normal((40, 5)).astype("float32"), RANDOM.integers(0, 3, 40)
-    model = minicnn.Sequential([minicnn.Input((5,)), minicnn.Dense(3, activation="softmax")])
-    asked = ["precision", "AUC", metrics.Recall(0.3), metrics.F1Score(), metrics.F1Score("macro", name="f1")]
-    asked += ["true_positives", metrics.FalseNegatives(0.2, name="fn"), "RootMeanSquaredError"]
-    model.compile("sgd", "categorical_crossentropy", metrics=asked)
-    history = model.fit(x, np.eye(3)[labels], epochs=2, verbose=2, validation_split=0.2).history
-    assert np.shape(history["val_f1_score"]) == (2, 3) and type(history["val_AUC"][0]) is float
-    found, p = model.evaluate(x, np.eye(3)[labels], return_dict=True), model.predict(x)
-    names = "precision", "AUC", "recall", "f1_score", "f1", "true_positives", "fn", "RootMeanSquaredError"
-    for name, metric in zip(names, asked, strict=True):
-        metric = metrics.get(metric)
-        metric.reset_state()
-        np.testing.assert_allclose(found[name], metric(np.eye(3)[labels], p), rtol=1e-6)
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["recall"])
-    with pytest.raises(
-        ValueError, match=r"metric recall: .*\(32, 3\), received \(32,\); utils.to_categorical makes them"
-    ):
-        model.fit(x, labels, verbose=0)
+    assert minicnn.Loss("mine", "sum").get_config() == {"name": "mine", "reduction": "sum"}
 
 
 @pytest.mark.parametrize(
-    "make, sentence",
-    [
-        (lambda: metrics.Precision(1.5), "metric precision: thresholds must be from 0 to 1, not 1.5"),
-        (lambda: metrics.Recall(class_id=3)(np.eye(3), np.eye(3)), r"metric recall: there is no class 3 in .* \(3, 3\)"),
-        (lambda: metrics.AUC(1), "metric auc: num_thresholds must be 2 or more, not 1"),
-        (lambda: metrics.AUC(curve="DET"), "metric auc: curve must be ROC or PR, not 'DET'"),
-        (lambda: metrics.AUC(summation_method="up"), "summation_method must be interpolation, minoring or majoring, not 'up'"),
-        (lambda: metrics.AUC(multi_label=True)([0, 1], [0, 1]), r"metric auc: .* \(batch, labels\), received \(2,\)"),
-        (lambda: metrics.F1Score("mean"), "metric f1_score: average must be micro, macro, weighted or None, not 'mean'"),
-        (lambda: metrics.F1Score(threshold=0), "threshold must be above 0 and at most 1, not 0"),
-        (lambda: metrics.FBetaScore(beta=-1.0), "beta must be a positive number, not -1.0"),
-        (lambda: metrics.F1Score()([0, 1], [0, 1]), r"metric f1_score: .* \(batch, classes\), received \(2,\)"),
-    ],
-)  # fmt: skip
-def test_metrics_that_cannot_be(make, sentence):
-    minicnn.backend.clear_session()
-    with pytest.raises(ValueError, match=sentence) as error:
-        make()
-    assert "\n" not in str(error.value)
+    "name", ["categorical_crossentropy", "binary_crossentropy", "mean_squared_error", "mse", "mae"]
+)
+def test_functions_and_names_of_losses(name):
+    function = getattr(losses, name)
+    assert type(losses.get(function)) is type(losses.get(name))
+    t, p = np.eye(3)[[0, 2]], np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    assert function(t, p).shape == (2,)
+    assert losses.get(name)(t, p) == pytest.approx(function(t, p).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("short", ["bce", "kld", "mse", "mae", "mape", "msle"])
+def test_short_names_of_losses_and_of_metrics(short):
+    name = type(losses.get(short)).name
+    assert type(losses.get(short.upper())) is type(losses.get(short)) is type(losses.get(name))
+    t, p = np.round(RANDOM.random((9, 3))), RANDOM.random((9, 3))
+    for each in (short, short.upper(), name):
+        assert metrics.get(each).name == each and metrics.get(each)(t, p) == pytest.approx(losses.get(name)(t, p))
+    assert type(metrics.get("mean")) is type(metrics.get("Mean")) is metrics.Mean and metrics.get("sum")([1, 2]) == 3
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
@@ -551,3 +453,53 @@ def test_one_loss_for_all_samples_is_weighed_by_each(reduction, expected):
     value, gradient = Largest(reduction=reduction).value_and_gradient(np.zeros((3, 1)), p, np.array([1.0, 2.0, 3.0]))
     assert value == expected
     np.testing.assert_array_equal(gradient, [[0], [expected / 3], [0]])
+
+
+# ---------------------------------------------------------------------- in a model
+
+
+@pytest.mark.parametrize(
+    "last, activation, loss", [(4, "softmax", "mse"), (4, "sigmoid", "binary_crossentropy"), (1, None, "mae")]
+)
+def test_a_model_trains_on_any_loss(last, activation, loss):
+    """Its steps follow the gradient of the loss of what `predict` gives, which a softmax is part of."""
+    model = small(last, activation, loss=loss, metrics=[loss]).astype("float64")
+    targets = np.eye(4)[Y] if last == 4 else Y.astype(float)
+    x, before = X.astype(float), model.get_weights()
+    value = model.train_on_batch(x, targets)[0]
+    steps = [(old - new) / 0.01 for old, new in zip(before, model.get_weights(), strict=True)]
+
+    def loss_at(move):
+        model.set_weights([weight + move * step for weight, step in zip(before, steps, strict=True)])
+        return losses.get(loss)(targets, model.predict(x))
+
+    assert value == pytest.approx(loss_at(0), rel=1e-9)
+    rise = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5
+    assert rise == pytest.approx(sum((step**2).sum() for step in steps), rel=1e-5)
+    found = model.evaluate(x, targets, return_dict=True)
+    assert found[loss] == pytest.approx(found["loss"], rel=1e-9)
+
+
+def test_scores_that_a_softmax_has_become():
+    with pytest.warns(UserWarning, match="sparse_categorical_crossentropy expects scores .* before the last softmax"):
+        small(loss=losses.SparseCategoricalCrossentropy(from_logits=True))
+
+
+@pytest.mark.parametrize("reduction", [None, "none"])
+@pytest.mark.parametrize("cls", [losses.CategoricalCrossentropy, losses.BinaryCrossentropy, losses.MeanSquaredError])
+def test_a_loss_without_a_reduction_gives_that_of_every_sample(cls, reduction):
+    rows, weights = np.eye(4)[Y[:9]], RANDOM.uniform(0, 2, 9)
+    p = RANDOM.dirichlet(np.ones(4), 9)
+    loss = cls(reduction=reduction, dtype="float32")
+    terms = [cls()(rows[n : n + 1], p[n : n + 1]) for n in range(9)]
+    np.testing.assert_allclose(loss(rows, p).numpy(), terms, rtol=1e-9)
+    np.testing.assert_allclose(loss(rows, p, weights), weights * terms, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"compile: the loss \w+ needs a reduction, 'sum_over_batch_size' or 'sum'"):
+        small(loss=loss)
+
+
+def test_targets_and_reductions_that_do_not_fit():
+    with pytest.raises(ValueError, match="predictions of shape .* but targets of shape"):
+        small(loss="mse").fit(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="reduction must be"):
+        losses.MeanSquaredError(reduction="mean")

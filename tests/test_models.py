@@ -1,4 +1,4 @@
-"""Sequential: how it is built, what it says of itself, and that forward, backward and weights go through all layers in order.
+"""Sequential: how it is built, also of other models, what it says of itself, and that forward, backward and weights go in order.
 
 A final softmax in any of its three forms is fused into the loss: the gradient is p - y, and no logarithm meets a zero.
 """
@@ -6,6 +6,7 @@ A final softmax in any of its three forms is fused into the loss: the gradient i
 import copy
 import gc
 import io
+import pickle
 import re
 import sys
 import weakref
@@ -14,9 +15,11 @@ import naive
 import numpy as np
 import pytest
 from conftest import assert_close
+from small import X, Y, small
 
 import minicnn
-from minicnn import Sequential, layers
+from minicnn import Conv2D, Dense, Flatten, Input, Model, Sequential, layers
+from minicnn import backend as K
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.nodes import Node
 
@@ -25,7 +28,7 @@ IMAGES = RANDOM.standard_normal((6, 8, 7, 2)).astype("float32")
 LABELS = np.array([0, 2, 1, 1, 0, 2])
 
 
-def small(**options):
+def network(**options):
     return Sequential(
         [
             layers.Input((8, 7, 2)),
@@ -46,6 +49,42 @@ def test_layers_are_built_as_they_are_added():
     assert model.layers[-1].built and model.output_shape == (None, 6, 5, 4)
     with pytest.raises(ValueError, match="layer big: a window of 9×9 does not fit into an input of shape"):
         model.add(layers.MaxPooling2D(9, name="big"))
+
+
+def test_models_have_names_of_their_own():
+    minicnn.backend.clear_session()
+    i = Input((2,))
+    names = [Sequential().name, Sequential().name, Model(i, Dense(2)(i)).name, Sequential(name="mine").name]
+    assert names == ["sequential", "sequential_1", "functional", "mine"]
+
+
+def test_layers_and_weights_of_a_model():
+    model = small()
+    conv = model.get_layer(index=0)
+    assert model.get_layer(conv.name) is conv is model.layers[0]
+    assert [weight.shape for weight in model.weights] == [(3, 3, 1, 3), (3,), (48, 4), (4,)]
+    assert model.weights == model.trainable_weights and conv.weights == conv.trainable_weights == model.weights[:2]
+    conv.trainable = False
+    assert model.non_trainable_weights == conv.weights and model.trainable_weights == model.weights[2:]
+    np.testing.assert_array_equal(conv.weights[0].numpy(), conv.get_weights()[0])
+    with pytest.raises(ValueError, match="the model has no layer 'dense_of_mine'; it has conv2d"):
+        model.get_layer("dense_of_mine")
+    with pytest.raises(ValueError, match="the model has no layer 7"):
+        model.get_layer(index=7)
+    assert isinstance(model.pop(), Dense) and model.predict(X).shape == (50, 48)
+    model.add(Dense(2, activation="softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, Y % 2, verbose=0)
+    assert model.predict(X).shape == (50, 2)
+
+
+def test_the_names_of_keras_for_weights_and_metrics():
+    model = small()
+    assert model.metrics_names == ["loss", "accuracy"]
+    assert model.variables == model.weights and model.trainable_variables == model.trainable_weights
+    assert model.non_trainable_variables == [] and model.reset_metrics() is None
+    model.weights[0].assign(np.ones(model.weights[0].shape))
+    assert (K.get_value(model.weights[0]) == 1).all()
 
 
 def test_without_an_input_the_first_data_build_the_model():
@@ -72,7 +111,7 @@ def test_what_a_model_cannot_be_made_of():
 
 
 def test_data_of_another_shape():
-    model = small()
+    model = network()
     model.compile("sgd", "sparse_categorical_crossentropy")
     sentence = r"expected an input of shape \(None, 8, 7, 2\), received \((None|6), 8, 7\)"
     for use in (model.predict, lambda x: model.fit(x, LABELS, verbose=0), lambda x: model.evaluate(x, LABELS),
@@ -83,7 +122,7 @@ def test_data_of_another_shape():
 
 def test_summary():
     lines = []
-    small(name="tiny").summary(print_fn=lambda text: lines.extend(text.split("\n")))
+    network(name="tiny").summary(print_fn=lambda text: lines.extend(text.split("\n")))
     text = "\n".join(lines)
     assert lines[0] == "Model: tiny"
     for pattern in (
@@ -113,17 +152,27 @@ def test_what_is_printed_where_signs_have_no_code(monkeypatch):
     """The output of a Windows of old, into a file."""
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1251", write_through=True))
-    small().summary()
+    network().summary()
     assert "6 ? 5 ? 4" in written.getvalue().decode("cp1251")
 
 
 def test_summary_prints(capsys):
-    small().summary()
+    network().summary()
     assert "Conv2D" in capsys.readouterr().out
 
 
+def test_a_summary_before_the_shapes_are_known(capsys):
+    Sequential([Conv2D(3, 3), Flatten()], name="open").summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[0] == "Model: open"
+        and lines[4].split()[1:] == ["?"] * 4
+        and lines[-1].startswith("not built: the shapes")
+    )
+
+
 def test_predict_is_one_layer_after_the_other():
-    model = small()
+    model = network()
     x = IMAGES
     for layer in model.layers:
         x = layer.forward(x)
@@ -135,7 +184,7 @@ def test_predict_is_one_layer_after_the_other():
 
 def test_calling_a_model_hands_no_parameters_out():
     """What was handed out may be written to at any time, and is prepared anew for every prediction."""
-    model = small()
+    model = network()
     model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     model(IMAGES)
     model.train_on_batch(IMAGES, LABELS)
@@ -145,7 +194,7 @@ def test_calling_a_model_hands_no_parameters_out():
 
 def test_memory_for_batches_of_many_sizes_is_bounded():
     """A run that is not used any more goes at once, without waiting for Python's search for cycles."""
-    model, every, runs, often = small(), [], [], set()
+    model, every, runs, often = network(), [], [], set()
     model.compile("sgd", "mse")
     gc.collect()
     gc.disable()
@@ -165,7 +214,7 @@ def test_memory_for_batches_of_many_sizes_is_bounded():
 
 
 def test_parameters_are_views_of_one_aligned_buffer():
-    model = small()
+    model = network()
     model.compile("sgd", "sparse_categorical_crossentropy")
     before = model.get_weights()
     model.build()
@@ -187,7 +236,7 @@ def test_parameters_are_views_of_one_aligned_buffer():
 
 
 def test_a_step_changes_what_the_layers_see():
-    model = small()
+    model = network()
     model.compile("sgd", "sparse_categorical_crossentropy")
     before = [p.value.copy() for p in model.trainable_parameters]
     model.train_on_batch(IMAGES, LABELS)
@@ -266,7 +315,7 @@ def test_probabilities_without_softmax_use_their_logarithm():
 
 
 def test_the_gradient_of_the_input():
-    model = small()
+    model = network()
     model.compile("sgd", "sparse_categorical_crossentropy")
     y = model.forward(IMAGES, training=True)
     dx = model.backward(np.ones_like(y))
@@ -279,7 +328,7 @@ def test_the_gradient_of_the_input():
 
 
 def test_weights_move_between_models():
-    one, two = small(), small()
+    one, two = network(), network()
     assert (one.predict(IMAGES) != two.predict(IMAGES)).any()
     two.set_weights(one.get_weights())
     np.testing.assert_array_equal(one.predict(IMAGES), two.predict(IMAGES))
@@ -292,13 +341,13 @@ def test_weights_move_between_models():
 
 
 def test_a_model_moves_to_another_device(ops):
-    model = small()
+    model = network()
     model.compile("adam", "sparse_categorical_crossentropy")
     expected = model.predict(IMAGES)
     model.to(ops.name)
     assert_close(model.predict(IMAGES), expected)
     model.train_on_batch(IMAGES, LABELS)
-    twin = small()
+    twin = network()
     twin.set_weights(model.get_weights())
     assert_close(model.to("cpu").predict(IMAGES), twin.predict(IMAGES))
     model.train_on_batch(IMAGES, LABELS)
@@ -307,7 +356,7 @@ def test_a_model_moves_to_another_device(ops):
 
 
 def test_float64():
-    model = small()
+    model = network()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.train_on_batch(IMAGES, LABELS)
     single = model.predict(IMAGES)
@@ -318,7 +367,7 @@ def test_float64():
 
 
 def test_a_frozen_layer_is_not_changed():
-    model = small()
+    model = network()
     model.layers[0].trainable = model.layers[1].trainable = False
     model.compile("adam", "sparse_categorical_crossentropy")
     before = model.get_weights()
@@ -343,14 +392,25 @@ def test_a_frozen_layer_is_not_changed():
 )
 def test_unknown_names(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        small().compile(**dict(zip(("optimizer", "loss", "metrics"), arguments, strict=False)))
+        network().compile(**dict(zip(("optimizer", "loss", "metrics"), arguments, strict=False)))
 
 
 def test_a_model_that_was_not_compiled():
     with pytest.raises(ValueError, match=r"the model has no optimizer: call compile\(optimizer, loss\) first"):
-        small().fit(IMAGES, LABELS, verbose=0)
+        network().fit(IMAGES, LABELS, verbose=0)
     with pytest.raises(ValueError, match=r"the model has no loss: call compile\(optimizer, loss\) first"):
-        small().evaluate(IMAGES, LABELS)
+        network().evaluate(IMAGES, LABELS)
+
+
+def test_compile_says_what_it_cannot_do():
+    with pytest.raises(ValueError, match="compile cannot take loss_weights"):
+        small(loss_weights=[1, 2])
+    small(loss_weights=[1.0])
+
+
+def test_metrics_in_the_place_of_weights_of_losses():
+    with pytest.raises(ValueError, match="compile cannot take loss_weights.*; metrics are given by name, metrics=…"):
+        small().compile("sgd", "mse", ["accuracy"])
 
 
 # ---------------------------------------------------------------------- layers with a mode of their own
@@ -575,7 +635,7 @@ def test_clones_with_other_layers():
     def linear(layer):
         return type(layer).from_config(layer.get_config() | ({"activation": "linear"} if "conv" in layer.name else {}))
 
-    model = small(name="mine")
+    model = network(name="mine")
     clone = minicnn.models.clone_model(model, clone_function=linear)
     assert [layer.name for layer in clone.layers] == [layer.name for layer in model.layers] and clone.name == "mine"
     assert clone.layers[0].activation_name == "linear" and model.layers[0].activation_name == "relu"
@@ -594,3 +654,161 @@ def test_clones_with_other_layers():
     several = minicnn.Model(functional.input, [functional.layers[1].output, functional.output])
     with pytest.raises(ValueError, match="a model of several outputs, .* not cloned"):
         minicnn.models.clone_model(several, clone_function=linear)
+
+
+def test_clones_have_functions_that_calculate():
+    def bent(x):
+        return x / (1 + abs(x))
+
+    def rooted(w):
+        return 0.1 * minicnn.ops.sum(abs(w) ** 1.5)
+
+    model = small(activation=bent)
+    model.add(Dense(2, activation=bent, kernel_regularizer=rooted))
+    clone = minicnn.models.clone_model(model)
+    assert clone.layers[-1].activation is bent and clone.layers[-1].kernel_regularizer.function is rooted
+
+
+# ---------------------------------------------------------------------- models within models
+
+
+def test_a_model_within_a_model_shares_its_layers():
+    inner = small()
+    outer = minicnn.Sequential([inner, layers.Softmax(name="shares")])
+    assert outer.layers == [inner, outer.get_layer("shares")] and outer.get_layer(inner.name) is inner
+    assert outer.chain == [*inner.layers, outer.layers[1]] and outer.get_layer(inner.layers[0].name) is inner.layers[0]
+    inner.fit(X, Y, epochs=1, verbose=0)
+    np.testing.assert_array_equal(outer.get_weights()[0], inner.get_weights()[0])
+    np.testing.assert_allclose(outer.predict(X), layers.Softmax()(inner.predict(X)), rtol=1e-6)
+    turned = minicnn.Sequential([layers.RandomRotation(0.1), layers.RandomZoom(0.1)])
+    x = Input((28, 28, 1))
+    model = Model(x, Dense(3)(Flatten()(turned(x))))
+    assert [type(layer).__name__ for layer in model.chain] == ["RandomRotation", "RandomZoom", "Flatten", "Dense"]
+    with pytest.raises(ValueError, match="already built for inputs of shape"):
+        minicnn.Sequential([Input((28, 28, 1)), inner])
+    with pytest.raises(ValueError, match="cannot both be named 'shares'"):
+        outer.add(minicnn.Sequential([Dense(3, name="new"), Dense(2, name="shares")]))
+    assert "new" not in [layer.name for layer in outer.layers]
+
+
+def test_models_that_share_layers_which_are_built_later():
+    x = np.ones((3, 4), "float32")
+    inner = minicnn.Sequential([Dense(3)])
+    outer, other = minicnn.Sequential([inner, Dense(2)]), minicnn.Sequential([inner, Dense(5)])
+    assert inner.predict(x).shape == (3, 3) and outer.predict(x).shape == (3, 2) and other.predict(x).shape == (3, 5)
+    np.testing.assert_array_equal(Model(outer.inputs, outer.outputs).predict(x), outer.predict(x))
+
+
+def test_layers_that_were_built_apart_must_fit():
+    first, second = Dense(5), minicnn.Sequential([Input((4000,)), Dense(2)]).layers[0]
+    model = minicnn.Sequential([first, second])
+    minicnn.Sequential([Input((3,)), first])
+    with pytest.raises(ValueError, match=r"already built for inputs of shape \(None, 4000\), received \(None, 5\)"):
+        model.predict(np.ones((2, 3)))
+    model = minicnn.Sequential([Dense(3, input_shape=(4,))])
+    with pytest.raises(ValueError, match="already built"):
+        model.add(minicnn.Sequential([layers.ReLU(), second]))
+    assert len(model.layers) == 1 and model.output.shape == (None, 3)
+
+
+def test_models_that_change_after_they_were_added():
+    inner = Sequential([Dense(4), Dense(5)])
+    outer = Sequential([Input((6,)), Dense(6), inner])
+    inner.add(Dense(2))
+    assert outer.pop() is inner and outer.chain == outer.layers and len(outer.chain) == 1
+    model = Sequential([Input((6,)), Dense(6), Dense(6)])
+    last = model.pop()
+    model.add(layers.ReLU())
+    model.add(last)
+    assert Model(model.input, model.layers[-1].output).chain == model.chain
+    nested = Sequential([Input((6,)), Sequential([Dense(4), Dense(5)]), Dense(2)])
+    for again in (copy.deepcopy(nested), pickle.loads(pickle.dumps(nested))):
+        assert Model(again.input, again.chain[0].output).chain == again.chain[:1]
+        assert Model(again.input, again.output).chain == again.chain
+    several = Model(nested.input, [nested.layers[0].layers[0].output, nested.output])
+    with pytest.raises(
+        ValueError, match="a model of several outputs, or of outputs by name, is asked what they give, and not added"
+    ):
+        Sequential([several, Dense(2)])
+
+
+def test_models_within_models_are_frozen_and_popped_whole():
+    base = Sequential([Input((4,)), Dense(3), Dense(3)], name="base")
+    model = Sequential([base, Dense(2)])
+    model.layers[0].trainable = False
+    assert len(model.layers) == 2 and len(model.trainable_weights) == 2 and not base.layers[1].trainable
+    assert model.pop().name.startswith("dense") and model.layers == [base] and model.output_shape == (None, 3)
+    model.add(Dense(5))
+    assert model.output_shape == (None, 5) and [type(one) for one in model.layers] == [Sequential, Dense]
+    assert model.pop() and model.pop() is base and model.layers == [] and model.chain == []
+    after = Sequential([Input((3,)), Dense(4), base])
+    assert after.pop() is base and len(after.chain) == 1 and after.output.shape == (None, 4)
+
+
+def test_a_model_within_a_model_is_frozen_as_one():
+    inner = small()
+    assert inner.trainable
+    inner.trainable = False
+    outer = minicnn.Sequential([inner, Dense(2)])
+    outer.compile("sgd", "mse")
+    before = inner.get_weights()
+    outer.fit(X, np.zeros((len(X), 2)), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, inner.get_weights(), strict=True))
+    assert len(outer.trainable_weights) == 2 and not inner.trainable and outer.trainable
+
+
+def test_freezing_a_model_freezes_the_models_within_it_with_their_inputs():
+    inner = minicnn.Sequential([minicnn.Input((3,)), Dense(3)])
+    model = minicnn.Sequential([minicnn.Input((3,)), inner, Dense(3)])
+    model.trainable = False
+    assert not inner.trainable and not model.trainable_weights
+    inner.trainable = True
+    assert len(model.trainable_weights) == 2
+
+
+def test_a_model_that_is_not_trainable_freezes_what_comes_later():
+    model = Sequential(trainable=False)
+    model.add(Input((4,)))
+    model.add(Dense(2))
+    assert not model.trainable and model.trainable_weights == []
+
+    class Frozen(Model):
+        def __init__(self):
+            super().__init__(trainable=False)
+            self.last = Dense(2)
+
+        def call(self, x):
+            return self.last(x)
+
+    frozen = Frozen()
+    frozen(np.ones((2, 4), "float32"))
+    assert frozen.trainable_weights == [] and not frozen.trainable
+    frozen.trainable = True
+    assert len(frozen.trainable_weights) == 2
+    assert not minicnn.models.clone_model(model).trainable
+
+
+def test_a_name_that_a_layer_gave_itself_makes_way_for_one_that_is_there():
+    minicnn.utils.clear_session()
+    base = Sequential([Input((4,)), Dense(3)])
+    minicnn.utils.clear_session()  # as in another process, which has loaded the base
+    model = Sequential([base, Dense(2), Dense(2)])
+    assert [layer.name for layer in model.chain] == ["dense", "dense_1", "dense_1_1"]
+    assert [p.name for p in model.parameters][2] == "dense_1/kernel"
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named 'dense'"):
+        Sequential([base, Dense(2, name="dense")])
+
+
+def test_a_layer_of_two_models_keeps_its_name():
+    shared = Dense(6)
+    one = Sequential([shared, Dense(6, name=f"{shared.name}_1")])
+    with pytest.raises(ValueError, match="two layers of a model cannot both be named"):
+        Sequential([Dense(6, name=shared.name), shared])
+    assert [layer.name for layer in one.layers] == [shared.name, f"{shared.name}_1"]
+    minicnn.utils.clear_session()
+    base = Sequential([Input((4,)), Dense(3), Dense(3)])
+    minicnn.utils.clear_session()
+    start = Input((4,))
+    for model in (Model(start, Dense(2)(base(start))), Model(base.input, Dense(2)(base.output))):
+        first, second, third = (layer.name for layer in model.chain)
+        assert (first, second) == ("dense", "dense_1") and third in ("dense_2", "dense_1_1")

@@ -17,6 +17,7 @@ from networks import assert_same, twins
 
 import minicnn
 from minicnn import Sequential, layers, load_model, optimizers
+from minicnn import backend as K
 from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop, schedules
 from minicnn.schedules import CosineDecay, CosineDecayRestarts, ExponentialDecay, LearningRateSchedule, OneCycle
 
@@ -331,6 +332,19 @@ def test_the_configuration_comes_back(optimizer):
     assert again.get_config() == optimizer.get_config()
 
 
+def test_attributes_of_optimizers():
+    model = network("adam")
+    model.fit(X, Y, batch_size=6, verbose=0)
+    optimizer = model.optimizer
+    assert optimizer.iterations == 2 == optimizer.iterations.numpy() == optimizer.variables[0]
+    assert optimizer.variables[1] == 0.001 and len(optimizer.variables) == 2 + 2 * len(model.weights)
+    assert [moment.shape for moment in optimizer.variables[2:6]] == [weight.shape for weight in model.weights]
+    optimizer.variables[2][...] = 3
+    assert (optimizer.state["m"] == 3).sum() == 30
+    again = pickle.loads(pickle.dumps(optimizer))
+    assert again.iterations == 2 and copy.deepcopy(optimizer).iterations == 2 and "iterations" not in again.get_config()
+
+
 @pytest.mark.parametrize("cls", [RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax])
 def test_an_epsilon_of_none_is_that_of_keras(cls):
     optimizer = cls(epsilon=None)
@@ -471,6 +485,25 @@ def test_the_learning_rate_is_a_number():
         TypeError, match="^SGD: the learning rate is set by a schedule, and cannot become 0.1 beside it$"
     ):
         optimizer.learning_rate = 0.1
+
+
+def test_a_learning_rate_can_be_assigned_to():
+    model = network("sgd")
+    model.optimizer.learning_rate.assign(0.25)
+    assert model.optimizer.learning_rate == 0.25 == model.optimizer.learning_rate.numpy()
+    K.set_value(model.optimizer.learning_rate, 0.5)
+    assert K.get_value(model.optimizer.learning_rate) == 0.5
+    assert type(copy.deepcopy(model.optimizer.learning_rate)) is float
+
+    class Mine(minicnn.optimizers.SGD):
+        def __init__(self, lr):
+            super().__init__(lr)
+            self.lr = lr
+
+    assert Mine(0.25).lr == 0.25
+    for use in (lambda: model.optimizer.lr, lambda: setattr(model.optimizer, "lr", 1.0)):
+        with pytest.raises(AttributeError, match="lr is called learning_rate today"):
+            use()
 
 
 def test_one_cycle_at_its_corners():

@@ -9,7 +9,7 @@ from conftest import assert_close
 from networks import NETWORKS, Cubes, twins
 
 import minicnn
-from minicnn import layers, regularizers
+from minicnn import Dense, layers, regularizers
 from minicnn.gradcheck import check_model, smooth_input
 from minicnn.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
 
@@ -296,6 +296,23 @@ def test_a_penalty_alone_moves_the_weights():
     before = model.get_weights()[0]
     model.train_step(np.zeros((5, 4), "float32"), np.array([0, 1, 2, 0, 1]))
     assert_close(model.get_weights()[0], before * (1 - 2 * 0.5 * 0.1), 1e-6)
+
+
+def test_a_penalty_of_ones_own_in_the_place_of_that_of_l2():
+    class Cubed(minicnn.regularizers.L2):
+        def __call__(self, x):
+            return (abs(x) ** 3).sum()
+
+        def gradient(self, x):
+            return 3 * x * abs(x)
+
+    layer = Dense(2, use_bias=False, kernel_regularizer=Cubed(7.0))
+    model = minicnn.Sequential([minicnn.Input((3,)), layer])
+    w = layer.kernel.numpy().copy()
+    assert layer.losses == model.losses == [pytest.approx((abs(w) ** 3).sum(), rel=1e-5)]
+    model.compile(minicnn.optimizers.SGD(0.1), "mse")
+    model.fit(np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32"), verbose=0)
+    np.testing.assert_allclose(layer.kernel.numpy(), w - 0.3 * w * abs(w), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["penalties", "noise, dropped channels and learned slopes"])

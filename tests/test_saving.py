@@ -13,9 +13,10 @@ import zipfile
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from small import small, weights_equal
 
 import minicnn
-from minicnn import Sequential, layers, load_model, metrics
+from minicnn import Dense, Sequential, layers, load_model
 from minicnn.layers import Layer
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam, RMSprop
@@ -503,6 +504,45 @@ def test_an_optimizer_that_is_another_keeps_its_state(tmp_path):
     assert models[1].optimizer.learning_rate == 0.1
 
 
+def test_weights_and_models_are_not_taken_for_each_other(tmp_path):
+    model = minicnn.Sequential([minicnn.Input((3,)), Dense(2)])
+    with pytest.raises(ValueError, match=r"w\.keras: a \.keras file holds a model; weights alone are named"):
+        model.save_weights(tmp_path / "w.keras")
+    assert not (tmp_path / "w.keras").exists()
+    minicnn.saving.save_weights(model, filepath=tmp_path / "w.safetensors", overwrite=True)
+    minicnn.saving.load_weights(model, filepath=tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"w\.safetensors: it holds weights alone, for load_weights"):
+        minicnn.load_model(tmp_path / "w.safetensors")
+    (tmp_path / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ValueError, match=r"old\.h5: HDF5, Keras' older format, which is not read: save it in Keras as"):
+        minicnn.load_model(tmp_path / "old.h5")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.keras"])
+def test_files_with_the_arguments_of_keras(tmp_path, name):
+    model, path = small(), tmp_path / name
+    model.fit(X, Y, verbose=0)
+    model.save(filepath=path, overwrite=False)
+    with pytest.raises(ValueError, match=f"{name}: there is a file of this name, which is not to be written over"):
+        model.save(path, overwrite=False)
+    found = minicnn.load_model(path, compile=False)
+    assert found.optimizer is None and found.loss is None and weights_equal(model, found)
+    assert minicnn.load_model(filepath=path).optimizer.iterations == model.optimizer.iterations
+
+
+def test_what_save_may_be_told(tmp_path):
+    model = small()
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "m.keras", include_optimizer=False)
+    assert minicnn.load_model(tmp_path / "m.keras").optimizer is None and model.optimizer.iterations == 2
+    with pytest.warns(UserWarning, match="save_format says nothing"):
+        model.save(tmp_path / "m.safetensors", save_format="h5")
+    for save, name in ((model.save, "m.h5"), (model.save_weights, "w.hdf5")):
+        with pytest.warns(UserWarning, match=r"is written in the format of safetensors, whatever its name"):
+            save(tmp_path / name)
+    model.save_weights(tmp_path / "m.weights.h5")
+
+
 # ---------------------------------------------------------------------- configurations
 
 
@@ -891,55 +931,3 @@ def test_three_lines_in_another_process(path):
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=folder)
     np.testing.assert_array_equal(np.load(folder / "y.npy"), model.predict(X))
-
-
-# ---------------------------------------------------------------------- metrics of your own
-
-
-def second(y_true, y_pred):
-    return np.argsort(y_pred)[:, -2] == np.reshape(y_true, -1)
-
-
-class Steps(metrics.Metric):
-    def __init__(self, name="steps", by=1, dtype=None):
-        super().__init__(dtype, name)
-        self.by, self.count = by, self.add_variable()
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        self.count.assign_add(self.by)
-
-    def result(self):
-        return self.count
-
-    def get_config(self):
-        return super().get_config() | {"by": self.by}
-
-
-@pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])
-def test_metrics_of_your_own_are_saved_by_name(tmp_path, name):
-    x, y = RANDOM.standard_normal((20, 4)).astype("float32"), RANDOM.integers(0, 3, 20)
-    model = minicnn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", second, Steps(by=2)])
-    model.fit(x, y, verbose=0, callbacks=[minicnn.callbacks.ModelCheckpoint(tmp_path / name)])
-    loaded = minicnn.load_model(tmp_path / name, custom_objects={"second": second, "Steps": Steps})
-    found = loaded.evaluate(x, y, verbose=0, return_dict=True)
-    assert found == model.evaluate(x, y, verbose=0, return_dict=True) and found["steps"] == 2 and "second" in found
-    assert minicnn.load_model(tmp_path / name, compile=False).optimizer is None
-    with pytest.raises(ValueError, match="pass it in custom_objects"):
-        minicnn.load_model(tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["m.safetensors", "m.keras"])
-def test_metrics_of_names_that_others_have(tmp_path, name):
-    def accuracy(y_true, y_pred):
-        return 7.0
-
-    x, y = RANDOM.standard_normal((20, 4)).astype("float32"), RANDOM.integers(0, 3, 20)
-    model = minicnn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[accuracy])
-    model.save(tmp_path / name)
-    loaded = minicnn.load_model(tmp_path / name, custom_objects={"accuracy": accuracy})
-    assert loaded.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] == 7.0
-    model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: 1.0, lambda y_true, y_pred: 2.0])
-    with pytest.raises(ValueError, match="two metrics are named '<lambda>', and cannot be saved"):
-        model.save(tmp_path / name)

@@ -1,0 +1,393 @@
+"""Layers of your own: with `forward` and `backward`, with a `call` that calculates, and made from one that is here."""
+
+import copy
+import inspect
+import json
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from small import X, Y
+
+import minicnn
+from minicnn import Conv2D, Dense, Dropout, Flatten, Input, Model, Sequential, layers
+from minicnn.layers import Layer
+
+RANDOM = np.random.default_rng(0)
+
+
+class Scale(Layer):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+    def forward(self, x, training=False):
+        self.x = x
+        return x * self.factor.value
+
+    def backward(self, dy):
+        self.factor.gradient = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
+        return dy * self.factor.value
+
+
+def test_the_docstring_shows_this_layer():
+    body = [line.strip() for line in inspect.getsource(Scale).splitlines()[1:] if line.strip()]
+    documented = [line.strip() for line in Layer.__doc__.splitlines()]
+    assert [line for line in body if line not in documented] == []
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu"])
+def test_a_layer_of_ones_own_trains_in_a_model(device):
+    assert minicnn.gradcheck.check_layer(Scale(), (3, 4)) < 1e-6
+    scale = Scale()
+    model = minicnn.Sequential([layers.Input((2,)), scale, layers.Dense(2, activation="softmax")]).to(device)
+    model.compile(minicnn.optimizers.Adam(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x = RANDOM.standard_normal((256, 2)).astype("float32")
+    y = (x[:, 0] > 0.3 * x[:, 1]).astype(int)
+    model.fit(x, y, epochs=8, verbose=0)
+    assert model.evaluate(x, y)[1] > 0.95
+    assert (scale.get_weights()[0] != 1).all()
+
+
+def test_a_layer_of_ones_own_may_keep_what_it_likes():
+    class Mine(layers.Layer):
+        def forward(self, x, training=False):
+            self.input, self.source = x, x
+            self.output = x + 1
+            return self.output
+
+        def backward(self, dy):
+            return dy
+
+    one = Mine()
+    model, x = minicnn.Sequential([Input((3,)), one]), np.zeros((2, 3), "float32")
+    assert (model.predict(x) == 1).all() and (
+        minicnn.Sequential([Input((3,)), one, layers.ReLU()]).predict(x) == 1
+    ).all()
+    assert Model(model.input, model.output).chain == [one]
+
+
+@pytest.mark.parametrize("further", [minicnn.Layer.build, lambda layer, shape: setattr(layer, "built", True)])
+def test_a_build_of_ones_own_runs_once(further):
+    class Times(minicnn.Layer):
+        def build(self, input_shape):
+            further(self, input_shape)
+            self.factors = np.ones(input_shape[-1])
+
+        def forward(self, x, training=False):
+            return x * self.factors
+
+    layer = Times()
+    layer(np.ones((2, 3)))
+    layer.factors[:] = 5
+    for shape in ((2, 3), (2, 4, 3)):
+        np.testing.assert_array_equal(layer(np.ones(shape)), np.full(shape, 5))
+
+
+# ---------------------------------------------------------------------- a call that calculates
+
+
+class Mixed(minicnn.Layer):
+    """The antirectifier of Keras' examples, whose `build` also calls the one of `Layer`."""
+
+    def __init__(self, start="he_normal", **options):
+        super().__init__(**options)
+        self.start = start
+
+    def build(self, input_shape):
+        batch, features = input_shape
+        self.kernel = self.add_weight(shape=(2 * features, 3), initializer=self.start, name="kernel", regularizer="l2")
+        super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        centred = inputs - minicnn.ops.mean(inputs, axis=-1, keepdims=True)
+        halves = minicnn.ops.concatenate([minicnn.ops.relu(centred), minicnn.ops.relu(-centred)], axis=-1)
+        return minicnn.ops.matmul(halves, self.kernel) * (2 if training else 1)
+
+    def get_config(self):
+        return super().get_config() | {"start": self.start}
+
+
+class Affine(minicnn.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.factor = self.add_weight(shape=(3,), initializer="ones", trainable=True)
+        self.offset = self.add_weight(shape=(3,), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        return x * self.factor + self.offset
+
+
+class Swish(minicnn.Layer):
+    def call(self, x):
+        return x * minicnn.ops.sigmoid(x)
+
+
+class Power(minicnn.Layer):
+    def __init__(self, power=3, **options):
+        super().__init__(**options)
+        self.power = power
+
+    def call(self, x):
+        return x**self.power
+
+
+def bent(x, axes):
+    return minicnn.ops.tanh(minicnn.ops.subtract(x, minicnn.ops.mean(x, axis=axes, keepdims=True)))
+
+
+class Bent(minicnn.Layer):
+    def build(self, input_shape):
+        self.axes = [*range(1, len(input_shape))]
+        super().build(input_shape)
+
+    def call(self, x):
+        return bent(x, self.axes)
+
+
+@pytest.mark.parametrize("make", [Mixed, Affine, Swish, Power, Bent])
+def test_layers_whose_call_calculates(make):
+    layer = make()
+    layer.build((None, 3))
+    minicnn.gradcheck.check_layer(layer.astype("float64"), np.random.default_rng(0).normal(size=(4, 3)))
+    assert layer(np.ones((2, 3))).shape == (2, *layer.output_shape[1:]) == (2, 3)
+
+
+def test_a_model_of_layers_whose_call_calculates(tmp_path):
+    pytest.importorskip("h5py")
+    model = Sequential(
+        [Input((6, 6, 1)), Flatten(), Dense(3), Mixed(name="mixed"), Affine(), Swish(), Dense(4, activation="softmax")]
+    )
+    assert [len(layer.weights) for layer in model.layers] == [0, 2, 1, 2, 0, 2]
+    assert model.layers[3].trainable_weights == [model.layers[3].factor] and model.output_shape == (None, 4)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    losses = model.fit(X, Y, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    same = [np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True)]
+    assert same == [False, False, False, False, True, False, False]
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), minicnn.models.clone_model(model)):
+        copied.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copied.predict(X), model.predict(X))
+    model.pop()
+    model = Sequential([*model.layers[:3], model.layers[4]])
+    for name in ("m.keras", "m.safetensors"):
+        model.save(tmp_path / name)
+        again = minicnn.load_model(tmp_path / name, {"Mixed": Mixed, "Swish": Swish})
+        np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-6)
+
+
+class Scaled(minicnn.Layer):
+    def build(self, input_shape):
+        self.factor = self.also = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+    def call(self, x):
+        return self.factor.value * x + 3 * x * self.also
+
+
+class Shifted(Scaled):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.offset = self.add_weight((input_shape[-1],), "zeros", name="offset")
+
+    def call(self, x):
+        self.last = x
+        return super().call(x) + self.offset
+
+
+class Weighing(minicnn.Layer):
+    def build(self, input_shape):
+        self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+
+class Weighed(Weighing):
+    def call(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("make", [Scaled, Shifted, Weighed])
+def test_layers_whose_call_calculates_made_from_others(make):
+    """And one whose weight has two names, and is asked for its value."""
+    layer = make()
+    layer.build((None, 3))
+    assert len(layer.parameters) == 1 + (make is Shifted)
+    minicnn.gradcheck.check_layer(layer.astype("float64"), np.random.default_rng(0).normal(size=(4, 3)))
+    assert not hasattr(layer, "last")
+    assert isinstance(layer.factor, type(layer.parameters[0]))
+
+
+def test_a_call_that_is_a_row_of_layers_it_was_given_or_made_elsewhere():
+    def dense():
+        return Dense(3)
+
+    class Made(minicnn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = dense()
+
+        def call(self, x):
+            return self.inner(x) * 2
+
+    class Given(minicnn.Layer):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = [inner]
+
+        def call(self, x):
+            return minicnn.ops.relu(self.inner[0](x))
+
+    model = Sequential([Input((6, 6, 1)), Flatten(), Made(), Given(Dense(4)), layers.Softmax()])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, Y, verbose=0)
+    first, first_bias, second, second_bias = model.get_weights()
+    logits = np.maximum(2 * (X.reshape(len(X), -1) @ first + first_bias) @ second + second_bias, 0)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4)
+
+
+def test_threads_calculate_with_one_layer():
+    """The second begins while the first calculates, and goes on after it has ended."""
+    events = {3: threading.Event(), 4: threading.Event(), "ended": threading.Event()}
+
+    class Slow(minicnn.Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight((3,), "ones", name="factor")
+
+        def call(self, x):
+            if len(x) > 2:
+                events[len(x)].set()
+                assert events[4 if len(x) == 3 else "ended"].wait(60)
+            return x * self.factor
+
+    layer = Slow()
+    layer.build((None, 3))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(layer.forward, np.ones((3, 3), "float32"))
+        assert events[3].wait(60)
+        second = pool.submit(layer.forward, np.ones((4, 3), "float32"))
+        assert first.result().sum() == 9
+        events["ended"].set()
+        assert second.result().sum() == 12
+    assert layer.factor is layer.parameters[0]
+
+
+def test_layers_from_descriptions():
+    layer = Conv2D(3, 2, activation="tanh", kernel_regularizer="l2", name="mine")
+    again = layers.deserialize(json.loads(json.dumps(layers.serialize(layer))))
+    assert type(again) is Conv2D and again.get_config() == layer.get_config()
+    again = layers.deserialize({"class_name": "Mixed", "config": {"start": "ones"}}, custom_objects={"Mixed": Mixed})
+    assert type(again) is Mixed and again.start == "ones"
+    with pytest.raises(ValueError, match="unknown layer class Mixed; pass it in custom_objects"):
+        layers.deserialize(layers.serialize(again))
+
+
+def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
+    class Root(minicnn.Layer):
+        def call(self, x):
+            return np.cbrt(x)
+
+    class Within(minicnn.Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight((1,))
+            self.dense = Dense(3)
+
+        def call(self, x):
+            return self.dense(x) * self.factor
+
+    for layer, why in ((Root(name="r"), "np.cbrt is not known here"), (Within(name="r"), "as it has the layer dense")):
+        with pytest.raises(
+            ValueError, match=f"layer r: the derivative of its call is not known.*{why}.*: define forward"
+        ):
+            Sequential([Input((6, 6, 1)), Flatten(), layer])
+
+
+def test_layers_whose_call_cannot_be_derived_name_themselves():
+    class Listed(minicnn.Layer):
+        def build(self, input_shape):
+            self.factors = [self.add_weight((3,), name="factor")]
+
+        def call(self, x):
+            return self.factors[0] * x
+
+    class Total(minicnn.Layer):
+        def call(self, x):
+            return minicnn.ops.sum(x, axis=0)
+
+    class Branches(minicnn.Layer):
+        def call(self, x):
+            return x if x > 0 else -x
+
+    for make, sentence in (
+        (Listed, "layer l: the derivative of its call is not known .its weight l/factor is no attribute of the layer"),
+        (Total, r"layer l: its call must keep the batch axis, but gives shape \(3,\) for \(2, 3\)"),
+        (Branches, r"layer l: its call fails for an input of shape \(2, 3\): The truth value"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            make(name="l").build((None, 3))
+    with pytest.raises(TypeError, match="Lambda are layers, and so is a class of your own whose call calculates"):
+        Dense(2)(Input((3,))) ** 2
+
+
+# ---------------------------------------------------------------------- a call that says how a built-in layer works
+
+
+class MonteCarloDropout(Dropout):
+    def call(self, inputs):
+        return super().call(inputs, training=True)
+
+
+def test_a_layer_that_says_in_its_call_how_the_built_in_one_works(tmp_path):
+    x = np.linspace(0.1, 1, 64 * 12, dtype=np.float32).reshape(64, 12)
+    layer = MonteCarloDropout(0.5, seed=3)
+    y = layer.forward(x, training=False)
+    np.testing.assert_array_equal(np.unique(np.round(y / x, 5)), [0, 2])
+    np.testing.assert_array_equal(layer.backward(np.ones_like(x)), np.where(y == 0, 0, 2))
+    minicnn.gradcheck.check_layer(MonteCarloDropout(0.4, seed=1), (3, 5))
+
+    model = Sequential([Dense(8, input_shape=(12,)), MonteCarloDropout(0.5), Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, np.arange(64) % 3, epochs=1, verbose=0)
+    assert (model.predict(x) != model.predict(x)).any() and (model(x).numpy() != model(x).numpy()).any()
+    plain = Sequential([Dense(8, input_shape=(12,)), Dropout(0.5), Dense(3, activation="softmax")])
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(plain.predict(x), plain.predict(x))
+    mean = np.mean([model.layers[1](np.ones((400, 12), np.float32)) for _ in range(10)])
+    assert abs(mean - 1) < 0.05  # 48,000 draws of 0 or 2: five standard deviations are 0.023
+    model.save(tmp_path / "m.keras")
+    again = minicnn.models.load_model(tmp_path / "m.keras", custom_objects={"MonteCarloDropout": MonteCarloDropout})
+    assert type(again.layers[1]) is MonteCarloDropout and (again.predict(x) != again.predict(x)).any()
+
+
+def test_a_call_of_a_built_in_layer_may_not_calculate():
+    class Doubled(Dense):
+        def call(self, x, training=None):
+            return 2 * super().call(x, training=training)
+
+    class Shifted(Dense):
+        def call(self, x):
+            return super().call(x + 1)
+
+    class Forgotten(Dense):
+        def call(self, x):
+            return x
+
+    for kind in (Doubled, Shifted, Forgotten):
+        with pytest.raises(TypeError, match="expected its call to return what super"):
+            kind(12)(np.ones((2, 12), np.float32))
+
+    class Same(Dense):
+        def call(self, x, training=None):
+            return super().call(x, training=training)
+
+    class Third(Same):
+        def call(self, x):
+            return super().call(x)
+
+    x, same, plain = np.ones((2, 12), np.float32), Third(4), Dense(4)
+    y = same(x)
+    plain.build((None, 12))
+    plain.set_weights(same.get_weights())
+    np.testing.assert_array_equal(y, plain(x))
+    np.testing.assert_array_equal(plain.call(x), y)
