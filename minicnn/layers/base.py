@@ -305,6 +305,7 @@ class Layer(Weighted, metaclass=_LayerKind):
     named_by_itself = False  # and may have another name yet
     activity_regularizer: regularizers.Regularizer | None = None
     activity: Array = None  # the last output, where there is a penalty for it
+    shaping: tuple[str, ...] = ()  # settings on which the shape of the output hangs, which a built layer keeps
     _back: Any = None  # of the last output, where `call` calculates, or a function: what pulls a gradient back
     _building = False  # by a `build` of your own, which may call this one
 
@@ -377,6 +378,15 @@ class Layer(Weighted, metaclass=_LayerKind):
         self.output_shape: Shape = ()
         self._called: tuple[Any, Any] = None, None  # x and y of `call`
         self._tensor: Tensor | None = None  # what comes out, where it was first put behind another layer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """ValueError where a setting is changed that the memory of a built layer was laid out for."""
+        if name in self.shaping and self.__dict__.get("built"):
+            raise ValueError(
+                f"layer {self.name}: {name} says what shape comes out, and cannot become {value!r} once the layer is built; "
+                "make a new one"
+            )
+        super().__setattr__(name, value)
 
     # ------------------------------------------------------------------ to define in a layer
 
