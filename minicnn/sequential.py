@@ -934,8 +934,8 @@ class Sequential(Weighted):
         """Takes over the weights of a file that `save_weights` or `save` wrote, or Keras 3, layer by layer.
 
         In Keras' formats the layers of each class are matched in their order, else all layers that have parameters. A
-        `.weights.h5` or `.keras` file also sets the optimizer, if that has made a step. ValueError where shapes differ;
-        with `skip_mismatch` such layers keep their weights, and a warning names them.
+        `.weights.h5` or `.keras` file also sets the optimizer, if that was built or has made a step. ValueError where shapes
+        differ; with `skip_mismatch` such layers keep their weights, and a warning names them.
         """
         refuse_arguments("load_weights", dropped)
         self.build()

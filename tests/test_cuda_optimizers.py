@@ -114,7 +114,7 @@ def test_one_launch_or_three(gpu, monkeypatch):
     ]:
         _, optimizer, w = pair(Adam, options, False)
         w, g = ops.array(w), ops.array(np.ones(COUNT))
-        optimizer.build(w, ops)
+        optimizer.start(w, ops)
         launched.clear()
         ops.optimizer_step(optimizer, w, g)([0.0] * 12)
         assert launched == names

@@ -943,3 +943,16 @@ def test_metrics_of_names_that_others_have(tmp_path, name):
     model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: 1.0, lambda y_true, y_pred: 2.0])
     with pytest.raises(ValueError, match="two metrics are named '<lambda>', and cannot be saved"):
         model.save(tmp_path / name)
+
+
+def test_an_optimizer_that_was_built_takes_over_its_state_before_its_first_step(tmp_path):
+    pytest.importorskip("h5py")
+    trained, without, built = network("adam"), network("adam"), network("adam")
+    trained.train_on_batch(X, Y)
+    trained.save_weights(tmp_path / "a.weights.h5")
+    built.optimizer.build(built.trainable_variables)
+    for model in (without, built):
+        model.load_weights(tmp_path / "a.weights.h5")
+    for ours, theirs in zip(built.optimizer.variables, trained.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (built.optimizer.iterations, without.optimizer.iterations) == (1, 0)
