@@ -1,0 +1,24 @@
+"""Lines of public scripts for Keras that once ended in an error of Python's own, or in another result."""
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import layers
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.random((40, 6, 6, 1), np.float32)
+Y = RANDOM.integers(0, 3, 40)
+
+
+def network(**options):
+    model = minicnn.Sequential([layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+    model.compile(**{"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]} | options)
+    return model
+
+
+def test_save_model_takes_what_save_does(tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.warns(UserWarning, match="save_format says nothing"):
+        minicnn.models.save_model(network(), path, overwrite=True, include_optimizer=False, save_format="h5")
+    assert minicnn.models.load_model(path).optimizer is None
