@@ -22,3 +22,8 @@ def test_save_model_takes_what_save_does(tmp_path):
     with pytest.warns(UserWarning, match="save_format says nothing"):
         minicnn.models.save_model(network(), path, overwrite=True, include_optimizer=False, save_format="h5")
     assert minicnn.models.load_model(path).optimizer is None
+
+
+def test_accuracy_as_an_object_says_that_it_compares_labels():
+    with pytest.raises(ValueError, match=r"compares labels with labels, .* \(32,\) and predictions of shape \(32, 3\)"):
+        network(metrics=[minicnn.metrics.Accuracy()]).fit(X, Y, verbose=0)
