@@ -45,6 +45,7 @@ LACKED = by_name({  # methods that scripts call, behind what there is in their p
     "a penalty for weights or outputs is a Regularizer, a loss of your own a Loss with `terms`": "add_loss",
     "metrics are given to compile": "add_metric",
     "save writes files that Keras reads, and exports": "export",
+    "numbers are float32 and nothing is quantized": "quantize",
 })  # fmt: skip
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"

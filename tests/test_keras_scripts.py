@@ -27,3 +27,17 @@ def test_save_model_takes_what_save_does(tmp_path):
 def test_accuracy_as_an_object_says_that_it_compares_labels():
     with pytest.raises(ValueError, match=r"compares labels with labels, .* \(32,\) and predictions of shape \(32, 3\)"):
         network(metrics=[minicnn.metrics.Accuracy()]).fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "line, sentence",
+    [
+        (lambda: minicnn.callbacks.BaseLogger(), "Keras 3 has dropped it: make yours from Callback"),
+        (lambda: minicnn.backend.dropout(X, 0.5), "a layer Dropout that is called with training=True drops in predictions"),
+        (lambda: minicnn.ops.image.resize(X, (3, 3)), "minicnn has no ops.image: the layer Resizing, called on images"),
+        (lambda: network().quantize("int8"), "no attribute 'quantize': numbers are float32 and nothing is quantized"),
+    ],
+)
+def test_what_is_said_of_names_that_are_not_here(line, sentence):
+    with pytest.raises((ValueError, AttributeError), match=sentence):
+        line()
