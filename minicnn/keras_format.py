@@ -543,7 +543,11 @@ def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = Fals
             pairs = max(found, key=lambda pairs: sum(len(arrays) for _, arrays in pairs))
             wrong = set_layers(pairs, skip_mismatch)
             stored = _read(file, "optimizer") if model.optimizer is not None else []
-            if model.optimizer is not None and stored and (whole or model.optimizer.built or model.optimizer.iterations):
+            if (
+                model.optimizer is not None
+                and stored
+                and (whole or model.optimizer.built or model.optimizer.iterations)
+            ):
                 try:
                     _set_optimizer(model, stored)
                 except ValueError as error:

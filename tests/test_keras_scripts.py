@@ -33,7 +33,10 @@ def test_accuracy_as_an_object_says_that_it_compares_labels():
     "line, sentence",
     [
         (lambda: minicnn.callbacks.BaseLogger(), "Keras 3 has dropped it: make yours from Callback"),
-        (lambda: minicnn.backend.dropout(X, 0.5), "a layer Dropout that is called with training=True drops in predictions"),
+        (
+            lambda: minicnn.backend.dropout(X, 0.5),
+            "a layer Dropout that is called with training=True drops in predictions",
+        ),
         (lambda: minicnn.ops.image.resize(X, (3, 3)), "minicnn has no ops.image: the layer Resizing, called on images"),
         (lambda: network().quantize("int8"), "no attribute 'quantize': numbers are float32 and nothing is quantized"),
     ],
