@@ -38,6 +38,14 @@ def test_accuracy_as_an_object_says_that_it_compares_labels():
             "a layer Dropout that is called with training=True drops in predictions",
         ),
         (lambda: minicnn.ops.image.resize(X, (3, 3)), "minicnn has no ops.image: the layer Resizing, called on images"),
+        (
+            lambda: layers.Flatten(name="f").get_output_at(0),
+            "layer f: there is no get_output_at: .* dropped it, use output",
+        ),
+        (
+            lambda: layers.Flatten(name="f").add_loss(X),
+            "layer f: there is no add_loss: .* argument activity_regularizer",
+        ),
         (lambda: network().quantize("int8"), "no attribute 'quantize': numbers are float32 and nothing is quantized"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .. import constraints, initializers, regularizers
-from ..absent import today
+from ..absent import by_name, today
 from ..derivatives import Traced, UnknownDerivative, derivative, has_derivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
@@ -33,6 +33,12 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "sigma": "stddev",
     "batch_input_shape": "batch_shape",
 }  # fmt: skip
+LACKED = by_name({  # methods of Keras' layers, behind what there is in their place
+    "Keras 3 has dropped it, use output": "get_output_at get_output_shape_at",
+    "Keras 3 has dropped it, use input": "get_input_at get_input_shape_at",
+    "a penalty for what comes out of a layer is its argument activity_regularizer": "add_loss",
+    "metrics are given to compile": "add_metric",
+})  # fmt: skip
 
 
 def is_number(value: Any) -> bool:
@@ -387,6 +393,14 @@ class Layer(Weighted, metaclass=_LayerKind):
                 "make a new one"
             )
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # which is to find what is no attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Says what there is in the place of what Keras has, or had."""
+            if name in LACKED:
+                raise AttributeError(f"layer {self.name}: there is no {name}: {LACKED[name]}")
+            return object.__getattribute__(self, name)  # raises what a property did
 
     # ------------------------------------------------------------------ to define in a layer
 
