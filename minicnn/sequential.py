@@ -28,6 +28,7 @@ from .layers.base import (
     Tensor,
     Weighted,
     apply,
+    check_begun,
     enclosing,
 )
 from .layers.parameter import Parameter
@@ -714,6 +715,7 @@ class Sequential(Weighted):
 
     def __getattr__(self, name: str) -> Any:
         """Says what a method that Keras has dropped is called today."""
+        check_begun(self, "_layers", name)
         today = {
             "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
             "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",

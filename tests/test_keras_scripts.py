@@ -52,3 +52,28 @@ def test_accuracy_as_an_object_says_that_it_compares_labels():
 def test_what_is_said_of_names_that_are_not_here(line, sentence):
     with pytest.raises((ValueError, AttributeError), match=sentence):
         line()
+
+
+@pytest.mark.parametrize("base", [minicnn.Model, minicnn.Layer])
+def test_a_class_whose_init_forgets_that_of_its_base(base):
+    class Forgetful(base):
+        def __init__(self):
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x)
+
+    with pytest.raises(AttributeError, match=r"class Forgetful: its __init__ must first call super\(\).__init__\(\)"):
+        Forgetful()(X)
+
+
+def test_a_layer_that_calculates_whose_init_forgets_that_of_its_base():
+    class Forgetful(layers.Layer):
+        def __init__(self, factor):
+            self.factor = factor
+
+        def call(self, x):
+            return x * self.factor
+
+    with pytest.raises(AttributeError, match=r"class Forgetful: its __init__ must first call super\(\).__init__\(\)"):
+        minicnn.Sequential([layers.Input((3,)), Forgetful(2)])

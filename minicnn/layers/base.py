@@ -46,6 +46,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf")
 
 
+def check_begun(thing: Any, sign: str, name: str) -> None:
+    """AttributeError for a layer or model without the attribute `sign`: an `__init__` of your own forgot that of its base."""
+    if sign not in vars(thing) and not name.startswith("__"):
+        raise AttributeError(f"class {type(thing).__name__}: its __init__ must first call super().__init__()")
+
+
 def check_numbers(layer: "Layer", **settings: Any) -> None:
     """ValueError, naming the layer, for a setting that is not one number."""
     for name, value in settings.items():
@@ -398,6 +404,7 @@ class Layer(Weighted, metaclass=_LayerKind):
 
         def __getattr__(self, name: str) -> Any:
             """Says what there is in the place of what Keras has, or had."""
+            check_begun(self, "parameters", name)
             if name in LACKED:
                 raise AttributeError(f"layer {self.name}: there is no {name}: {LACKED[name]}")
             return object.__getattribute__(self, name)  # raises what a property did
