@@ -47,6 +47,7 @@ LACKED = by_name({  # methods that scripts call, behind what there is in their p
     "metrics are given to compile": "add_metric",
     "save writes files that Keras reads, and exports": "export",
     "numbers are float32 and nothing is quantized": "quantize",
+    "a model has its gradients inside; train_on_batch makes one step": "stateless_call",
 })  # fmt: skip
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"

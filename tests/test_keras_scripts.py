@@ -46,6 +46,10 @@ def test_accuracy_as_an_object_says_that_it_compares_labels():
             lambda: layers.Flatten(name="f").add_loss(X),
             "layer f: there is no add_loss: .* argument activity_regularizer",
         ),
+        (
+            lambda: network().stateless_call([], [], X),
+            "no attribute 'stateless_call': a model has its gradients inside",
+        ),
         (lambda: network().quantize("int8"), "no attribute 'quantize': numbers are float32 and nothing is quantized"),
     ],
 )
