@@ -79,6 +79,7 @@ _without, _ = without(__name__, "backend.", {
     "Keras 3 has dropped it, use image_data_format": "image_dim_ordering",
     "Keras 3 has dropped it, use set_image_data_format": "set_image_dim_ordering",
     "Keras 3 has dropped it, use Model(model.inputs, layer.output).predict": "function",
+    "a layer Dropout that is called with training=True drops in predictions too": "dropout",
     "layers are told by the argument training": "learning_phase set_learning_phase in_train_phase in_test_phase",
     "there are no sessions: set_threads and model.to choose what computes": """
         set_session get_session tensorflow_backend tf manual_variable_initialization""",

@@ -798,8 +798,8 @@ def seeded_layers(model: Any) -> list[Any]:
 
 
 __getattr__, _absent = without(__name__, "callback ", {
-    "fit shows its progress itself, CSVLogger writes it to a file": """
-        RemoteMonitor ProgbarLogger BaseLogger""",
+    "fit shows its progress itself, CSVLogger writes it to a file": "RemoteMonitor ProgbarLogger",
+    "fit shows its progress itself, and Keras 3 has dropped it: make yours from Callback": "BaseLogger",
     "fit calls callbacks itself": "CallbackList",
     "BackupAndRestore keeps backups": "OrbaxCheckpoint",
 })  # fmt: skip

@@ -532,7 +532,7 @@ def _set_optimizer(model: "Sequential", arrays: Arrays) -> None:
 def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = False, whole: bool = False) -> list[str]:
     """Gives a model the weights of a `.weights.h5` file, and returns what did not fit.
 
-    The optimizer takes over its state if it has made a step, or for `whole`.
+    The optimizer takes over its state if it was built or has made a step, or for `whole`.
     """
     try:
         with _h5py().File(io.BytesIO(content), "r") as file:
@@ -543,7 +543,11 @@ def _set_weights(model: "Sequential", content: bytes, skip_mismatch: bool = Fals
             pairs = max(found, key=lambda pairs: sum(len(arrays) for _, arrays in pairs))
             wrong = set_layers(pairs, skip_mismatch)
             stored = _read(file, "optimizer") if model.optimizer is not None else []
-            if model.optimizer is not None and stored and (whole or model.optimizer.iterations):
+            if (
+                model.optimizer is not None
+                and stored
+                and (whole or model.optimizer.built or model.optimizer.iterations)
+            ):
                 try:
                     _set_optimizer(model, stored)
                 except ValueError as error:

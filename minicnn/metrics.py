@@ -305,6 +305,11 @@ class Mean(Sum):
 
 
 def _equal(y_true: Any, y_pred: Any) -> np.ndarray:
+    if np.size(y_true) != np.size(y_pred):
+        raise ValueError(
+            f"metric Accuracy(): it compares labels with labels, and received targets of shape {np.shape(y_true)} and predictions "
+            f"of shape {np.shape(y_pred)}; metrics=['accuracy'] compares with the largest of these"
+        )
     return np.asarray(np.asarray(y_true).reshape(np.shape(y_pred)) == y_pred, float)
 
 

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from .sequential import Sequential
 
 
-def save_model(model: "Sequential", filepath: str | Path, overwrite: bool = True, zipped: bool | None = None) -> None:
-    """`model.save(filepath, overwrite)`; of `zipped` the end of the name decides."""
-    model.save(filepath, overwrite, zipped=zipped)
+def save_model(
+    model: "Sequential", filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **options: Any
+) -> None:
+    """`model.save(filepath, overwrite, …)`; of `zipped` the end of the name decides."""
+    model.save(filepath, overwrite, zipped=zipped, **options)
 
 
 def write_model(model: "Sequential", path: str | Path) -> None:

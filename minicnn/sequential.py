@@ -28,6 +28,7 @@ from .layers.base import (
     Tensor,
     Weighted,
     apply,
+    check_begun,
     enclosing,
 )
 from .layers.parameter import Parameter
@@ -45,6 +46,8 @@ LACKED = by_name({  # methods that scripts call, behind what there is in their p
     "a penalty for weights or outputs is a Regularizer, a loss of your own a Loss with `terms`": "add_loss",
     "metrics are given to compile": "add_metric",
     "save writes files that Keras reads, and exports": "export",
+    "numbers are float32 and nothing is quantized": "quantize",
+    "a model has its gradients inside; train_on_batch makes one step": "stateless_call",
 })  # fmt: skip
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
@@ -713,6 +716,7 @@ class Sequential(Weighted):
 
     def __getattr__(self, name: str) -> Any:
         """Says what a method that Keras has dropped is called today."""
+        check_begun(self, "_layers", name)
         today = {
             "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
             "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",
@@ -934,8 +938,8 @@ class Sequential(Weighted):
         """Takes over the weights of a file that `save_weights` or `save` wrote, or Keras 3, layer by layer.
 
         In Keras' formats the layers of each class are matched in their order, else all layers that have parameters. A
-        `.weights.h5` or `.keras` file also sets the optimizer, if that has made a step. ValueError where shapes differ;
-        with `skip_mismatch` such layers keep their weights, and a warning names them.
+        `.weights.h5` or `.keras` file also sets the optimizer, if that was built or has made a step. ValueError where shapes
+        differ; with `skip_mismatch` such layers keep their weights, and a warning names them.
         """
         refuse_arguments("load_weights", dropped)
         self.build()

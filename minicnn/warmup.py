@@ -29,7 +29,7 @@ def prepare(model: "Sequential", requests: Iterable[Request]) -> None:
     model.build()
     assert model._flat is not None
     if model.optimizer is not None:
-        model.optimizer.build(model._flat[0], model.ops)
+        model.optimizer.start(model._flat[0], model.ops)
     for kind, images in requests:
         model._engine.run(model, images, kind)
 

@@ -69,7 +69,7 @@ def test_a_step_in_one_launch(gpu, make, options, spared):
     ops, expected = gpu.ops, w.copy()
     got, g, counter, table = ops.array(w), ops.zeros((COUNT,), "float64"), ops.array([0]), np.zeros((5, 12))
     one.ops = REFERENCE
-    other.build(got, ops)
+    other.start(got, ops)
     step = ops.optimizer_step(other, got, g)
     copied = copy.copy(other)
     for number in range(5):  # the settings of all steps are known before
@@ -97,7 +97,7 @@ def test_parameters_begin_where_the_kernel_is_told(gpu, monkeypatch):
     one, other, w = pair(SGD, {"clipnorm": 3.0}, False)
     got, expected = gpu.ops.array(w), w.copy()
     one.ops = REFERENCE
-    other.build(got, gpu.ops)
+    other.start(got, gpu.ops)
     other.iterations = 1
     step = gpu.ops.optimizer_step(other, got, gpu.ops.array(gradient(0)))
     step(step.settings(other.learning_rate))
@@ -114,7 +114,7 @@ def test_one_launch_or_three(gpu, monkeypatch):
     ]:
         _, optimizer, w = pair(Adam, options, False)
         w, g = ops.array(w), ops.array(np.ones(COUNT))
-        optimizer.build(w, ops)
+        optimizer.start(w, ops)
         launched.clear()
         ops.optimizer_step(optimizer, w, g)([0.0] * 12)
         assert launched == names

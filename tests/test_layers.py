@@ -796,3 +796,19 @@ def test_a_layer_that_defines_nothing():
 def test_errors_name_the_layer(make, setting):
     with pytest.raises(ValueError, match=f"^layer c: {setting}"):
         make()
+
+
+@pytest.mark.parametrize(
+    "layer, setting, value",
+    [
+        (layers.Conv2D(2, 3, name="c"), "padding", "same"),
+        (layers.Conv2DTranspose(2, 3, strides=2, name="c"), "strides", (1, 1)),
+        (layers.DepthwiseConv2D(3, name="c"), "kernel_size", (5, 5)),
+        (layers.MaxPooling2D(name="c"), "pool_size", (3, 3)),
+    ],
+)
+def test_a_built_layer_keeps_the_window_that_its_memory_was_laid_out_for(layer, setting, value):
+    setattr(layer, setting, getattr(layer, setting))
+    layer.build((None, 6, 6, 2))
+    with pytest.raises(ValueError, match=f"^layer c: {setting} says what shape comes out"):
+        setattr(layer, setting, value)

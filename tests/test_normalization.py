@@ -186,3 +186,10 @@ def test_statistics_are_saved(tmp_path, name):
 def test_statistics_that_cannot_be(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_statistics_of_single_numbers():
+    x = np.array([1, 2, 3, 4, 5], "float32")
+    layer = layers.Normalization(axis=None)
+    layer.adapt(x)
+    assert_close(layer(x), (x - 3) / np.sqrt(2))

@@ -47,7 +47,7 @@ SETTINGS = [
 
 def trained(ops, optimizer, w, gradients):
     w = ops.array(w.copy())
-    optimizer.build(w, ops)
+    optimizer.start(w, ops)
     for g in gradients:
         optimizer.update(w, ops.array(g.copy()))
     return ops.numpy(w)
@@ -83,7 +83,7 @@ def test_a_first_step_of_adam_by_hand(ops):
 def test_moving_averages_of_what_has_become_zero_keep_all_their_digits(optimizer, name):
     """Or end. Rounded to the nearest number, 0.9 times the fifth smallest one is itself: slow to work with, and for ever."""
     w = np.ones(40, "float32")
-    optimizer.build(w, minicnn.get_ops("cpu"))
+    optimizer.start(w, minicnn.get_ops("cpu"))
     optimizer.update(w, np.full(40, 1e-3, "float32"))
     for _ in range(1100):
         optimizer.update(w, np.zeros(40, "float32"))

@@ -931,3 +931,16 @@ def test_three_lines_in_another_process(path):
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=folder)
     np.testing.assert_array_equal(np.load(folder / "y.npy"), model.predict(X))
+
+
+def test_an_optimizer_that_was_built_takes_over_its_state_before_its_first_step(tmp_path):
+    pytest.importorskip("h5py")
+    trained, without, built = network("adam"), network("adam"), network("adam")
+    trained.train_on_batch(X, Y)
+    trained.save_weights(tmp_path / "a.weights.h5")
+    built.optimizer.build(built.trainable_variables)
+    for model in (without, built):
+        model.load_weights(tmp_path / "a.weights.h5")
+    for ours, theirs in zip(built.optimizer.variables, trained.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (built.optimizer.iterations, without.optimizer.iterations) == (1, 0)

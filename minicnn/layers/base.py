@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .. import constraints, initializers, regularizers
-from ..absent import today
+from ..absent import by_name, today
 from ..derivatives import Traced, UnknownDerivative, derivative, has_derivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
@@ -33,11 +33,23 @@ RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "sigma": "stddev",
     "batch_input_shape": "batch_shape",
 }  # fmt: skip
+LACKED = by_name({  # methods of Keras' layers, behind what there is in their place
+    "Keras 3 has dropped it, use output": "get_output_at get_output_shape_at",
+    "Keras 3 has dropped it, use input": "get_input_at get_input_shape_at",
+    "a penalty for what comes out of a layer is its argument activity_regularizer": "add_loss",
+    "metrics are given to compile": "add_metric",
+})  # fmt: skip
 
 
 def is_number(value: Any) -> bool:
     """Whether this is one number, of Python's types or of NumPy's, an array without axes among them."""
     return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf")
+
+
+def check_begun(thing: Any, sign: str, name: str) -> None:
+    """AttributeError for a layer or model without the attribute `sign`: an `__init__` of your own forgot that of its base."""
+    if sign not in vars(thing) and not name.startswith("__"):
+        raise AttributeError(f"class {type(thing).__name__}: its __init__ must first call super().__init__()")
 
 
 def check_numbers(layer: "Layer", **settings: Any) -> None:
@@ -305,6 +317,7 @@ class Layer(Weighted, metaclass=_LayerKind):
     named_by_itself = False  # and may have another name yet
     activity_regularizer: regularizers.Regularizer | None = None
     activity: Array = None  # the last output, where there is a penalty for it
+    shaping: tuple[str, ...] = ()  # settings on which the shape of the output hangs, which a built layer keeps
     _back: Any = None  # of the last output, where `call` calculates, or a function: what pulls a gradient back
     _building = False  # by a `build` of your own, which may call this one
 
@@ -377,6 +390,24 @@ class Layer(Weighted, metaclass=_LayerKind):
         self.output_shape: Shape = ()
         self._called: tuple[Any, Any] = None, None  # x and y of `call`
         self._tensor: Tensor | None = None  # what comes out, where it was first put behind another layer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """ValueError where a setting is changed that the memory of a built layer was laid out for."""
+        if name in self.shaping and self.__dict__.get("built"):
+            raise ValueError(
+                f"layer {self.name}: {name} says what shape comes out, and cannot become {value!r} once the layer is built; "
+                "make a new one"
+            )
+        super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # which is to find what is no attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Says what there is in the place of what Keras has, or had."""
+            check_begun(self, "parameters", name)
+            if name in LACKED:
+                raise AttributeError(f"layer {self.name}: there is no {name}: {LACKED[name]}")
+            return object.__getattribute__(self, name)  # raises what a property did
 
     # ------------------------------------------------------------------ to define in a layer
 

@@ -255,9 +255,7 @@ class Normalization(Layer):
     def coefficients(self) -> tuple[Array, Array, Array]:
         """(centre, scale, shift) of y = (x - centre) · scale + shift, for each channel, or for each number of a sample."""
         xp, rank = self.ops.xp, len(self.input_shape)
-        axes = (
-            range(1, rank) if set(self.kept) - {rank - 1} else range(rank - 1, rank)
-        )  # the last: one for each channel
+        axes = range(1 if set(self.kept) - {rank - 1} else max(1, rank - 1), rank)  # the last: one for each channel
         sizes = tuple(self.input_shape[axis] for axis in axes)
         own = [self.input_shape[axis] if axis in self.kept else 1 for axis in axes]  # the shape of mean and variance
         if self.given is None:

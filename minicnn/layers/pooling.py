@@ -12,6 +12,7 @@ class _Pooling2D(Layer):
     """Base of both: ValueError for sizes that are no positive integers, and for an input smaller than the window."""
 
     input_rank = 4
+    shaping = "pool_size", "strides", "padding"
 
     def __init__(
         self,

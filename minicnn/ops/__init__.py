@@ -43,7 +43,7 @@ def set_precision(precision: str) -> None:
     Ops.precision = get_ops("cpu").precision = precision
 
 
-_missing, _ = without(__name__, "", {})
+_missing, _ = without(__name__, "ops.", {"the layer Resizing, called on images, resizes them": "image"})
 
 
 def _gelu(x: Any, approximate: bool = True) -> Any:

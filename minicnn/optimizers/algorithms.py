@@ -106,8 +106,8 @@ class Adagrad(Optimizer):
             )
         self.initial_accumulator_value, self.epsilon = initial_accumulator_value, _epsilon(self, epsilon)
 
-    def build(self, w: Array, ops: Ops) -> None:
-        super().build(w, ops)
+    def start(self, w: Array, ops: Ops) -> None:
+        super().start(w, ops)
         self.state["square"][...] = self.initial_accumulator_value
 
     def settings(self, learning_rate: float) -> tuple[float, ...]:

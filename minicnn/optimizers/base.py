@@ -92,6 +92,7 @@ class Optimizer:
     operation = ""  # of `ops`: it takes w, g, the moments named by `slots`, None if not kept, and the `settings`
     slots: tuple[str, ...] = ()
     moments: tuple[str, ...] = ()  # names of the arrays kept from step to step
+    built = False  # by `build`
 
     def __init__(
         self,
@@ -225,7 +226,7 @@ class Optimizer:
         """The names of all arrays in `state`."""
         return (*self.moments, *(("average",) if self.use_ema else ()))
 
-    def build(self, w: Array, ops: Ops) -> None:
+    def start(self, w: Array, ops: Ops) -> None:
         """Starts the moments of parameters w: at zero, and averages at w."""
         self.ops = ops
         self.state = {name: ops.zeros(w.shape, w.dtype) for name in self.kept}
@@ -237,7 +238,7 @@ class Optimizer:
         found = {name: moment for name, moment in self.state.items() if moment.shape == w.shape}
         self.ops = ops
         if set(found) != set(self.kept):
-            self.build(w, ops)
+            self.start(w, ops)
             self.state = {name: found.get(name, moment) for name, moment in self.state.items()}
 
     def update(self, w: Array, g: Array) -> None:
@@ -312,6 +313,10 @@ class Optimizer:
 
     # ------------------------------------------------------------------ as in Keras
 
+    def build(self, variables: "Iterable[Parameter]") -> None:
+        """Has `load_weights` set this optimizer before its first step too; the moments themselves begin with that."""
+        self.built = True
+
     def exclude_from_weight_decay(
         self, var_list: "Iterable[Parameter] | None" = None, var_names: Sequence[str] | None = None
     ) -> None:
@@ -361,7 +366,7 @@ class Optimizer:
 
 
 NO_DECAY = "give learning_rate a schedule: ExponentialDecay or InverseTimeDecay"
-_NO_ARGUMENTS = {"_learning_rate", "_iterations", "state", "ops", "spans", "excluded"}
+_NO_ARGUMENTS = {"_learning_rate", "_iterations", "state", "ops", "spans", "excluded", "built"}
 _UNKNOWN = {
     "lr": "lr is called learning_rate today",
     "decay": f"there is no decay any more; {NO_DECAY}",
