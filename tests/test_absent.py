@@ -293,3 +293,32 @@ def test_arguments_of_layers_that_keras_has_dropped():
         assert layers.LeakyReLU(alpha=0.1).negative_slope == 0.1
     with pytest.warns(UserWarning, match="epsilon is called min_delta today"):
         assert callbacks.ReduceLROnPlateau(epsilon=0.5).min_delta == 0.5
+
+
+@pytest.mark.parametrize(
+    "line, sentence",
+    [
+        (lambda: callbacks.BaseLogger(), "Keras 3 has dropped it: make yours from Callback"),
+        (
+            lambda: minicnn.backend.dropout(X, 0.5),
+            "a layer Dropout that is called with training=True drops in predictions",
+        ),
+        (lambda: minicnn.ops.image.resize(X, (3, 3)), "minicnn has no ops.image: the layer Resizing, called on images"),
+        (
+            lambda: layers.Flatten(name="f").get_output_at(0),
+            "layer f: there is no get_output_at: .* dropped it, use output",
+        ),
+        (
+            lambda: layers.Flatten(name="f").add_loss(X),
+            "layer f: there is no add_loss: .* argument activity_regularizer",
+        ),
+        (
+            lambda: small().stateless_call([], [], X),
+            "no attribute 'stateless_call': a model has its gradients inside",
+        ),
+        (lambda: small().quantize("int8"), "no attribute 'quantize': numbers are float32 and nothing is quantized"),
+    ],
+)
+def test_what_is_said_of_names_that_are_not_here(line, sentence):
+    with pytest.raises((ValueError, AttributeError), match=sentence):
+        line()

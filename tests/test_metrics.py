@@ -631,3 +631,8 @@ def test_metrics_of_names_that_others_have(tmp_path, name):
     model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: 1.0, lambda y_true, y_pred: 2.0])
     with pytest.raises(ValueError, match="two metrics are named '<lambda>', and cannot be saved"):
         model.save(tmp_path / name)
+
+
+def test_accuracy_as_an_object_says_that_it_compares_labels():
+    with pytest.raises(ValueError, match=r"compares labels with labels, .* \(32,\) and predictions of shape \(32, 4\)"):
+        small(metrics=[minicnn.metrics.Accuracy()]).fit(X, Y, verbose=0)

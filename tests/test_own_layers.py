@@ -391,3 +391,28 @@ def test_a_call_of_a_built_in_layer_may_not_calculate():
     plain.set_weights(same.get_weights())
     np.testing.assert_array_equal(y, plain(x))
     np.testing.assert_array_equal(plain.call(x), y)
+
+
+@pytest.mark.parametrize("base", [minicnn.Model, minicnn.Layer])
+def test_a_class_whose_init_forgets_that_of_its_base(base):
+    class Forgetful(base):
+        def __init__(self):
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x)
+
+    with pytest.raises(AttributeError, match=r"class Forgetful: its __init__ must first call super\(\).__init__\(\)"):
+        Forgetful()(X)
+
+
+def test_a_layer_that_calculates_whose_init_forgets_that_of_its_base():
+    class Forgetful(layers.Layer):
+        def __init__(self, factor):
+            self.factor = factor
+
+        def call(self, x):
+            return x * self.factor
+
+    with pytest.raises(AttributeError, match=r"class Forgetful: its __init__ must first call super\(\).__init__\(\)"):
+        minicnn.Sequential([layers.Input((3,)), Forgetful(2)])

@@ -944,3 +944,10 @@ def test_an_optimizer_that_was_built_takes_over_its_state_before_its_first_step(
     for ours, theirs in zip(built.optimizer.variables, trained.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert (built.optimizer.iterations, without.optimizer.iterations) == (1, 0)
+
+
+def test_save_model_takes_what_save_does(tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.warns(UserWarning, match="save_format says nothing"):
+        minicnn.models.save_model(network(), path, overwrite=True, include_optimizer=False, save_format="h5")
+    assert minicnn.models.load_model(path).optimizer is None
