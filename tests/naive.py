@@ -68,29 +68,24 @@ def conv2d_backward(x, dy, kernel, strides, pads, dilation):
 
 
 def depthwise_conv2d(x, kernel, bias, strides, pads, dilation):
+    """Filter m of channel c is channel c · M + m of y."""
     x, kernel, bias = double(x), double(kernel), np.zeros(kernel[0, 0].size) if bias is None else double(bias)
-    KH, KW, C, M = kernel.shape
-    y = np.zeros((len(x), *outputs(x.shape[1:3], (KH, KW), strides, pads, dilation), C * M))
-    for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
-        for c, m in np.ndindex(C, M):
-            terms = [x[:, p, q, c] * kernel[tap][c, m] for tap, (p, q) in window]
-            y[:, i, j, c * M + m] = sum(terms) + bias[c * M + m]
-    return y
+    y = np.zeros((len(x), *outputs(x.shape[1:3], kernel.shape[:2], strides, pads, dilation), *kernel.shape[2:]))
+    for i, j, window in positions(x.shape[1:3], kernel.shape[:2], strides, pads, dilation):
+        y[:, i, j] = sum(x[:, p, q, :, None] * kernel[tap] for tap, (p, q) in window)
+    return y.reshape(*y.shape[:3], -1) + bias
 
 
 def depthwise_conv2d_backward(x, dy, kernel, strides, pads, dilation):
     """(dx, dkernel, dbias)"""
     x, dy, kernel = double(x), double(dy), double(kernel)
-    KH, KW, C, M = kernel.shape
-    dx, dkernel, dbias = np.zeros(x.shape), np.zeros(kernel.shape), np.zeros(C * M)
-    for i, j, window in positions(x.shape[1:3], (KH, KW), strides, pads, dilation):
-        for c, m in np.ndindex(C, M):
-            slope = dy[:, i, j, c * M + m]
-            dbias[c * M + m] += slope.sum()
-            for tap, (p, q) in window:
-                dx[:, p, q, c] += kernel[tap][c, m] * slope
-                dkernel[tap][c, m] += (x[:, p, q, c] * slope).sum()
-    return dx, dkernel, dbias
+    dx, dkernel = np.zeros(x.shape), np.zeros(kernel.shape)
+    for i, j, window in positions(x.shape[1:3], kernel.shape[:2], strides, pads, dilation):
+        slope = dy[:, i, j].reshape(-1, *kernel.shape[2:])  # (N, C, M)
+        for tap, (p, q) in window:
+            dx[:, p, q] += (kernel[tap] * slope).sum(axis=2)
+            dkernel[tap] += (x[:, p, q, :, None] * slope).sum(axis=0)
+    return dx, dkernel, dy.sum(axis=(0, 1, 2))
 
 
 def conv2d_transpose(x, kernel, bias, strides, pads, dilation, image):
