@@ -7,6 +7,9 @@ digits than their terms have.
 import gc
 import os
 
+# Tests run side by side, and the threads of one process would wait for those of another; NumPy reads this when imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import numpy as np
 import pytest
