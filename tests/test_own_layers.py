@@ -6,6 +6,7 @@ import json
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 
 import numpy as np
 import pytest
@@ -135,7 +136,14 @@ class Bent(minicnn.Layer):
         return bent(x, self.axes)
 
 
-@pytest.mark.parametrize("make", [Mixed, Affine, Swish, Power, Bent])
+class Squared(minicnn.Layer):
+    def power(self, x, exponent):
+        return x**exponent
+
+    call = partialmethod(power, exponent=2)
+
+
+@pytest.mark.parametrize("make", [Mixed, Affine, Swish, Power, Bent, Squared])
 def test_layers_whose_call_calculates(make):
     layer = make()
     layer.build((None, 3))

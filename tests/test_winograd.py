@@ -671,7 +671,6 @@ def defined(case, positive):
 @pytest.mark.parametrize("C, F", [(16, 16), (128, 128), (512, 32), (4, 20), (31, 5)])
 @pytest.mark.parametrize("m, r", FORMS)
 def test_errors_stay_below_the_bound(m, r, C, F, way, monkeypatch):
-    """Whichever form is chosen."""
     in_form(monkeypatch, way is WinogradBatch, m)
     case = Case(2, (9, 10), C, F, r, same(r))
     for positive in (False, True):

@@ -231,7 +231,7 @@ def _enclosed(function: Any) -> dict[str, Any]:
 def _reached(functions: Iterable[Any]) -> tuple[list[Any], set[str], list[Any]]:
     """The code of functions and of those of their modules that they call, the names in it, and what these mean outside of it."""
     codes, names, things = list[Any](), set[str](), list[Any]()
-    waiting = list(functions)
+    waiting = [*filter(inspect.isfunction, functions)]
     while waiting:
         function = waiting.pop()
         if function.__code__ not in codes:
@@ -258,7 +258,7 @@ def calculates(names: dict[str, Any]) -> bool:
     """
     from .. import layers
 
-    _, used, things = _reached(one for one in names.values() if inspect.isfunction(one))
+    _, used, things = _reached(names.values())
     if "add_weight" in used:
         return True
     if any(name[0].isupper() and name in layers.__all__ for name in used):
