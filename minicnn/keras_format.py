@@ -72,6 +72,8 @@ MOMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adamax": (("m", "u"),),
     "Adadelta": (("square", "moved"),),
     "Adagrad": (("square",),),
+    "Ftrl": (("accumulator", "linear"),),
+    "Lion": (("m",),),
 }
 
 

@@ -221,6 +221,15 @@ def _rmsprop(ops, new):
     return [w, square, mean, velocity]
 
 
+def _ftrl(power):
+    def call(ops, new):
+        w, g, n, z = new(140_003), new(140_003), new(140_003) ** 2 + 0.1, new(140_003)
+        ops.ftrl(w, g, n, z, 0.1, power, 0.3, 0.2, 0.1, 0.2)
+        return [w, n, z]
+
+    return call
+
+
 CALLS = {
     **{f"conv2d {k}": _convolution("conv2d", *case) for k, case in enumerate(CONVOLUTIONS)},
     **{f"conv2d in blocks {k}": _convolution("conv2d", *case, N=19) for k, case in enumerate(BLOCKS)},
@@ -282,6 +291,9 @@ CALLS = {
     "adam with amsgrad": _optimizer("adam", 5, 0.1, 0.9, 0.999, 1e-7),
     "nadam": _optimizer("nadam", 4, 0.1, 0.2, 1.5, 0.9, 0.999, 1e-7),
     "adamax": _optimizer("adamax", 4, 0.1, 0.9, 0.999, 1e-7),
+    "lion": _optimizer("lion", 3, 0.1, 0.9, 0.99),
+    "ftrl": _ftrl(0.5),
+    "ftrl with another power": _ftrl(0.7),
     "clip_value": _optimizer("clip_value", 1, 0.7),
     "clip_norm": _optimizer("clip_norm", 1, 20.0),
     "clip_norm of few": lambda ops, new: [g for g in [new(37)] if ops.clip_norm(g, 1e9) is None],

@@ -361,6 +361,38 @@ def adamax(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=
     return w
 
 
+def lion(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.99):
+    m = 0.0
+    for g in gradients:
+        w = w - learning_rate * math.copysign(1, beta_1 * m + (1 - beta_1) * g)
+        m = beta_2 * m + (1 - beta_2) * g
+    return w
+
+
+def ftrl(
+    w,
+    gradients,
+    learning_rate=0.001,
+    learning_rate_power=-0.5,
+    initial_accumulator_value=0.1,
+    l1_regularization_strength=0.0,
+    l2_regularization_strength=0.0,
+    l2_shrinkage_regularization_strength=0.0,
+    beta=0.0,
+):
+    n, z = initial_accumulator_value, 0.0
+    for g in gradients:
+        sigma = ((n + g**2) ** -learning_rate_power - n**-learning_rate_power) / learning_rate
+        n += g**2
+        z += g + 2 * l2_shrinkage_regularization_strength * w - sigma * w
+        if abs(z) <= l1_regularization_strength:
+            w = 0.0
+        else:
+            rate = (beta + n**-learning_rate_power) / learning_rate + 2 * l2_regularization_strength
+            w = -(z - math.copysign(l1_regularization_strength, z)) / rate
+    return w
+
+
 def adam(w, gradients, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False):
     m = v = top = 0.0
     for t, g in enumerate(gradients, start=1):

@@ -12,7 +12,7 @@ import numpy as np
 import minicnn
 from minicnn import Sequential, get_ops, layers
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
-from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop
+from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Ftrl, Lion, Nadam, Optimizer, RMSprop
 from minicnn.optimizers.schedules import CosineDecay
 from minicnn.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
 
@@ -593,6 +593,8 @@ NETWORKS = {
             "Nadam": lambda: Nadam(CosineDecay(0.02, 9), weight_decay=0.1, global_clipnorm=0.1),
             "slower Nadam": lambda: Slower(0.01),
             "Adamax": lambda: Adamax(0.01, use_ema=True, ema_overwrite_frequency=2),
+            "Lion": lambda: Lion(0.01, weight_decay=0.1),
+            "Ftrl": lambda: Ftrl(0.1, l1_regularization_strength=0.01, global_clipnorm=0.1),
         }.items()
     },
     "an optimizer of one's own with options": Network(

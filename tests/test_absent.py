@@ -110,7 +110,7 @@ def test_names_of_any_keras_say_what_is_used_today(place, sentence):
 @pytest.mark.parametrize(
     "name",
     [
-        "callbacks.RemoteMonitor", "utils.model_to_dot", "constraints.maxnorm", "optimizers.Lion", "losses.Dice",
+        "callbacks.RemoteMonitor", "utils.model_to_dot", "constraints.maxnorm", "optimizers.Lamb", "losses.Dice",
         "metrics.MeanIoU",
     ],
 )  # fmt: skip
@@ -126,7 +126,7 @@ def test_other_things_that_are_not_here_say_so_when_used(name):
 
 
 def test_a_class_that_is_not_here_given_as_a_setting():
-    for name, choose in (("losses.Dice", "loss"), ("optimizers.Lion", "optimizer")):
+    for name, choose in (("losses.Dice", "loss"), ("optimizers.Lamb", "optimizer")):
         module, _, kind = name.partition(".")
         with pytest.raises(ValueError, match=f"minicnn has no {choose} {kind}: "):
             small(**{choose: getattr(getattr(minicnn, module), kind)})

@@ -23,6 +23,8 @@ CHANGED = {
     "rmsprop",
     "ada",
     "nadam",
+    "lion",
+    "ftrl",
     "clip_",
     "decay",
     "moving_average",

@@ -10,7 +10,7 @@ from conftest import assert_close
 from minicnn import get_ops
 from minicnn.ops import gpu_optimizers
 from minicnn.ops.gpu_kernels import BLOCKS, THREADS
-from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
+from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Ftrl, Lion, Nadam, RMSprop
 from minicnn.schedules import ExponentialDecay
 
 REFERENCE = get_ops("reference")
@@ -29,6 +29,9 @@ OPTIMIZERS = [
     lambda **o: AdamW(0.1, **o),
     lambda **o: Nadam(0.1, **o),
     lambda **o: Adamax(0.1, **o),
+    lambda **o: Lion(0.1, **o),
+    lambda **o: Ftrl(0.1, l1_regularization_strength=0.5, l2_regularization_strength=0.1, **o),
+    lambda **o: Ftrl(0.1, -0.7, beta=0.2, l2_shrinkage_regularization_strength=0.1, **o),
 ]
 OPTIONS = [
     {},

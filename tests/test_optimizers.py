@@ -18,10 +18,23 @@ from networks import assert_same, twins
 import minicnn
 from minicnn import Sequential, layers, load_model, optimizers
 from minicnn import backend as K
-from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop, schedules
+from minicnn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lion,
+    Nadam,
+    Optimizer,
+    RMSprop,
+    schedules,
+)
 from minicnn.schedules import CosineDecay, CosineDecayRestarts, ExponentialDecay, LearningRateSchedule, OneCycle
 
-CLASSES = [SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax]
+CLASSES = [SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax, Ftrl, Lion]
 SETTINGS = [
     (SGD, naive.sgd, {}),
     (SGD, naive.sgd, {"learning_rate": 0.1, "momentum": 0.9}),
@@ -42,6 +55,16 @@ SETTINGS = [
     (Nadam, naive.nadam, {"learning_rate": 0.01, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-4}),
     (Adamax, naive.adamax, {}),
     (Adamax, naive.adamax, {"learning_rate": 0.01, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-4}),
+    (Lion, naive.lion, {}),
+    (Lion, naive.lion, {"learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.8}),
+    (Ftrl, naive.ftrl, {}),
+    (
+        Ftrl,
+        naive.ftrl,
+        {"learning_rate": 0.1, "learning_rate_power": -0.7, "initial_accumulator_value": 0.5, "beta": 0.3},
+    ),
+    (Ftrl, naive.ftrl, {"learning_rate": 0.1, "l1_regularization_strength": 2.0, "l2_regularization_strength": 0.2}),
+    (Ftrl, naive.ftrl, {"learning_rate": 0.1, "learning_rate_power": 0.0, "l2_shrinkage_regularization_strength": 0.1}),
 ]
 
 
@@ -94,6 +117,19 @@ def test_moving_averages_of_what_has_become_zero_keep_all_their_digits(optimizer
     for _ in range(1100):
         number *= np.float32(0.9)
     assert 0 < number < np.finfo("float32").tiny
+
+
+def test_lion_and_ftrl_where_the_gradient_is_zero(ops):
+    """The sign of 0 is 0, and 0 / 0 is no weight; it is where weights lie apart in the memory of a model."""
+    w, gradients = np.array([1.0, -2.0, 0.0]), np.array([[0.0, 1.0, 0.0]] * 2)
+    np.testing.assert_allclose(trained(ops, Lion(0.5), w, gradients), [1.0, -3.0, 0.0])
+    found = trained(ops, Ftrl(0.5, initial_accumulator_value=0.0), w, gradients)
+    np.testing.assert_allclose(found, [0.0, naive.ftrl(-2.0, [1.0, 1.0], 0.5, initial_accumulator_value=0.0), 0.0])
+
+
+def test_ftrl_sets_weights_to_zero(ops):
+    w = trained(ops, Ftrl(0.1, l1_regularization_strength=5.0), normal(37), normal(6, 37))
+    assert 5 < (w == 0).sum() < 37
 
 
 def test_late_steps_of_nadam():
@@ -300,6 +336,19 @@ def test_optimizers_of_ours_need_no_python_between_steps():
         ),
         (Nadam, {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}),
         (Adamax, {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}),
+        (Lion, {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99}),
+        (
+            Ftrl,
+            {
+                "learning_rate": 0.001,
+                "learning_rate_power": -0.5,
+                "initial_accumulator_value": 0.1,
+                "l1_regularization_strength": 0.0,
+                "l2_regularization_strength": 0.0,
+                "l2_shrinkage_regularization_strength": 0.0,
+                "beta": 0.0,
+            },
+        ),
     ],
 )
 def test_names_order_and_defaults_of_keras(cls, expected):
@@ -361,6 +410,14 @@ def test_an_epsilon_of_none_is_that_of_keras(cls):
         (lambda: RMSprop(rho="0.9"), "RMSprop: rho must be between 0 and 1, not '0.9'"),
         (lambda: Adam(beta_1=None), "Adam: beta_1 must be from 0 to below 1, not None"),
         (lambda: Nadam(beta_2=1), "Nadam: beta_2 must be from 0 to below 1, not 1"),
+        (lambda: Lion(beta_2=1.5), "Lion: beta_2 must be between 0 and 1, not 1.5"),
+        (lambda: Lion(beta_1=0), "Lion: beta_1 must be above 0"),
+        (lambda: Ftrl(learning_rate_power=0.5), "Ftrl: learning_rate_power must be a number up to 0, not 0.5"),
+        (lambda: Ftrl(beta=-1), "Ftrl: beta must be a number from 0 on, not -1"),
+        (
+            lambda: trained(minicnn.get_ops("cpu"), Ftrl(0.0), np.ones(3), [np.ones(3)]),
+            "must be above 0, as it is divided by, but is 0 in step 1",
+        ),
     ],
 )
 def test_settings_that_mean_nothing(make, sentence):
@@ -369,10 +426,10 @@ def test_settings_that_mean_nothing(make, sentence):
 
 
 def test_names():
-    names = ["sgd", "RMSprop", "adagrad", "adadelta", "Adam", "adamw", "nadam", "adamax"]
+    names = ["sgd", "RMSprop", "adagrad", "adadelta", "Adam", "adamw", "nadam", "adamax", "Ftrl", "lion"]
     assert [type(optimizers.get(name)) for name in names] == CLASSES
-    with pytest.raises(ValueError, match="unknown optimizer 'lion'; expected one of sgd, rmsprop, adagrad, adadelta"):
-        optimizers.get("lion")
+    with pytest.raises(ValueError, match="unknown optimizer 'lamb'; expected one of sgd, rmsprop, adagrad, adadelta"):
+        optimizers.get("lamb")
     assert importlib.import_module("minicnn.optimizers.schedules").OneCycle is OneCycle is minicnn.schedules.OneCycle
 
 

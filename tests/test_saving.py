@@ -814,7 +814,7 @@ FOREIGN = {
         ),
     ),
     "an unknown optimizer": lambda path: configured(
-        path, lambda config: put(config["compile_config"]["optimizer"], "class_name", "Lion")
+        path, lambda config: put(config["compile_config"]["optimizer"], "class_name", "Lamb")
     ),
     "several losses": lambda path: configured(path, lambda config: put(config["compile_config"], "loss", ["mse"])),
     "an array is missing": lambda path: stored(path, lambda file, h5py: file.pop("layers/conv2d/vars/1")),

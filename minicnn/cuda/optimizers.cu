@@ -22,6 +22,8 @@ enum {
     ADAM,
     NADAM,
     ADAMAX,
+    LION,
+    FTRL,
     MOVING_AVERAGE
 };
 
@@ -85,6 +87,22 @@ __device__ inline void adamax(Number& n, const double* s) {  // rate with the co
     n.w -= (real)s[0] * mean / (n.b + (real)s[3]);
 }
 
+__device__ inline void lion(Number& n, const double* s) {  // rate, β₁, β₂
+    const real ahead = n.a + (real)(1 - s[1]) * (n.g - n.a), rate = s[0];
+    n.w -= ahead > 0 ? rate : ahead < 0 ? -rate : ahead;
+    follow(n.a, n.g, s[2]);
+}
+
+__device__ inline void ftrl(Number& n, const double* s) {  // rate, power, λ₁, λ₂, λₛ, β
+    const real rate = s[0], power = s[1], l1 = s[2], before = s[1] == 0.5 ? sqrt(n.a) : pow(n.a, power);
+    n.a += n.g * n.g;
+    const real after = s[1] == 0.5 ? sqrt(n.a) : pow(n.a, power);
+    n.b += n.g + (2 * (real)s[4] - (after - before) / rate) * n.w;
+    const real curvature = ((real)s[5] + after) / rate + 2 * (real)s[3];
+    const real kept = n.b > l1 ? l1 : n.b < -l1 ? -l1 : n.b;
+    n.w = kept == n.b ? 0 : (kept - n.b) / curvature;
+}
+
 // The digits of `program`, base 16, are codes of operations, the first one the lowest. The settings are s0, s1, …, or, if
 // there is a table of MOST_SETTINGS per step, the row *step of it. Where operations treat parameters unlike, owner[k / UNIT] is
 // the parameter of number k: squares its sum of squared gradients (CLIP_NORM takes that of all), decayed whether it decays.
@@ -131,6 +149,8 @@ KERNEL __launch_bounds__(THREADS) optimize(long long count, unsigned long long p
                 case ADAM: adam(n, s, c), s += 4; break;
                 case NADAM: nadam(n, s), s += 6; break;
                 case ADAMAX: adamax(n, s), s += 4; break;
+                case LION: lion(n, s), s += 3; break;
+                case FTRL: ftrl(n, s), s += 6; break;
                 case MOVING_AVERAGE: {
                     const real mean = follow(n.average, n.w, s[0]);
                     if (s[1]) n.w = mean;

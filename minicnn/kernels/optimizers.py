@@ -6,8 +6,12 @@ arrays in the operation of the same name. A moment that is not kept is 0.
 
 import math
 
+import numpy as np
+
 from .jit import inlined, kernel
-from .simd import fill, load, number_at, select, size_of, square_root, store, width_of
+from .simd import fill, load, number_at, raised, select, size_of, square_root, store, width_of
+
+TINY = float(np.finfo("float32").tiny)
 
 
 @inlined
@@ -147,6 +151,46 @@ def adamax(zero, count, w, g, m, u, settings):
         most = select(most > height, most, height)
         store(most, u + place, left)
         store(load(w + place, left, zero) - rate * mean / (most + epsilon), w + place, left)
+
+
+@kernel("w", "m")
+def lion(zero, count, w, g, m, settings):
+    """settings: the rate, β₁ and β₂."""
+    size, lanes = size_of(zero), width_of(zero)
+    rate, rest_1, rest_2 = setting(settings, 0, zero), one_minus(settings, 1, zero), one_minus(settings, 2, zero)
+    nothing = fill(zero, zero)
+    for k in range(0, count, lanes):
+        left, place = count - k, size * k
+        before, mean = load(w + place, left, zero), load(m + place, left, zero)
+        change = load(g + place, left, zero) - mean
+        ahead = mean + rest_1 * change
+        step = select(ahead > nothing, rate, select(nothing > ahead, nothing - rate, ahead))
+        store(before - step, w + place, left)
+        store(mean + rest_2 * change, m + place, left)
+
+
+@kernel("w", "n", "z")
+def ftrl(zero, count, w, g, n, z, settings):
+    """settings: the learning rate, the power, λ₁, λ₂, λₛ and β."""
+    size, lanes, root = size_of(zero), width_of(zero), number_at(settings + 8, 0.0) == 0.5
+    pace, power = fill(1.0 / number_at(settings, 0.0), zero), setting(settings, 1, zero)
+    l1, l2, shrinkage = setting(settings, 2, zero), setting(settings, 3, zero), setting(settings, 4, zero)
+    beta, least = setting(settings, 5, zero), fill(TINY, zero)
+    smallest = fill(zero, zero) - l1
+    for k in range(0, count, lanes):
+        left, place = count - k, size * k
+        gradient, weight = load(g + place, left, zero), load(w + place, left, zero)
+        total, lead = load(n + place, left, zero), load(z + place, left, zero)
+        before = square_root(total) if root else raised(total, power)
+        total += gradient * gradient
+        after = square_root(total) if root else raised(total, power)
+        lead += gradient + (shrinkage + shrinkage - pace * (after - before)) * weight
+        store(total, n + place, left)
+        store(lead, z + place, left)
+        curvature = pace * (beta + after) + l2 + l2
+        curvature = select(least > curvature, least, curvature)
+        kept = select(lead > l1, l1, select(smallest > lead, smallest, lead))
+        store((kept - lead) / curvature, w + place, left)
 
 
 # ---------------------------------------------------------------------- before and after the step

@@ -568,6 +568,18 @@ def square_root(typing, vector):
 
 
 @intrinsic
+def raised(typing, vector, exponent):
+    """Each number to the power of the one in the same place."""
+
+    def generate(context, builder, signature, arguments):
+        kind, name = arguments[0].type, f"llvm.pow.v{vector.width}f{vector.number.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, kind]), name)
+        return builder.call(function, arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
 def load_bytes(typing, address, lanes, zero):
     """Unsigned bytes at an address as a vector of numbers; those beyond `lanes` are 0."""
 

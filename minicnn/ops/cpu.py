@@ -504,6 +504,13 @@ class CpuOps(WholeImages):
                rate: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
         self._optimize("adamax", (w, g, m, u), rate, beta_1, beta_2, epsilon)
 
+    def lion(self, w: Array, g: Array, m: Array, rate: float, beta_1: float, beta_2: float) -> None:
+        self._optimize("lion", (w, g, m), rate, beta_1, beta_2)
+
+    def ftrl(self, w: Array, g: Array, n: Array, z: Array, rate: float, power: float,
+             l1: float, l2: float, shrinkage: float, beta: float) -> None:  # fmt: skip
+        self._optimize("ftrl", (w, g, n, z), rate, power, l1, l2, shrinkage, beta)
+
     def clip_value(self, g: Array, most: float) -> None:
         self._optimize("clip_value", (g,), most)
 

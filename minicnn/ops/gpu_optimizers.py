@@ -20,7 +20,7 @@ CODES = {
     name: code
     for code, name in enumerate(
         ("clip_value", "clip_norm", "clip_norms", "decay", "sgd", "rmsprop", "adagrad", "adadelta", "adam", "nadam", "adamax",
-         "moving_average"), start=1,
+         "lion", "ftrl", "moving_average"), start=1,
     )
 }  # fmt: skip
 
@@ -76,6 +76,13 @@ class OptimizerOps(KernelOps):
     def adamax(self, w: Array, g: Array, m: Array, u: Array,
                rate: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
         self._program(["adamax"], (w, g, m, u, None, None), (rate, beta_1, beta_2, epsilon))
+
+    def lion(self, w: Array, g: Array, m: Array, rate: float, beta_1: float, beta_2: float) -> None:
+        self._program(["lion"], (w, g, m, None, None, None), (rate, beta_1, beta_2))
+
+    def ftrl(self, w: Array, g: Array, n: Array, z: Array, rate: float, power: float,
+             l1: float, l2: float, shrinkage: float, beta: float) -> None:  # fmt: skip
+        self._program(["ftrl"], (w, g, n, z, None, None), (rate, power, l1, l2, shrinkage, beta))
 
     def clip_value(self, g: Array, most: float) -> None:
         self._program(["clip_value"], (None, g, None, None, None, None), (most,))

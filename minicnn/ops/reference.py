@@ -714,6 +714,20 @@ class Ops:
         self.xp.maximum(beta_2 * u, abs(g), out=u)
         w -= rate * m / (u + epsilon)
 
+    def lion(self, w: Array, g: Array, m: Array, rate: float, beta_1: float, beta_2: float) -> None:
+        """w -= η sign(β₁ m + (1-β₁) g);  m = β₂ m + (1-β₂) g."""
+        w -= rate * self.xp.sign(m + (1.0 - beta_1) * (g - m))
+        m += (1.0 - beta_2) * (g - m)
+
+    def ftrl(self, w: Array, g: Array, n: Array, z: Array, rate: float, power: float,
+             l1: float, l2: float, shrinkage: float, beta: float) -> None:  # fmt: skip
+        """n = n₋ + g²;  z += g + 2 λₛ w - (nᵖ - n₋ᵖ) / η · w;  w = (clip(z, ±λ₁) - z) / ((β + nᵖ) / η + 2 λ₂), 0 for 0 / 0."""
+        before = n**power
+        n += g * g
+        z += g + (2.0 * shrinkage - (n**power - before) / rate) * w
+        curvature = (beta + n**power) / rate + 2.0 * l2
+        w[...] = (self.xp.clip(z, -l1, l1) - z) / self.xp.maximum(curvature, self.xp.finfo(w.dtype).tiny)
+
     def clip_value(self, g: Array, most: float) -> None:
         """No number is larger than `most`, or less than its negative."""
         self.xp.clip(g, -most, most, out=g)

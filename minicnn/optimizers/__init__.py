@@ -6,12 +6,12 @@ from typing import Any
 from ..absent import refuse, without
 from ..registered import class_of, description, known
 from . import schedules
-from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
+from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Ftrl, Lion, Nadam, RMSprop
 from .base import Operation as Operation
 from .base import Optimizer
 
 CLASSES: dict[str, type[Optimizer]] = {
-    cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax)
+    cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Adamax, Ftrl, Lion)
 }
 
 
@@ -46,13 +46,13 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 _classes = ", ".join(cls.__name__ for cls in CLASSES.values())
 __getattr__, _absent = without(__name__, "optimizer ", {
     f"there are {_classes}": """
-        Lion Ftrl Adafactor Lamb Muon LossScaleOptimizer MultiOptimizer OptimizerMap ScheduleFreeAdamW TFOptimizer""",
+        Adafactor Lamb Muon LossScaleOptimizer MultiOptimizer OptimizerMap ScheduleFreeAdamW TFOptimizer""",
     f"Keras 3 has dropped it, the classes are {_classes}": """
         sgd rmsprop adagrad adadelta adam adamax nadam gradient_descent_v2 rmsprop_v2 adagrad_v2 adadelta_v2 adam_v2 adamax_v2
-        nadam_v2""",
+        nadam_v2 ftrl lion""",
 })  # fmt: skip
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "Optimizer", "RMSprop", "deserialize", "get", "schedules",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lion", "Nadam", "Optimizer", "RMSprop", "deserialize", "get", "schedules",
     "serialize", *_absent,
 ]  # fmt: skip

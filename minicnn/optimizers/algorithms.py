@@ -24,12 +24,18 @@ def _check_shares(optimizer: Optimizer, **settings: float) -> None:
             raise ValueError(f"{type(optimizer).__name__}: {name} must be between 0 and 1, not {value!r}")
 
 
+def _check_from_zero(optimizer: Optimizer, **settings: float) -> None:
+    """ValueError for a setting that is not a number from 0 on."""
+    for name, value in settings.items():
+        if not (isinstance(value, Real) and value >= 0):
+            raise ValueError(f"{type(optimizer).__name__}: {name} must be a number from 0 on, not {value!r}")
+
+
 def _epsilon(optimizer: Optimizer, epsilon: float | None) -> float:
     """The setting of this name; 10⁻⁷ for None, which it was in Keras 2. ValueError for what is no number from 0 on."""
     if epsilon is None:
         return 1e-7
-    if not (isinstance(epsilon, Real) and epsilon >= 0):
-        raise ValueError(f"{type(optimizer).__name__}: epsilon must be a number from 0 on, not {epsilon!r}")
+    _check_from_zero(optimizer, epsilon=epsilon)
     return epsilon
 
 
@@ -100,10 +106,7 @@ class Adagrad(Optimizer):
         **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learning_rate, **options)
-        if not initial_accumulator_value >= 0:
-            raise ValueError(
-                f"Adagrad: initial_accumulator_value must be a number from 0 on, not {initial_accumulator_value!r}"
-            )
+        _check_from_zero(self, initial_accumulator_value=initial_accumulator_value)
         self.initial_accumulator_value, self.epsilon = initial_accumulator_value, _epsilon(self, epsilon)
 
     def start(self, w: Array, ops: Ops) -> None:
@@ -228,3 +231,81 @@ class Adamax(_Moments):
 
     def settings(self, learning_rate: float) -> tuple[float, ...]:
         return learning_rate / (1 - self.beta_1**self.iterations), self.beta_1, self.beta_2, self.epsilon
+
+
+class Lion(Optimizer):
+    """w = w - η sign(β₁ m + (1-β₁) g);  m = β₂ m + (1-β₂) g  (Chen et al., 2023): all weights move by η in every step
+
+    ValueError for a β₁ that is not above 0, or one of both that is above 1.
+    """
+
+    operation = "lion"
+    moments = slots = ("m",)
+
+    def __init__(
+        self, learning_rate: Rate = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: "Unpack[Options]"
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        _check_shares(self, beta_1=beta_1, beta_2=beta_2)
+        if beta_1 == 0:
+            raise ValueError("Lion: beta_1 must be above 0, or nothing but the sign of each gradient is left")
+        self.beta_1, self.beta_2 = beta_1, beta_2
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        return learning_rate, self.beta_1, self.beta_2
+
+
+class Ftrl(Optimizer):
+    """Follow the regularized leader (McMahan et al., 2013), whose weights become 0 where λ₁, for `l1_…`, is not:
+
+    n = n₋ + g²;  z = z + g + 2 λₛ w - (nᵖ - n₋ᵖ) / η · w;  w = (clip(z, -λ₁, λ₁) - z) / ((β + nᵖ) / η + 2 λ₂)
+
+    with p = -`learning_rate_power` and λₛ for `l2_shrinkage_…`; n begins at `initial_accumulator_value`. ValueError for a
+    power above 0, another number below 0, and where the learning rate has become 0.
+    """
+
+    operation = "ftrl"
+    moments = slots = ("accumulator", "linear")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        _check_from_zero(
+            self,
+            initial_accumulator_value=initial_accumulator_value,
+            l1_regularization_strength=l1_regularization_strength,
+            l2_regularization_strength=l2_regularization_strength,
+            l2_shrinkage_regularization_strength=l2_shrinkage_regularization_strength,
+            beta=beta,
+        )
+        self.learning_rate_power = learning_rate_power
+        self.initial_accumulator_value = initial_accumulator_value
+        self.l1_regularization_strength = l1_regularization_strength
+        self.l2_regularization_strength = l2_regularization_strength
+        self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
+        self.beta = beta
+        if not (isinstance(learning_rate_power, Real) and learning_rate_power <= 0):
+            raise ValueError(f"Ftrl: learning_rate_power must be a number up to 0, not {learning_rate_power!r}")
+
+    def start(self, w: Array, ops: Ops) -> None:
+        super().start(w, ops)
+        self.state["accumulator"][...] = self.initial_accumulator_value
+
+    def settings(self, learning_rate: float) -> tuple[float, ...]:
+        if learning_rate == 0:
+            raise ValueError(
+                f"Ftrl: the learning rate must be above 0, as it is divided by, but is 0 in step {self.iterations}"
+            )
+        return (
+            learning_rate, -self.learning_rate_power, self.l1_regularization_strength, self.l2_regularization_strength,
+            self.l2_shrinkage_regularization_strength, self.beta,
+        )  # fmt: skip

@@ -9,7 +9,7 @@ from minicnn.optimizers import schedules
 
 pytestmark = pytest.mark.parity
 
-NAMES = ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Adamax"]
+NAMES = ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Adamax", "Ftrl", "Lion"]
 OWN = {  # what each has beside the common arguments
     "SGD": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"nesterov": True}],
     "RMSprop": [
@@ -24,6 +24,13 @@ OWN = {  # what each has beside the common arguments
     "AdamW": [{}, {"weight_decay": 0.5}, {"amsgrad": True}],
     "Nadam": [{}, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}],
     "Adamax": [{}, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}],
+    "Ftrl": [
+        {},
+        {"learning_rate_power": -0.7, "initial_accumulator_value": 0.5, "beta": 0.3},
+        {"l1_regularization_strength": 0.5, "l2_regularization_strength": 0.2},
+        {"learning_rate_power": 0.0, "l2_shrinkage_regularization_strength": 0.1},
+    ],
+    "Lion": [{}, {"beta_1": 0.5, "beta_2": 0.8}],
 }
 COMMON = [
     {"learning_rate": 0.02},
