@@ -38,10 +38,10 @@ def _or_layer(make: Function) -> Callable[[Function], Function]:
             from . import layers
 
             layer = None
-            if isinstance(x, layers.base.Symbol | Traced):
+            if isinstance(x, layers.symbolic.Symbol | Traced):
                 given = signature(function).bind(x, *arguments, **options)
                 given.apply_defaults()
-                name = function.__name__ if isinstance(x, layers.base.Probe) else None
+                name = function.__name__ if isinstance(x, layers.symbolic.Probe) else None
                 layer = make(layers, *given.args[1:], name=name)
             if layer is not None and isinstance(x, Traced):
                 layer.to(device_of(x)).build(x.shape)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .batches import checked
-from .layers.base import Layer, RandomLayer, Tensor
+from .layers.base import Layer, RandomLayer
 from .layers.reshaping import Input
+from .layers.symbolic import Tensor
 from .ops import Ops
 from .ops.reference import Array
 from .registered import new_name

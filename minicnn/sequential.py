@@ -25,14 +25,13 @@ from .layers.base import (
     Layer,
     RandomLayer,
     Shape,
-    Tensor,
-    Weighted,
     apply,
     check_begun,
     enclosing,
 )
-from .layers.parameter import Parameter
+from .layers.parameter import Parameter, Weighted
 from .layers.reshaping import Input
+from .layers.symbolic import Tensor
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import UNIT, Array

@@ -12,10 +12,11 @@ from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
 from ..registered import class_of, description, known
-from .base import SETTINGS, Layer, Probe, Tensor, check_numbers
+from .base import SETTINGS, Layer, check_numbers
 from .function import Lambda
 from .parameter import Parameter
 from .reshaping import Input
+from .symbolic import Probe, Tensor
 
 
 class Linear(Layer):

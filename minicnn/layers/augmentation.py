@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..ops.reference import FILL_MODES, Array, Key
-from .base import OfImages, RandomLayer, channels_last, check_numbers, is_number
+from .base import OfImages, RandomLayer, channels_last, check_numbers
 from .convolution import pair
+from .symbolic import is_number
 
 Factor = float | Sequence[float]
 Limits = tuple[float, float]

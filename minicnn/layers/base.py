@@ -3,28 +3,28 @@
 A layer computes nothing itself; it asks the operations (`self.ops`) of the device its model is on.
 """
 
-import dis
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
-from numbers import Integral, Real
-from types import CellType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..absent import by_name, today
-from ..derivatives import Traced, UnknownDerivative, derivative, has_derivative
+from ..derivatives import Traced, UnknownDerivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
 from ..ops.reference import Array, Key
 from ..registered import new_name
 from ..seeding import new_seed
-from .parameter import Parameter
+from . import calculation
+from .parameter import Parameter, Weighted
+from .symbolic import Shape as Shape
+from .symbolic import Symbol, Tensor, is_number
 
-Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
 SETTINGS = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}  # of a parameter
 RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
     "nb_filter": "filters", "nb_row": "kernel_size", "nb_col": "kernel_size", "border_mode": "padding", "subsample": "strides",
@@ -39,11 +39,6 @@ LACKED = by_name({  # methods of Keras' layers, behind what there is in their pl
     "a penalty for what comes out of a layer is its argument activity_regularizer": "add_loss",
     "metrics are given to compile": "add_metric",
 })  # fmt: skip
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is one number, of Python's types or of NumPy's, an array without axes among them."""
-    return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf")
 
 
 def check_begun(thing: Any, sign: str, name: str) -> None:
@@ -67,97 +62,6 @@ def channels_last(layer: "Layer", data_format: str | None) -> None:
             " images with the channels first are turned by x.transpose(0, 2, 3, 1)"
         )
     layer.data_format = "channels_last"
-
-
-class Symbol:
-    """Base of symbolic values, which have no numbers yet.
-
-    Times a number, or plus one, it is what the layer `Rescaling` makes of it; other calculations, which Keras has, are a
-    TypeError.
-    """
-
-    name: str
-    shape: Shape
-    __array_priority__ = 1  # so that a number of NumPy's leaves the calculation to this
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def _refuse_calculation(self, *_: Any) -> Any:
-        raise TypeError(
-            f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
-            "Activation and Lambda are layers, and so is a class of your own whose call calculates and that names no layers"
-        )
-
-    def _rescaled(self, scale: Any, offset: Any) -> Any:
-        from .normalization import Rescaling
-
-        if not (is_number(scale) and is_number(offset)):
-            self._refuse_calculation()
-        return Rescaling(scale, offset, name="rescaling" if isinstance(self, Probe) else None)(self)
-
-    def __add__(self, other: Any) -> Any:
-        return self._rescaled(1.0, other)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._rescaled(1.0, -other if is_number(other) else other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._rescaled(-1.0, other)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._rescaled(other, 0.0)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._rescaled(1 / other if is_number(other) else other, 0.0)
-
-    def __neg__(self) -> Any:
-        return self._rescaled(-1.0, 0.0)
-
-    __radd__, __rmul__ = __add__, __mul__
-    __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __abs__ = _refuse_calculation
-    __getitem__ = __iter__ = __array__ = _refuse_calculation
-
-
-class Tensor(Symbol):
-    """The symbolic output of a layer for a symbolic input: `Model(inputs, outputs)` follows it back to the `Input`.
-
-    `mode` is True where the layer always works as in training, False where it never does, None where the model decides.
-    """
-
-    def __init__(self, layer: "Layer", source: "Tensor | None" = None, mode: bool | None = None) -> None:
-        self.layer, self.source, self.name, self.mode = layer, source, layer.name, mode
-        self.model: Any = None  # that was called, if the layer is one of a model within the model
-        self.owner: Callable[[], Any] = lambda: None  # gives the model whose input this is, while there is that
-
-    @property
-    def shape(self) -> Shape:  # type: ignore[override]
-        return self.layer.output_shape
-
-    @property
-    def dtype(self) -> str:
-        return self.layer.dtype.name
-
-    @property
-    def path(self) -> "list[Tensor]":
-        """The tensors that lead here, of the `Input` first, and this one."""
-        found = [self]
-        while found[-1].source is not None:
-            found.append(found[-1].source)
-        return found[::-1]
-
-    @property
-    def chain(self) -> "list[Layer]":
-        """Their layers."""
-        return [tensor.layer for tensor in self.path]
-
-    def __repr__(self) -> str:
-        return f"<Tensor {self.shape} of {self.layer.name}>"
-
-
-class Probe(Tensor):
-    """Stands for a tensor, to learn which layers a function puts behind it: they are in no model, and are not counted."""
 
 
 _calls = threading.local()  # whether the layer whose `forward` runs now, on this thread, works as in training
@@ -190,90 +94,17 @@ class _Overridable:
         return self if layer is None else self.function(layer)
 
 
-class Weighted:
-    """What has parameters, under the names that Keras gives them: a layer or a model."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def parameters(self) -> list[Parameter]: ...
-        @property
-        def trainable_parameters(self) -> list[Parameter]: ...
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters."""
-        return self.parameters
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        return self.trainable_parameters
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        trained = {id(parameter) for parameter in self.trainable_parameters}
-        return [parameter for parameter in self.parameters if id(parameter) not in trained]
-
-    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
-
-
-def _codes(code: Any) -> list[Any]:
-    """The code of a function, and of those within it."""
-    return [code, *(inner for one in code.co_consts if hasattr(one, "co_names") for inner in _codes(one))]
-
-
-def _enclosed(function: Any) -> dict[str, Any]:
-    """The variables of enclosing functions that a function uses, as far as they have a value yet."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    return {name: cell.cell_contents for name, cell in cells if cell != CellType()}
-
-
-def _reached(functions: Iterable[Any]) -> tuple[list[Any], set[str], list[Any]]:
-    """The code of functions and of those of their modules that they call, the names in it, and what these mean outside of it."""
-    codes, names, things = list[Any](), set[str](), list[Any]()
-    waiting = [*filter(inspect.isfunction, functions)]
-    while waiting:
-        function = waiting.pop()
-        if function.__code__ not in codes:
-            codes += _codes(function.__code__)
-            found = {name for code in _codes(function.__code__) for name in code.co_names}
-            around = function.__globals__ | _enclosed(function)
-            outside = [around[name] for name in (found | set(function.__code__.co_freevars)) & set(around)]
-            names, things = names | found, things + outside
-            waiting += [one for one in outside if inspect.isfunction(one) and one.__module__ == function.__module__]
-    return codes, names, things
-
-
-def _has_operators(code: Any) -> bool:
-    """Whether it adds, multiplies or the like; [] is none of these."""
-    operations = (one.opname for one in dis.get_instructions(code) if one.argrepr != "[]")
-    return any(one.startswith(("BINARY_", "INPLACE_")) and not one.endswith(("SUBSCR", "SLICE")) for one in operations)
-
-
-def calculates(names: dict[str, Any]) -> bool:
-    """Whether a class with a `call`, made from `Layer`, is a layer that calculates, and not some layers in a row.
-
-    It adds weights, or names no layers, and has no `__init__` or `build` that could be given some, or a `call` with operators
-    or functions that have a derivative.
-    """
-    from .. import layers
-
-    _, used, things = _reached(names.values())
-    if "add_weight" in used:
-        return True
-    if any(name[0].isupper() and name in layers.__all__ for name in used):
-        return False
-    if any(isinstance(one, Weighted) or isinstance(one, type) and issubclass(one, Weighted) for one in things):
-        return False
-    codes, called, _ = _reached([names["call"]])
-    return not {"__init__", "build"} & set(names) or any(map(has_derivative, called)) or any(map(_has_operators, codes))
-
-
 class _LayerKind(type):
     """Makes a class with a `call` that is made from `Layer` itself a `Model`: it puts layers one behind the other."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], names: dict[str, Any], **options: Any) -> Any:
-        if bases == (Weighted,) or Layer not in bases or "call" not in names or "forward" in names or calculates(names):
+        if (
+            bases == (Weighted,)
+            or Layer not in bases
+            or "call" not in names
+            or "forward" in names
+            or calculation.calculates(names)
+        ):
             return super().__new__(cls, name, bases, names, **options)
         from ..functional import Model
 
@@ -302,7 +133,7 @@ class Layer(Weighted, metaclass=_LayerKind):
     `works_as_in_training` whether a call on an array that does not say `training` means it.
 
     A class with a `call` that puts other layers one behind the other is a `Model`, also if it is made from `Layer`. One whose
-    `call` calculates with its input and its weights (`calculates` says which that is) needs no `forward` and `backward`: it
+    `call` calculates with its input and its weights (see `calculation.calculates`) needs no `forward` and `backward`: it
     has the derivative that `minicnn.derivatives` finds. Its weights are attributes, and what `call` assigns is not kept.
 
     The first layer of a model may say the shape of its input: `input_shape` without the batch axis, `batch_shape` with it,
@@ -324,13 +155,13 @@ class Layer(Weighted, metaclass=_LayerKind):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "call" in vars(cls) and "forward" not in vars(cls) and cls.forward is Layer.forward:
-            cls.forward, cls.backward = _forward_of_calculation, _backward_of_calculation  # type: ignore[method-assign]
-            cls.build = _build_of_calculation(cls.build)  # type: ignore[assignment,method-assign]
+            cls.forward, cls.backward = calculation.forward, calculation.backward  # type: ignore[method-assign]
+            cls.build = calculation.build_around(cls.build)  # type: ignore[assignment,method-assign]
             if "compute_output_shape" not in vars(cls):
-                cls.compute_output_shape = _shape_of_calculation  # type: ignore[method-assign]
-        elif cls.forward is _forward_of_calculation:
+                cls.compute_output_shape = calculation.compute_output_shape  # type: ignore[method-assign]
+        elif cls.forward is calculation.forward:
             if "build" in vars(cls):
-                cls.build = _build_of_calculation(cls.build)  # type: ignore[assignment,method-assign]
+                cls.build = calculation.build_around(cls.build)  # type: ignore[assignment,method-assign]
         elif "call" in vars(cls):
             if cls.forward is Layer.forward or "forward" in vars(cls):
                 raise TypeError(
@@ -703,88 +534,6 @@ def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
             "hand here, a layer that calculates defines forward(x, training) and backward(dy)"
         )
     return y
-
-
-def _own(layer: Layer) -> dict[int, Parameter]:
-    """The parameters that are attributes of a layer, each once."""
-    return {id(one): one for one in vars(layer).values() if isinstance(one, Parameter)}
-
-
-def _calculation(self: Layer, x: Array, training: bool) -> tuple[Array, Callable[[Any], list[Array]]]:
-    """What a `call` that calculates makes of x, and what gives the gradients of x and of the layer's own parameters."""
-    held = [one for value in vars(self).values() for one in (value if isinstance(value, list | tuple) else [value])]
-    others = [one for one in held if isinstance(one, Weighted)]
-    if others:
-        raise ValueError(
-            f"layer {self.name}: the derivative of its call is not known, as it has the layer {others[0].name}: define "  # type: ignore[attr-defined]
-            "forward(x, training) and backward(dy), or put the layers one behind the other"
-        )
-    own = _own(self)
-    options = {"training": training} if "training" in inspect.signature(self.call).parameters else {}
-
-    def calculated(start: Traced, *traced: Traced) -> Any:
-        by_id = dict(zip(own, traced, strict=True))
-        twin = object.__new__(type(self))  # other threads calculate with the layer itself
-        vars(twin).update({name: by_id.get(id(one), one) for name, one in vars(self).items()})
-        return twin.call(start, **options)
-
-    try:
-        lost = [one for one in self.parameters if id(one) not in own]
-        if lost:
-            raise UnknownDerivative(f"its weight {lost[0].name} is no attribute of the layer")
-        return derivative(calculated, x, *(one.data for one in own.values()))
-    except UnknownDerivative as error:
-        raise ValueError(
-            f"layer {self.name}: the derivative of its call is not known ({error}): define forward(x, training) and backward(dy)"
-        ) from None
-    except Exception as error:
-        raise ValueError(
-            f"layer {self.name}: its call fails for an input of shape {tuple(x.shape)}: {error}"
-        ) from error
-
-
-def _forward_of_calculation(self: Layer, x: Array, training: bool = False) -> Array:
-    """`forward` of a class whose `call` calculates."""
-    x = self.check_input(x)
-    y, self._back = _calculation(self, x, training)
-    return self.ops.array(y, x.dtype)
-
-
-def _backward_of_calculation(self: Layer, dy: Array) -> Array:
-    dx, *gradients = self._back(dy)
-    for parameter, gradient in zip(_own(self).values(), gradients, strict=True):
-        if parameter.trainable:
-            parameter.gradient = gradient
-    return dx
-
-
-def _build_of_calculation(own: Callable[[Any, Any], None]) -> Callable[[Any, Sequence[int | None]], None]:
-    """`build` of such a class, around its own, which makes the weights that are not made yet."""
-
-    def build(self: Layer, input_shape: Sequence[int | None]) -> None:
-        if self._building:  # by the build of a class that is made from this one
-            own(self, input_shape)
-            return
-        self.input_shape = self.check_input_shape(input_shape)
-        if not self.built:
-            self._building = True
-            try:
-                own(self, self.input_shape)
-            finally:
-                self._building = False
-        self.built = True
-        self.output_shape = tuple(self.compute_output_shape(self.input_shape))
-
-    return build
-
-
-def _shape_of_calculation(self: Layer, input_shape: Shape) -> Shape:
-    shape = _calculation(self, self.ops.zeros((2, *input_shape[1:]), self.dtype), False)[0].shape
-    if shape[:1] != (2,):
-        raise ValueError(
-            f"layer {self.name}: its call must keep the batch axis, but gives shape {shape} for {(2, *input_shape[1:])}"
-        )
-    return input_shape[0], *shape[1:]
 
 
 def _convert(parameter: Parameter, left: Ops, entered: Ops, dtype: Any) -> None:

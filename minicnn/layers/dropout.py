@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..ops.reference import Array
-from .base import RandomLayer, channels_last, is_number
+from .base import RandomLayer, channels_last
+from .symbolic import is_number
 
 
 class _Dropping(RandomLayer):

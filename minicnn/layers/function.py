@@ -9,8 +9,9 @@ import numpy as np
 from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import Array
-from .base import Layer, Probe, Shape, Tensor
+from .base import Layer, Shape
 from .reshaping import Input
+from .symbolic import Probe, Tensor
 
 
 class Lambda(Layer):

@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer, check_numbers, is_number
+from .base import Layer, check_numbers
 from .parameter import Parameter
+from .symbolic import is_number
 
 
 def _axes(layer: Layer, given: Any) -> tuple[int, ...]:

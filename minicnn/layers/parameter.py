@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -145,3 +145,30 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
     setattr(Parameter, f"__i{_name}__", _refuse_in_place)
 for _name in ("neg", "abs"):
     setattr(Parameter, f"__{_name}__", _calculating(_name))
+
+
+class Weighted:
+    """What has parameters, under the names that Keras gives them: a layer or a model."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def parameters(self) -> list[Parameter]: ...
+        @property
+        def trainable_parameters(self) -> list[Parameter]: ...
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters."""
+        return self.parameters
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return self.trainable_parameters
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        trained = {id(parameter) for parameter in self.trainable_parameters}
+        return [parameter for parameter in self.parameters if id(parameter) not in trained]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..ops.reference import Array, Pads
 from ..regularizers import L1L2
-from .base import Layer, Shape, Symbol, channels_last
+from .base import Layer, Shape, channels_last
+from .symbolic import Symbol
 
 
 class InputLayer(Symbol, Layer):
