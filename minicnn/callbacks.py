@@ -245,8 +245,16 @@ class MonitorCallback(Callback):
             return True
         return value - self.min_delta > reference if self.upwards else value + self.min_delta < reference
 
-    def monitored(self, logs: Logs) -> float | None:
-        """The number that is watched; None in an epoch without validation, else ValueError if there is none."""
+    @property
+    def monitor_op(self) -> Callable[[Any, Any], Any]:
+        """np.greater where more is better, else np.less."""
+        return np.greater if self.upwards else np.less
+
+    def get_monitor_value(self, logs: Logs) -> float | None:
+        """The number that is watched, which a class of your own may calculate from the logs.
+
+        None in an epoch without validation, else ValueError if there is none.
+        """
         if np.size(logs.get(self.monitor, 0.0)) > 1:
             raise ValueError(
                 f"{type(self).__name__}: expected monitor to be one number, but {self.monitor!r} is several"
@@ -289,7 +297,7 @@ class EarlyStopping(MonitorCallback):
         self.best, self.best_weights = None, None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        value = self.monitored(logs or {})
+        value = self.get_monitor_value(logs or {})
         if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
@@ -362,7 +370,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: filepath {self.filepath!r} cannot be filled in ({error}); the names are {', '.join(names)}"
             ) from None
         if self.save_best_only:
-            value = self.monitored(logs)
+            value = self.get_monitor_value(logs)
             if value is None or not self.improves(value, self.best):
                 return
             self.best = value
@@ -481,18 +489,21 @@ class ReduceLROnPlateau(MonitorCallback):
         learning_rate_of(self)  # says now, and not after an epoch, if it is a schedule
         self.best, self.wait, self.cooldown_counter = None, 0, 0
 
+    def in_cooldown(self) -> bool:
+        return self.cooldown_counter > 0
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
         rate = logs["learning_rate"] = learning_rate_of(self)
-        value = self.monitored(logs)
+        value = self.get_monitor_value(logs)
         if value is None:
             return
-        if self.cooldown_counter > 0:
+        if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
         if self.improves(value, self.best):
             self.best, self.wait = value, 0
-        elif self.cooldown_counter == 0:
+        elif not self.in_cooldown():
             self.wait += 1
             if self.wait >= self.patience and rate > self.min_lr:
                 self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)

@@ -110,6 +110,36 @@ def test_reduce_on_plateau_gives_the_same_rates(keras, values, options):
     assert rates == expected_rates and model.optimizer.learning_rate == expected.optimizer.learning_rate
 
 
+def test_a_class_made_from_early_stopping_may_calculate_what_is_watched(keras):
+    found = []
+    for module in (callbacks, keras.callbacks):
+
+        class Sum(module.EarlyStopping):
+            def get_monitor_value(self, logs):
+                return logs["val_loss"] + 0.5 * (logs["val_loss"] < 0)
+
+        stopping = Sum(patience=1)
+        model, _ = train(stopping, [0.25, 0.125, -0.125, -1, 0])  # the third is no better then
+        found.append((model.epoch, float(stopping.best), stopping.stopped_epoch))
+    assert found == [(2, 0.125, 2)] * 2
+
+
+@pytest.mark.parametrize(("mode", "noted"), [("min", [1, 4]), ("max", [2])])
+def test_a_class_made_from_reduce_on_plateau_compares_with_the_best(keras, mode, noted):
+    for module in (callbacks, keras.callbacks):
+
+        class Back(module.ReduceLROnPlateau):
+            def on_epoch_end(self, epoch, logs=None):
+                waits = epoch > 0 and not self.in_cooldown()
+                if waits and not self.monitor_op(logs[self.monitor], self.best):
+                    seen.append(epoch)
+                super().on_epoch_end(epoch, logs)
+
+        seen = []
+        train(Back(patience=1, factor=0.5, cooldown=2, mode=mode), [0.5, 0.75, 0.375, 0.25, 0.5, 0.125])
+        assert seen == noted
+
+
 @given(
     values=VALUES,
     batches=st.integers(1, 7),
