@@ -192,7 +192,7 @@ def checked(
     x = numbers(as_batch(model, x), "samples")
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"expected at least one sample, got an array of shape {x.shape}")
-    y = None if y is None else numbers(unwrapped(y, len(x)), "targets")
+    y = None if y is None else numbers(unwrapped(model, y, len(x)), "targets")
     sample_weight = None if sample_weight is None else numbers(sample_weight, "sample weights")
     for name, values in (("targets", y), ("sample weights", sample_weight)):
         if values is not None and (values.ndim == 0 or len(values) != len(x)):
@@ -202,13 +202,21 @@ def checked(
 
 def numbers(values: Any, what: str) -> np.ndarray:
     """Values as an array of numbers, also those that are written as strings, or are objects: tables have such columns."""
-    found = np.asarray(values)
+    found = as_array(values, what)
     if found.dtype.kind not in "OSU":
         return found
     try:
         return found.astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} must be numbers: {error}") from None
+
+
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Values as an array; ValueError for a list of arrays that are not alike."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{what} must be one array, or arrays of equal shape in a list") from None
 
 
 def sample_by_sample(x: np.ndarray, dtype: Any) -> np.ndarray:
@@ -235,7 +243,7 @@ def as_batch(model: "Sequential", x: Any) -> Any:
         return inner[0] if inner and np.ndim(inner[0]) > 1 else x
     expected = model._layers[0].input_shape[1:]
     for given in (*inner, x):
-        shape = np.shape(given)[1:]
+        shape = tuple(given.shape if hasattr(given, "shape") else as_array(given, "samples").shape)[1:]
         if shape == expected:
             return given
         if (*shape, 1) == expected:
@@ -245,12 +253,17 @@ def as_batch(model: "Sequential", x: Any) -> Any:
     return x
 
 
-def unwrapped(y: Any, samples: int) -> Any:
-    """The targets, or those in a list of one array, of so many samples; ValueError for a dictionary."""
+def unwrapped(model: "Sequential", y: Any, samples: int) -> Any:
+    """The targets, those by the name of the output, or those in a list of one array, of so many samples; ValueError for others."""
     if isinstance(y, Mapping):
-        raise ValueError(
-            f"a model has one output: expected its targets, not a dictionary with {', '.join(map(str, y))}"
-        )
+        last = [
+            layers[-1].name for layers in (model.layers, model._layers) if layers
+        ]  # where a model is the last, its layer too
+        if not (len(y) == 1 and set(last) & set(y)):
+            raise ValueError(
+                f"a model has one output: expected its targets, not a dictionary with {', '.join(map(str, y))}"
+            )
+        y = next(iter(y.values()))
     return y[0] if isinstance(y, list | tuple) and len(y) == 1 and np.ndim(y[0]) and len(y[0]) == samples else y
 
 

@@ -597,6 +597,7 @@ class Sequential(Weighted):
         With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it. The last
         three are there for Keras' sake: all kernels are compiled, and how many steps are done at once `fit` decides.
         """
+        loss_weights = list(loss_weights.values()) if isinstance(loss_weights, dict) else loss_weights
         if loss_weights and loss_weights not in ([1], 1):
             words = isinstance(loss_weights, list | tuple) and all(isinstance(one, str) for one in loss_weights)
             hint = "; metrics are given by name, metrics=…" if words else ""

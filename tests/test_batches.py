@@ -5,7 +5,7 @@ import pytest
 from small import X, Y, small, weights_equal
 
 import minicnn
-from minicnn import Dense, Flatten, Input, Sequential, callbacks, losses
+from minicnn import Dense, Flatten, Input, Model, Sequential, callbacks, losses
 
 
 def in_batches(times=None, weights=False):
@@ -368,8 +368,29 @@ def test_the_input_by_its_name():
     np.testing.assert_array_equal(model.predict(named, verbose=0), model.predict(X, verbose=0))
     assert model.evaluate(named, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
     model.fit(named, Y, verbose=0)
-    with pytest.raises(ValueError, match="a model has one output: expected its targets, not a dictionary with out"):
-        model.fit(X, {"out": Y}, verbose=0)
+
+
+def test_the_targets_by_the_name_of_the_output():
+    model = small()
+    assert model.evaluate(X, {model.layers[-1].name: Y}, verbose=0) == model.evaluate(X, Y, verbose=0)
+    x = Input(X.shape[1:], name="image")
+    outer = Model(x, Sequential(model.layers, name="digit")(x))
+    outer.compile("sgd", {"digit": "sparse_categorical_crossentropy"}, metrics={"digit": ["accuracy"]})
+    outer.fit({"image": X}, {"digit": Y}, validation_data=({"image": X}, {"digit": Y}), verbose=0)
+    for wrong in ({"out": Y}, {model.layers[-1].name: Y, "out": Y}):
+        with pytest.raises(
+            ValueError, match="a model has one output: expected its targets, not a dictionary with .*out"
+        ):
+            model.fit(X, wrong, verbose=0)
+
+
+def test_arrays_of_different_shapes_are_no_samples():
+    model = small()
+    for wrong in ([(X[:8], Y[:8])], [X[0], X[0, :4]], [X, Y]):
+        with pytest.raises(ValueError, match="^samples must be one array, or arrays of equal shape in a list$"):
+            model.predict(wrong, verbose=0)
+    with pytest.raises(ValueError, match="^targets must be one array, or arrays of equal shape in a list$"):
+        model.fit(X[:2], [[0], [1, 0]], verbose=0)
 
 
 @pytest.mark.parametrize("kind", ["U", "S", "O"])

@@ -367,6 +367,15 @@ def test_reset_begins_an_epoch():
     assert (flow.epoch, flow.batch_index) == (1, 1)
 
 
+def test_batches_of_an_epoch_are_counted_from_0():
+    flow = ImageDataGenerator().flow(IMAGES, LABELS, 16, shuffle=False)
+    labels, taken = [], 0
+    while taken <= flow.batch_index:  # as scripts walk through an epoch
+        labels += next(flow)[1].tolist()
+        taken += 1
+    assert labels == LABELS.tolist() and flow.batch_index == 0
+
+
 def test_subsets_are_cut_from_the_front():
     generator = ImageDataGenerator(validation_split=0.33)
     for subset, rows in (("validation", slice(13)), ("training", slice(13, None))):
@@ -525,6 +534,10 @@ def test_wrong_settings(settings, sentence):
             r"flow: expected numbers in an array \(N, H, W, C\), got uint8 of shape \(7, 6, 2\)",
         ),
         (lambda g: g.flow([["a"]]), "flow: expected numbers in an array"),
+        (
+            lambda g: g.flow([IMAGES, LABELS]),
+            r"flow: expected numbers in .* \(N, H, W, C\), got arrays of different shapes",
+        ),
         (
             lambda g: g.flow(IMAGES, LABELS[:9]),
             r"flow: expected 40 samples in y, as in x, got an array of shape \(9,\)",

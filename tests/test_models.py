@@ -406,6 +406,7 @@ def test_compile_says_what_it_cannot_do():
     with pytest.raises(ValueError, match="compile cannot take loss_weights"):
         small(loss_weights=[1, 2])
     small(loss_weights=[1.0])
+    small(loss_weights={"out": 1.0})
 
 
 def test_metrics_in_the_place_of_weights_of_losses():

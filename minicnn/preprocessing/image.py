@@ -524,10 +524,10 @@ class NumpyArrayIterator:
         return self
 
     def __next__(self) -> Any:
-        if self.batch_index == len(self):
-            self.on_epoch_end()
         batch = self._take(self.epoch, self.batch_index)
         self.batch_index += 1
+        if self.batch_index == len(self):
+            self.on_epoch_end()
         return batch
 
     def __getattr__(self, name: str) -> Any:
@@ -696,9 +696,12 @@ def _seed(value: Any) -> int:
 
 
 def _rank(where: str, x: Any, rank: int) -> np.ndarray:
-    x = np.asarray(x)
+    shape = "(H, W, C)" if rank == 3 else "(N, H, W, C)"
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{where}: expected numbers in an array {shape}, got arrays of different shapes") from None
     if x.ndim != rank or x.dtype.kind not in "buif":
-        shape = "(H, W, C)" if rank == 3 else "(N, H, W, C)"
         raise ValueError(f"{where}: expected numbers in an array {shape}, got {x.dtype} of shape {x.shape}")
     return x
 
