@@ -89,7 +89,8 @@ from .threads import get_threads, set_threads
 
 __version__ = "0.1.0"
 __getattr__, _ = without(__name__, "", {
-    "what goes from layer to layer is a NumPy array, or one of its device": "KerasTensor Variable Function Operation",
+    "what goes from layer to layer is a NumPy array, or one of its device": "KerasTensor Function Operation",
+    "a layer makes its weights with add_weight": "Variable",
     "a layer checks its input itself, as far as its input_rank says": "InputSpec",
     "numbers are float32, or float64 where a layer is given that dtype": "DTypePolicy FloatDTypePolicy Quantizer",
     "layers have names of their own": "name_scope",

@@ -70,6 +70,21 @@ def dtype(x: Any) -> str:
     return str(x.dtype)
 
 
+def expand_dims(x: Any, axis: int = -1) -> Any:
+    """x with another axis of length 1, at the end unless `axis` says where."""
+    return np.expand_dims(x, axis)
+
+
+def batch_flatten(x: Any) -> Any:
+    """x (N, …) as N rows."""
+    return np.reshape(x, (len(x), -1))
+
+
+def l2_normalize(x: Any, axis: Any = None) -> Any:
+    """x divided by its Euclidean norm along an axis, of all of it by default."""
+    return x / np.sqrt(np.maximum(np.sum(x * x, axis=axis, keepdims=True), 1e-12))
+
+
 def clear_session(free_memory: bool = True) -> None:
     """Has the names of layers and metrics begin anew, at "conv2d"; no other state is kept outside of models."""
     instances.clear()
@@ -95,14 +110,14 @@ def __getattr__(name: str) -> Any:
     try:
         return _without(name)
     except AttributeError:
-        function = {"flatten": "ravel", "pow": "power"}.get(name, name)
+        function = {"flatten": "ravel", "pow": "power", "permute_dimensions": "transpose"}.get(name, name)
         if name.startswith("_") or not hasattr(ops, function):
             raise
         return getattr(ops, function)
 
 
 __all__ = [
-    "backend", "batch_get_value", "batch_set_value", "cast_to_floatx", "clear_session", "constant", "count_params", "dtype",
-    "epsilon", "eval", "floatx", "get_value", "image_data_format", "int_shape", "set_epsilon", "set_floatx",
-    "set_image_data_format", "set_value",
+    "backend", "batch_flatten", "batch_get_value", "batch_set_value", "cast_to_floatx", "clear_session", "constant",
+    "count_params", "dtype", "epsilon", "eval", "expand_dims", "floatx", "get_value", "image_data_format", "int_shape",
+    "l2_normalize", "set_epsilon", "set_floatx", "set_image_data_format", "set_value",
 ]  # fmt: skip

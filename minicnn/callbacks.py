@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib import import_module
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,15 @@ class Callback:
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
+
+    if not TYPE_CHECKING:  # which is to find what is no attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "validation_data":
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name}: Keras 3 has dropped it, give the data to your callback"
+                )
+            return object.__getattribute__(self, name)  # raises what a property did
 
     @property
     def watches_batches(self) -> bool:

@@ -48,7 +48,7 @@ class Model(Sequential, metaclass=_ModelKind):
                 return self.last(self.flatten(x))
     """
 
-    call: Callable[..., Any] | None = None
+    _may_call = True
     _making = False  # whether a build of a class of your own is running
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -68,7 +68,7 @@ class Model(Sequential, metaclass=_ModelKind):
         self._parts: dict[int, Sequential] = {}  # by that number the layers since the output before,
         self._keys: list[str] = []  # and the names
         name = new_name("functional") if name is None and type(self) is Model else name
-        if self.call is not None and inputs is None and outputs is None:
+        if getattr(self, "call", None) is not None and inputs is None and outputs is None:
             super().__init__(name=name, trainable=trainable, dtype=dtype)
             return
         if inputs is None or outputs is None:
@@ -108,7 +108,7 @@ class Model(Sequential, metaclass=_ModelKind):
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first, those of `call` in the order it uses them."""
-        if self._waits() and self.call is not None:
+        if self._waits() and getattr(self, "call", None) is not None:
             if input_shape is None:
                 raise ValueError(UNKNOWN_INPUT)
             if self._making:
@@ -132,7 +132,6 @@ class Model(Sequential, metaclass=_ModelKind):
 
     def _called(self, input_shape: Sequence[int | None], training: bool) -> Tensor:
         """What `call` makes of the tensor of an `Input`, layer by layer."""
-        assert self.call is not None
         start = Input(tuple(input_shape[1:]))  # type: ignore[arg-type]
         start.build()
         takes = "training" in inspect.signature(self.call).parameters

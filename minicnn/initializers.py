@@ -62,13 +62,22 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """w = value"""
+    """w = value, a number or an array; ValueError for one that does not fit."""
 
-    def __init__(self, value: float = 0.0) -> None:
+    def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
-        return np.full(shape, self.value, float)
+        value = np.asarray(self.value, float)
+        try:
+            return np.array(np.broadcast_to(value, shape))
+        except ValueError:
+            raise ValueError(
+                f"initializer Constant: values of shape {value.shape} do not fit a parameter of shape {tuple(shape)}"
+            ) from None
+
+    def get_config(self) -> dict[str, Any]:
+        return {"value": np.asarray(self.value).tolist()}
 
 
 class RandomNormal(Initializer):
@@ -234,7 +243,7 @@ def __getattr__(name: str) -> Any:
 
 
 def get(identifier: Any) -> Callable[..., Any]:
-    """An initializer from its name ("he_normal" or "HeNormal"), from what `serialize` returned, or itself.
+    """An initializer from its name ("he_normal" or "HeNormal"), from what `serialize` returned, or itself; `Constant` of an array.
 
     A function f(shape, dtype=None) of your own is one too. A saved model finds it, or a class of your own, by its name,
     among `custom_objects` or when the class has been defined, or the function passed to `get`, before `load_model`.
@@ -245,6 +254,8 @@ def get(identifier: Any) -> Callable[..., Any]:
         return (BY_NAME.get(identifier) or CLASSES[identifier])()
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
+    if isinstance(identifier, np.ndarray | np.generic):
+        return Constant(identifier)
     if not callable(identifier):
         raise ValueError(f"unknown initializer {identifier!r}; expected one of {', '.join(sorted(BY_NAME))}")
     if not isinstance(identifier, Initializer):

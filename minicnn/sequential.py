@@ -41,6 +41,7 @@ from .seeding import new_seed
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
 LACKED = by_name({  # methods that scripts call, behind what there is in their place
+    "the model itself is called, model(x) or model(x, training=True)": "call",
     "a layer with weights of its own defines forward(x, training) and backward(dy)": "add_weight add_variable",
     "a penalty for weights or outputs is a Regularizer, a loss of your own a Loss with `terms`": "add_loss",
     "metrics are given to compile": "add_metric",
@@ -62,6 +63,7 @@ class Sequential(Weighted):
     """
 
     _made_of_tensors = False  # whether it is Keras' Functional
+    _may_call = False  # whether a class of your own may define call
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class Sequential(Weighted):
         for name in TAKEN:
             if name in vars(cls):
                 raise TypeError(f"model class {cls.__name__}: a model has {name} already, give yours another name")
-        if "call" in vars(cls) and not hasattr(super(cls, cls), "call"):
+        if "call" in vars(cls) and not cls._may_call:
             raise TypeError(f"model class {cls.__name__}: a call of your own belongs to a Model, not to a Sequential")
 
     @property
@@ -536,7 +538,14 @@ class Sequential(Weighted):
         return last.linear(x) if isinstance(last, ActivatedLayer) else x
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it."""
+        """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it. ValueError for several."""
+        inputs = x if isinstance(x, list | tuple) else [x]
+        tensors = [one for one in [*inputs, training] if isinstance(one, Tensor | Layer)]
+        if len(tensors) > 1:
+            raise ValueError(
+                f"model {self.name}: a model is one chain of layers here, with one input, not {len(tensors)}"
+            )
+        x = tensors[0] if tensors else x
         if not isinstance(x, Tensor | Layer):
             x = as_batch(self, x)
             x = numbers(x, "samples") if isinstance(x, list | tuple) else x

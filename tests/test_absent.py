@@ -153,7 +153,7 @@ def test_a_class_that_is_not_here_given_as_a_setting():
         ("from minicnn.applications import VGG16", "minicnn has no applications: nothing is trained beforehand"),
         ("from minicnn.datasets import cifar10", "minicnn.datasets has no cifar10: the data sets are mnist"),
         ("from minicnn.wrappers.scikit_learn import KerasClassifier", "minicnn has no wrappers: call fit and predict"),
-        ("import minicnn; minicnn.backend.l2_normalize(3)", "use NumPy's functions or those of minicnn.activations"),
+        ("import minicnn; minicnn.backend.map_fn(3)", "use NumPy's functions or those of minicnn.activations"),
         (
             "from minicnn.ops import scatter",
             "minicnn.ops has no scatter: it is where a device is chosen, not keras.ops",
@@ -215,9 +215,12 @@ def test_what_a_model_does_not_have():
         ("add_loss", "a Regularizer"),
         ("export", "Keras reads, and exports"),
         ("add_metric", "compile"),
+        ("call", r"the model itself is called, model\(x\)"),
     ):
         with pytest.raises(AttributeError, match=f"a model has no attribute '{name}': .*{hint}"):
             getattr(small(), name)
+    with pytest.raises(AttributeError, match="a model has no attribute 'call': the model itself is called"):
+        minicnn.Model(x := Input((1,)), x).call(X)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +319,12 @@ def test_arguments_of_layers_that_keras_has_dropped():
             lambda: small().stateless_call([], [], X),
             "no attribute 'stateless_call': a model has its gradients inside",
         ),
+        (lambda: minicnn.Variable(3.0), "minicnn has no Variable: a layer makes its weights with add_weight"),
+        (
+            lambda: callbacks.EarlyStopping().validation_data,
+            "EarlyStopping has no validation_data: Keras 3 has dropped it, give the data to your callback",
+        ),
+        (lambda: callbacks.History().nothing, "'History' object has no attribute 'nothing'"),
         (lambda: small().quantize("int8"), "no attribute 'quantize': numbers are float32 and nothing is quantized"),
     ],
 )

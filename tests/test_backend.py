@@ -6,6 +6,7 @@ from small import X, Y, small
 
 import minicnn
 from minicnn import backend as K
+from minicnn.gradcheck import check_layer
 
 
 def test_images_are_channels_last():
@@ -52,6 +53,20 @@ def test_what_tf_keras_has_in_its_backend():
     )
     assert backend.constant([1], "int64").dtype == "int64" and backend.cast_to_floatx([1, 2]).dtype == "float32"
     np.testing.assert_array_equal(backend.eval(backend.constant([[1.0, 2.0]])), [[1, 2]])
+
+
+def test_functions_of_the_backend_of_tf_keras_have_derivatives():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert (K.expand_dims(x).shape, K.expand_dims(x, 0).shape) == ((2, 3, 4, 1), (1, 2, 3, 4))
+    np.testing.assert_array_equal(K.batch_flatten(x), [range(12), range(12, 24)])
+    np.testing.assert_array_equal(K.permute_dimensions(x, (0, 2, 1)), [one.T for one in x])
+    np.testing.assert_allclose(K.l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]]), axis=1), [[0.6, 0.8], [0, 0]])
+    assert np.linalg.norm(K.l2_normalize(x)) == pytest.approx(1)
+    for function in (
+        lambda x: K.l2_normalize(x, axis=1),
+        lambda x: K.batch_flatten(K.permute_dimensions(K.expand_dims(x), (0, 2, 3, 1))),
+    ):
+        check_layer(minicnn.Lambda(function), (3, 4, 2))
 
 
 def test_metrics_written_with_the_backend_of_tf_keras():

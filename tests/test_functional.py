@@ -158,6 +158,17 @@ def test_a_layer_without_parameters_stands_in_several_places_of_a_model():
         Sequential([Input((1,)), three, three])
 
 
+class Joins(minicnn.Layer):
+    """As Keras' layers for two inputs are written."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = Dense(2)
+
+    def call(self, first, second):
+        return self.last(second)
+
+
 @pytest.mark.parametrize(
     "make, sentence",
     [
@@ -170,12 +181,20 @@ def test_a_layer_without_parameters_stands_in_several_places_of_a_model():
         (lambda x: Model(), r"expected Model\(inputs, outputs\)"),
         (lambda x: [same := Conv2D(2, 3, name="same"), same(same(x))], "layer same: is called twice in one chain"),
         (lambda x: Flatten(name="flat")([x, x]), "layer flat: a model is one chain of layers here"),
+        (lambda x: small()([x, x]), "model .*: a model is one chain of layers here, with one input, not 2"),
+        (lambda x: Joins()(x, x), "model joins.*: a model is one chain of layers here, with one input, not 2"),
         (lambda x: Conv2D(2, 9, name="wide")(x), "layer wide"),
     ],
 )
 def test_what_is_no_chain(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make(Input((6, 6, 1)))
+
+
+def test_a_model_is_called_on_a_list_of_one():
+    model, x = small(), Input((6, 6, 1))
+    whole = Model([x], [model([x])])
+    np.testing.assert_array_equal(whole.predict(X), model.predict(X))
 
 
 # ---------------------------------------------------------------------- several outputs, and parts of models

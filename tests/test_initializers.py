@@ -142,6 +142,22 @@ def test_a_function_and_a_class_of_ones_own(tmp_path):
     assert again.kernel_initializer is ramp and again.bias_initializer.height == 2.0
 
 
+def test_an_array_is_what_a_parameter_starts_with(tmp_path):
+    edges = np.arange(18.0).reshape(3, 3, 1, 2)
+    for kernel in (edges, initializers.Constant(edges)):
+        layer = minicnn.Conv2D(2, 3, kernel_initializer=kernel, bias_initializer=np.array([1, -1]))
+        model = minicnn.Sequential([minicnn.Input((4, 4, 1)), layer])
+        model.save(tmp_path / "m.safetensors")
+        again = minicnn.models.model_from_json(model.to_json())
+        for found in (model, minicnn.load_model(tmp_path / "m.safetensors"), again):
+            np.testing.assert_array_equal(found.get_weights()[0], edges)
+            np.testing.assert_array_equal(found.get_weights()[1], [1, -1])
+    with pytest.raises(
+        ValueError, match=r"Constant: values of shape \(2, 2\) do not fit a parameter of shape \(4, 3\)$"
+    ):
+        minicnn.Dense(3, kernel_initializer=np.ones((2, 2))).build((None, 4))
+
+
 def test_functions_of_one_name_in_two_models(tmp_path):
     """As a function that builds models makes them."""
 

@@ -403,6 +403,9 @@ def test_attributes_of_layers_weights_and_inputs():
     assert conv.weights[0].dtype == "float32" and conv.weights[0].path == f"{conv.name}/kernel"
     x = Input((6, 6, 1))
     assert x.shape == conv(x).shape[:1] + (6, 6, 1) == (None, 6, 6, 1) and x.ndim == conv(x).ndim == 4
+    assert Input((6, 6, 1), sparse=False, ragged=None, tensor=None, optional=False).shape == x.shape
+    with pytest.raises(ValueError, match="layer x: tensor is not offered here: it must be None, not array"):
+        Input(tensor=np.ones((2, 3)), shape=(3,), name="x")
     assert Input(batch_shape=(8, 3)).shape == (None, 3) and Input.from_config(x.get_config()).shape == x.shape
 
 

@@ -31,8 +31,10 @@ class InputLayer(Symbol, Layer):
             options["input_shape"] = shape
         if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int", "bool")):
             dtype = None  # of whole numbers, which become floats
+        lacked = {name: options.pop(name, None) for name in ("sparse", "ragged", "tensor", "optional", "type_spec")}
         super().__init__(dtype=dtype, batch_size=batch_size, **options)
         self.refuse(activity_regularizer=self.activity_regularizer)
+        self.refuse(**{name: value for name, value in lacked.items() if value is not False})
         if self.given_shape is None:
             raise ValueError(f"layer {self.name}: an Input needs the shape of one sample, such as Input((28, 28, 1))")
         self.shape = self.given_shape
