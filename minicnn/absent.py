@@ -70,6 +70,8 @@ ARGUMENTS = by_name({  # that Keras 3 has dropped, behind what is used today
     "set_weights of the built layer": "weights",
     "astype(dtype) of what is returned": "dtype",
     "x": "generator",
+    "inputs": "input",
+    "outputs": "output",
     "steps": "val_samples",
 })  # fmt: skip
 

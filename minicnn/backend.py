@@ -29,7 +29,11 @@ eval = get_value  # Keras' other name
 
 
 def set_value(x: Any, value: Any) -> None:
-    """Gives a parameter, or an optimizer's learning rate, another value."""
+    """Gives a parameter, or an optimizer's learning rate, another value; TypeError for what has none, such as a number."""
+    if not hasattr(x, "assign"):
+        raise TypeError(
+            f"backend.set_value: expected a parameter or a learning rate, not {x!r}, which is assigned by ="
+        )
     x.assign(value)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .absent import refuse_arguments
 from .batches import checked
 from .layers.base import Layer, RandomLayer
 from .layers.reshaping import Input
@@ -63,7 +64,9 @@ class Model(Sequential, metaclass=_ModelKind):
         name: str | None = None,
         trainable: bool = True,
         dtype: str | None = None,
+        **dropped: Any,
     ) -> None:
+        refuse_arguments(type(self).__name__, dropped)
         self._ends: list[int] = []  # of several outputs, or of some by name: how many layers precede each,
         self._parts: dict[int, Sequential] = {}  # by that number the layers since the output before,
         self._keys: list[str] = []  # and the names

@@ -282,6 +282,11 @@ def test_errors_in_properties_are_not_hidden():
         (lambda: callbacks.ReduceLROnPlateau(what=1), "ReduceLROnPlateau has no argument 'what'$"),
         (lambda: minicnn.utils.to_categorical([1], dtype="float32"), r"use astype\(dtype\) of what is returned"),
         (lambda: small().predict(X, what=2), "predict has no argument 'what'$"),
+        (
+            lambda: minicnn.Model(input=(x := Input((2,))), output=x),
+            "Model has no argument 'input': Keras 3 has dropped it, use inputs$",
+        ),
+        (lambda: minicnn.Model(Input((2,)), what=2), "Model has no argument 'what'$"),
     ],
 )
 def test_arguments_that_keras_has_dropped(give, sentence):

@@ -44,6 +44,10 @@ def test_what_tf_keras_has_in_its_backend():
     np.testing.assert_array_equal(again, before)
     backend.batch_set_value([(kernel, before + 1), (bias, 2 * np.ones(bias.shape))])
     np.testing.assert_array_equal(backend.eval(kernel), before + 1)
+    with pytest.raises(
+        TypeError, match=r"set_value: expected a parameter or a learning rate, not 0\.9, which is assigned by ="
+    ):
+        backend.set_value(minicnn.optimizers.SGD(momentum=0.9).momentum, 0.5)
     assert (backend.eval(bias) == 2).all() and backend.eval(model.optimizer.learning_rate) == pytest.approx(
         float(model.optimizer.learning_rate)
     )
