@@ -271,6 +271,8 @@ LAYERS = [
     lambda: layers.CenterCrop(5, 6),
     lambda: layers.UpSampling2D(2),
     lambda: layers.LayerNormalization(),
+    lambda: layers.GroupNormalization(1),
+    lambda: layers.UnitNormalization(),
     lambda: layers.RandomBrightness(0.2, (-1, 1), seed=1),
     lambda: layers.RandomContrast(0.2, (-1, 1), seed=1),
     lambda: layers.AveragePooling2D(2, 1, "same"),
