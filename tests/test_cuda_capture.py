@@ -254,6 +254,8 @@ LAYERS = [
     lambda: layers.AlphaDropout(0.4, seed=1),
     lambda: layers.GaussianDropout(0.4, seed=1),
     lambda: layers.Conv2DTranspose(4, 3, 2, "same", activation="relu"),
+    lambda: layers.DepthwiseConv2D(3, 2, "same", depth_multiplier=2),
+    lambda: layers.SeparableConv2D(5, 3, dilation_rate=2),
     lambda: layers.BatchNormalization(scale=False, center=False),
     lambda: layers.BatchNormalization(trainable=False),
     lambda: layers.PReLU(),
