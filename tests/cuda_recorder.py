@@ -52,7 +52,9 @@ def given(result, again):
 
 
 def of(result, source, again):
-    """The same for what may be a view of the source."""
+    """The same for what may be a view of the source, or several of them."""
+    if isinstance(result, list):
+        return [of(one, source, lambda k=k: again()[k]) for k, one in enumerate(result)]
     view = isinstance(result, np.ndarray) and np.may_share_memory(result, source)
     return result.view(DeviceArray) if view else given(result, again)
 
@@ -70,6 +72,8 @@ class DeviceArray(np.ndarray):
             return given(call(), call)
 
     def __array_function__(self, function, types, arguments, options):
+        if not all(issubclass(one, np.ndarray) for one in types):
+            return NotImplemented
         assert not (recording() and function in (np.stack, np.concatenate)), (
             "CuPy uploads the addresses of what it joins"
         )
