@@ -71,9 +71,7 @@ FULL = 0.7  # of the processors: where so many have a block, tiles need not be s
 MANY = 4  # shares: where so many processors have a block anyway, fewer are not worth adding up
 ROOM = 296 * 1024  # bytes of shared memory for all resident blocks with runs: of the 228 KiB for three quarters of them
 MOST = 99 * 1024  # for one block: as much as the smallest processors have, from sm_80 on
-MOST_PIXELS = (
-    2**31 - 2**16
-)  # of all images of a product, which the kernels number, some of a block beyond the last one too
+MOST_PIXELS = 2**31 - 2**16  # of a product, which the kernels number, and some of a block beyond the last one
 MOST_TAPS = 15  # along an axis, of which a kernel with runs has a bit each
 THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
