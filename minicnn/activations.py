@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
-from .derivatives import Traced, device_of
+from .derivatives import Traced, device_of, on_device
 from .ops import get_ops
 from .ops.reference import ELEMENTWISE, Array
 
@@ -20,7 +20,7 @@ Function = Callable[..., Any]
 
 
 def _floats(x: Any) -> Array:
-    x = x if isinstance(x, Traced) else np.asarray(x)
+    x = x if isinstance(x, Traced) or on_device(x) else np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 

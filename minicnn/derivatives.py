@@ -72,7 +72,7 @@ class Traced(NDArrayOperatorsMixin):
         if method != "__call__" or options:
             how = ", ".join(options) or method
             raise UnknownDerivative(f"the derivative of np.{ufunc.__name__} is not known with {how}")
-        values = [_value(one) for one in inputs]
+        values = _values(*inputs)
         if ufunc in FLAT:
             return ufunc(*values)
         if ufunc not in RULES:
@@ -131,9 +131,22 @@ def _value(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "assign_add") else x  # which a parameter has
 
 
+def _values(*given: Any) -> list[Any]:
+    """What is calculated with: where one array is on a device, those of the host are copied there."""
+    values = [_value(one) for one in given]
+    if any(map(on_device, values)):
+        values = [get_ops("gpu").array(one) if isinstance(one, np.ndarray) else one for one in values]
+    return values
+
+
+def on_device(x: Any) -> bool:
+    """Whether NumPy cannot make an array of its own of x."""
+    return hasattr(x, "__cuda_array_interface__")
+
+
 def device_of(x: Traced) -> Ops:
     """The operations of the device whose array this is."""
-    return get_ops("gpu" if hasattr(x.array, "__cuda_array_interface__") else "cpu")
+    return get_ops("gpu" if on_device(x.array) else "cpu")
 
 
 def _fitted(dx: Array, x: Traced) -> Array:
@@ -254,8 +267,9 @@ def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
 
 
 def _where(condition: Any, x: Any, y: Any) -> Traced:
-    chosen = _value(condition) != 0
-    found = np.where(chosen, _value(x), _value(y))
+    chosen, *values = _values(condition, x, y)
+    chosen = chosen != 0
+    found = np.where(chosen, *values)
     return Traced(found, (x, lambda dy: np.where(chosen, dy, 0)), (y, lambda dy: np.where(chosen, 0, dy)))
 
 
@@ -280,9 +294,9 @@ def _taken(function: Any) -> Callable[..., Traced]:
 def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Traced:
     if axis is None:
         arrays, axis = [np.ravel(one) for one in arrays], 0
-    values = [_value(one) for one in arrays]
+    values = _values(*arrays)
     y = np.concatenate(values, axis)
-    ends = np.cumsum([np.shape(one)[axis] for one in values])[:-1]
+    ends = np.cumsum([np.shape(one)[axis] for one in values])[:-1].tolist()
     return Traced(y, *((one, lambda dy, k=k: np.split(dy, ends, axis)[k]) for k, one in enumerate(arrays)))
 
 

@@ -49,7 +49,8 @@ class Loss(Configured):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The losses, calculated with NumPy or functions of `backend` and `ops`: of each sample, of more, or one number.
 
-        Their derivative is that of `minicnn.derivatives`; ValueError in training where that does not know it.
+        They are calculated on the CPU, also for a model on a GPU, whose predictions are copied. Their derivative is that of
+        `minicnn.derivatives`; ValueError in training where that does not know it.
         """
         raise TypeError(f"{type(self).__name__} does not define call(y_true, y_pred)")
 
@@ -86,8 +87,9 @@ class Loss(Configured):
         return self.weighted(targets, weights, y_pred, from_logits, ops)
 
     def _terms_of_call(self, y_true: Any, y_pred: Array, sample_weight: Any, ops: Ops) -> tuple[Array, Array]:
+        host = get_ops("cpu")  # where a function of any kind finds what it expects
         try:
-            losses, back = derivative(lambda p: self._weighted_call(y_true, p, sample_weight, ops), y_pred)
+            losses, back = derivative(lambda p: self._weighted_call(y_true, p, sample_weight, host), ops.numpy(y_pred))
         except UnknownDerivative as error:
             raise ValueError(
                 f"the loss {self.name!r} is a function without a gradient ({error}): make a subclass of Loss whose `terms` "
@@ -98,7 +100,7 @@ class Loss(Configured):
                 f"the loss {self.name!r} fails for targets of shape {np.shape(y_true)} and predictions of shape "
                 f"{tuple(y_pred.shape)}: {error}"
             ) from error
-        return losses, back(1.0)[0]
+        return losses, ops.array(back(1.0)[0])
 
     def _weighted_call(self, y_true: Any, y_pred: Traced, sample_weight: Any, ops: Ops) -> Any:
         """What `call` gives, times what each counts. A single loss counts for every sample, as in Keras."""

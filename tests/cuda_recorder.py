@@ -52,7 +52,9 @@ def given(result, again):
 
 
 def of(result, source, again):
-    """The same for what may be a view of the source."""
+    """The same for what may be a view of the source, or several of them."""
+    if isinstance(result, list):
+        return [of(one, source, lambda k=k: again()[k]) for k, one in enumerate(result)]
     view = isinstance(result, np.ndarray) and np.may_share_memory(result, source)
     return result.view(DeviceArray) if view else given(result, again)
 
@@ -70,6 +72,8 @@ class DeviceArray(np.ndarray):
             return given(call(), call)
 
     def __array_function__(self, function, types, arguments, options):
+        if not all(issubclass(one, np.ndarray) for one in types):
+            return NotImplemented
         assert not (recording() and function in (np.stack, np.concatenate)), (
             "CuPy uploads the addresses of what it joins"
         )
@@ -148,6 +152,10 @@ def _moved(name):
     return call
 
 
+def _as_strided(x, shape, strides):
+    return np.lib.stride_tricks.as_strided(x.view(np.ndarray), shape, strides).view(DeviceArray)
+
+
 def _empty(shape, dtype=float):
     """Memory nobody has written to holds no numbers, in every step anew."""
     array = np.empty(shape, dtype)
@@ -224,6 +232,7 @@ def recording_ops():
     """GpuOps on the stand-in, in full precision."""
     ops = emulated_ops()
     made = {name: _created(name) for name in CREATING} | {name: _moved(name) for name in MOVING}
+    made["lib"] = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided))  # the others look at numbers
     ops.xp = SimpleNamespace(**{**vars(np), **made, "empty": _empty, "asnumpy": _asnumpy})
     ops.kernels = RecordingKernels()
     return ops

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from small import X, Y, small
 
 import minicnn
@@ -85,6 +86,30 @@ def test_metrics_written_with_the_backend_of_tf_keras():
     np.testing.assert_array_equal(K.flatten(y), y.ravel())
     with pytest.raises(AttributeError, match=r"minicnn\.backend has no nothing"):
         K.nothing  # noqa: B018
+
+
+class OnDevice(NDArrayOperatorsMixin):
+    """An array as CuPy's are: NumPy makes none of its own of it."""
+
+    __cuda_array_interface__: dict = {}
+
+    def __init__(self, values):
+        self.values, self.dtype = values, values.dtype
+
+    def __array__(self, *_, **__):
+        raise TypeError("implicit conversion to a NumPy array")
+
+    def __array_ufunc__(self, ufunc, method, *inputs):
+        return OnDevice(ufunc(*(getattr(one, "values", one) for one in inputs)))
+
+    def astype(self, dtype):
+        return OnDevice(self.values.astype(dtype))
+
+
+def test_arrays_of_a_device_stay_there():
+    x = np.array([1.0, -3.0])
+    assert K.cast(OnDevice(x), "float32").values.dtype == "float32"
+    np.testing.assert_array_equal(minicnn.activations.softsign(OnDevice(x)).values, [0.5, -0.75])
 
 
 def test_functions_of_keras_ops_that_numpy_has_not():

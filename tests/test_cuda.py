@@ -517,6 +517,16 @@ def test_grids_of_the_largest_dense_layers_are_within_the_limits(monkeypatch, sh
     assert {"conv2d", "swap_channels"} <= set(launched)
 
 
+def test_more_pixels_than_the_kernels_count(monkeypatch):
+    """They number them in 32 bits, so beyond these nothing would be written, without an error."""
+    ops = emulated_ops()
+    monkeypatch.setattr(ops.kernels, "launch", lambda *_, **__: None)
+    images, kernel = np.broadcast_to(np.float32(0), (2**21, 32, 32, 1)), np.zeros((2, 2, 1, 1), np.float32)
+    wide = Geometry(32, 32, 1, 16, 16, 1, 2, 2, (2, 2), (1, 1), (0, 0))
+    with pytest.raises(ValueError, match="a convolution of 2,097,152 images has too many pixels"):
+        ops._product(wide, images, kernel, None, images[:, ::2, ::2], False)
+
+
 @pytest.mark.parametrize(
     "rows, columns, reduction, tile, shares",
     [

@@ -15,7 +15,7 @@ from cuda_emulator import COMPILER, MISSING
 from cuda_recorder import DeviceArray, recording_ops
 
 import minicnn
-from minicnn import Sequential, captured, layers
+from minicnn import Sequential, backend, captured, layers, losses
 from minicnn.callbacks import BackupAndRestore, Callback
 from minicnn.constraints import MaxNorm
 from minicnn.cuda import Kernels
@@ -254,6 +254,8 @@ LAYERS = [
     lambda: layers.AlphaDropout(0.4, seed=1),
     lambda: layers.GaussianDropout(0.4, seed=1),
     lambda: layers.Conv2DTranspose(4, 3, 2, "same", activation="relu"),
+    lambda: layers.DepthwiseConv2D(3, 2, "same", depth_multiplier=2),
+    lambda: layers.SeparableConv2D(5, 3, dilation_rate=2),
     lambda: layers.BatchNormalization(scale=False, center=False),
     lambda: layers.BatchNormalization(trainable=False),
     lambda: layers.PReLU(),
@@ -271,6 +273,8 @@ LAYERS = [
     lambda: layers.CenterCrop(5, 6),
     lambda: layers.UpSampling2D(2),
     lambda: layers.LayerNormalization(),
+    lambda: layers.GroupNormalization(1),
+    lambda: layers.UnitNormalization(),
     lambda: layers.RandomBrightness(0.2, (-1, 1), seed=1),
     lambda: layers.RandomContrast(0.2, (-1, 1), seed=1),
     lambda: layers.AveragePooling2D(2, 1, "same"),
@@ -479,6 +483,57 @@ def test_what_cannot_be_captured_is_said_once(gpu, chain, optimizer, loss, reaso
     assert len(said) == 1
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
     assert not gpu.kernels.captured
+
+
+SHARES = np.linspace(1, 2, 10)
+OWN_LOSSES = {
+    "an array of the host": lambda y_true, y_pred: np.sum(SHARES * (y_true - y_pred) ** 2, axis=-1),
+    "a product": lambda y_true, y_pred: ((y_pred @ np.diag(SHARES)) * y_true).mean(axis=-1),
+    "other losses": lambda y_true, y_pred: losses.mean_squared_error(y_true, y_pred) + Huber()(y_true, y_pred),
+    "another type": lambda y_true, y_pred: backend.square(backend.cast(y_true, "float32") - y_pred).mean(axis=-1),
+}
+
+
+@pytest.mark.parametrize("loss", OWN_LOSSES)
+def test_losses_that_calculate_as_on_the_cpu(gpu, loss):
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        model = Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
+        model.compile(SGD(0.1), OWN_LOSSES[loss])
+        models.append(model.to(device))
+    x, y = IMAGES / np.float32(255), np.eye(10)[LABELS]
+    expected = models[0].fit(x, y, BATCH, 2, 0).history["loss"]
+    with pytest.warns(UserWarning, match="may do anything"):
+        found = models[1].fit(x, y, BATCH, 2, 0).history["loss"]
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert_same(*models)
+
+
+def test_functions_with_arrays_of_the_host(gpu, monkeypatch):
+    if gpu.kernels.step is not None:
+        monkeypatch.setattr(
+            DeviceArray, "__cuda_array_interface__", property(lambda self: self.__array_interface__), raising=False
+        )
+        monkeypatch.setattr("minicnn.derivatives.get_ops", lambda name: gpu)
+    middle, rest = np.linspace(-1, 1, 12, dtype=np.float32), np.ones((BATCH, 2), np.float32)
+
+    def function(x):
+        return np.concatenate([np.where(x > middle, x - middle, middle), rest[: len(x)]], axis=1)
+
+    models = []
+    for device in ("cpu", gpu):
+        minicnn.set_random_seed(1)
+        chain = [layers.Flatten(), layers.Dense(12), layers.Lambda(function), layers.Dense(10)]
+        model = Sequential([layers.Input((8, 8, 1)), *chain])
+        model.compile(SGD(0.1), SparseCategoricalCrossentropy(from_logits=True))
+        models.append(model.to(device))
+    x = IMAGES / np.float32(255)
+    expected = models[0].fit(x, LABELS, BATCH, 2, 0).history["loss"]
+    with pytest.warns(UserWarning, match="may do anything"):
+        found = models[1].fit(x, LABELS, BATCH, 2, 0).history["loss"]
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert_same(*models)
 
 
 def test_a_capture_that_fails_is_said_once(gpu):

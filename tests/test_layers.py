@@ -69,6 +69,11 @@ SIGNATURES = {  # as in Keras 3; only the size of AveragePooling2D has no defaul
         "axis": -1, "epsilon": 1e-3, "center": True, "scale": True, "beta_initializer": "zeros", "gamma_initializer": "ones",
         "beta_regularizer": None, "gamma_regularizer": None, "beta_constraint": None, "gamma_constraint": None,
     },
+    "GroupNormalization": {
+        "groups": 32, "axis": -1, "epsilon": 1e-3, "center": True, "scale": True, "beta_initializer": "zeros",
+        "gamma_initializer": "ones", "beta_regularizer": None, "gamma_regularizer": None, "beta_constraint": None, "gamma_constraint": None,
+    },
+    "UnitNormalization": {"axis": -1},
     "RandomBrightness": {"factor": NEEDED, "value_range": (0, 255), "seed": None, "data_format": None},
     "RandomContrast": {"factor": NEEDED, "value_range": (0, 255), "seed": None, "data_format": None},
     "Dropout": {"rate": NEEDED, "noise_shape": None, "seed": None},
@@ -143,6 +148,9 @@ EXAMPLES = {  # layer, shape of the input, shape of the output, parameters, mult
     "identity": (lambda **o: layers.Identity(**o), (9, 8, 4), (9, 8, 4), 0, 0),
     "penalty for what comes out": (lambda **o: layers.ActivityRegularization(0.1, 0.2, **o), (9, 4), (9, 4), 0, 0),
     "layer norm": (lambda **o: layers.LayerNormalization((1, 3), **o), (9, 8, 4), (9, 8, 4), 72, 0),
+    "group norm": (lambda **o: layers.GroupNormalization(2, **o), (9, 8, 4), (9, 8, 4), 8, 0),
+    "instance norm of rows": (lambda **o: layers.GroupNormalization(-1, 1, **o), (9, 8, 4), (9, 8, 4), 18, 0),
+    "unit norm": (lambda **o: layers.UnitNormalization((1, 2), **o), (9, 8, 4), (9, 8, 4), 0, 0),
     "layer norm, bare": (lambda **o: layers.LayerNormalization(center=False, scale=False, **o), (4,), (4,), 0, 0),
     "brightness": (lambda **o: layers.RandomBrightness((-0.2, 0.4), (0, 1), seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
     "contrast": (lambda **o: layers.RandomContrast(0.3, (0, 1), seed=3, **o), (9, 8, 4), (9, 8, 4), 0, 0),
@@ -219,11 +227,12 @@ def test_the_configuration_makes_the_same_layer(make, shape):
         lambda: layers.SeparableConv2D(3, 2),
         layers.PReLU,
         layers.LayerNormalization,
+        lambda: layers.GroupNormalization(-1),
         layers.BatchNormalization,
     ],
     ids=[
         *("Dense", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D", "PReLU"),
-        *("LayerNormalization", "BatchNormalization"),
+        *("LayerNormalization", "GroupNormalization", "BatchNormalization"),
     ],
 )
 def test_settings_of_parameters_are_attributes_which_may_change_until_the_layer_is_built(make):
@@ -618,6 +627,10 @@ def test_unshared_and_shared_slopes_of_prelu(device_layer):
         (lambda: layers.Permute((0, 1)), r"dims must be the numbers from 1 on in some order, not \(0, 1\)"),
         (lambda: layers.Permute((2, 1)).build((None, 4, 9, 1)), r"dims \(2, 1\) are for 2 axes beside the batch"),
         (lambda: layers.LayerNormalization(axis=0).build((None, 4)), r"axis must be from 1 to 1 for an input of shape"),
+        (lambda: layers.GroupNormalization(0, name="g"), "layer g: groups must be a whole number from 1 on, or -1, not 0"),
+        (lambda: layers.GroupNormalization(name="g").build((None, 5, 5, 48)), r"layer g: the 48 channels of an input of shape "
+            r"\(None, 5, 5, 48\), along the axis -1, cannot be put into 32 groups of one size"),
+        (lambda: layers.UnitNormalization(4).build((None, 4)), "axis must be from 1 to 1 for an input of shape"),
         (lambda: layers.RandomBrightness(2), "factor must lie between -1 and 1, not 2"),
         (lambda: layers.RandomContrast((0.1, 2)), r"factor must be a number from 0 to 1 or a pair .* not \(0.1, 2\)"),
         (lambda: layers.ZeroPadding2D((1, 2, 3)), r"padding must be a number, .* not \(1, 2, 3\)"),

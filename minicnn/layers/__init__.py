@@ -25,7 +25,14 @@ from .convolution import Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv
 from .dense import Dense
 from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout2D
 from .function import Lambda
-from .normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
+from .normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    Normalization,
+    Rescaling,
+    UnitNormalization,
+)
 from .parameter import Parameter
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from .reshaping import (
@@ -76,8 +83,8 @@ __getattr__, _absent = without(__name__, "layer ", {
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
     "make a Layer of your own, with forward and backward": """
-        GroupNormalization RandomCrop ThresholdedReLU LocallyConnected1D LocallyConnected2D
-        Deconvolution2D AtrousConvolution2D UnitNormalization RMSNormalization
+        RandomCrop ThresholdedReLU LocallyConnected1D LocallyConnected2D
+        Deconvolution2D AtrousConvolution2D RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix
         AutoContrast ContrastLimitedAdaptiveHistogramEqualization CutMix MixUp Equalization RandAugment RandomColorDegeneration
         RandomColorJitter RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation
@@ -105,6 +112,7 @@ __all__ = [
     "GaussianNoise",
     "GlobalAveragePooling2D",
     "GlobalMaxPooling2D",
+    "GroupNormalization",
     "Identity",
     "Input",
     "InputLayer",
@@ -137,6 +145,7 @@ __all__ = [
     "SeparableConv2D",
     "Softmax",
     "SpatialDropout2D",
+    "UnitNormalization",
     "UpSampling2D",
     "ZeroPadding2D",
     # what a star brings beside

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
-from .base import Layer, check_numbers
+from .base import Layer, Shape, check_numbers
 from .parameter import Parameter
 from .symbolic import is_number
 
@@ -139,40 +140,120 @@ class LayerNormalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        self.axes = _axes(self, self.axis)
-        self.rest = tuple(axis for axis in range(len(self.input_shape)) if axis not in self.axes)
-        shape = [self.input_shape[axis] for axis in self.axes]
+        axes = _axes(self, self.axis)
+        self._lay_out(self.input_shape[1:], axes, axes, [self.input_shape[axis] for axis in axes])
+
+    def _lay_out(self, view: Shape, axes: tuple[int, ...], own: tuple[int, ...], shape: Sequence[int]) -> None:
+        """Statistics are taken along `axes` of samples seen as `view`; gamma and beta, of a `shape`, belong to the axes `own`."""
+        self.view, self.axes = view, axes
+        self.rest = tuple(axis for axis in range(len(view) + 1) if axis not in own)
+        self.spread = [1 if axis in self.rest else n for axis, n in enumerate((1, *view))]  # to go with all of x
         self.gamma = self._add_named(shape, "gamma") if self.scale else None
         self.beta = self._add_named(shape, "beta") if self.center else None
 
-    def _spread(self, parameter: Parameter) -> Array:
-        """The numbers along `axes`, to go with all of x."""
-        return parameter.data.reshape([1 if axis in self.rest else n for axis, n in enumerate(self.input_shape)])
-
     def forward(self, x: Array, training: bool = False) -> Array:
         x = self.check_input(x)
-        centred = x - x.mean(axis=self.axes, keepdims=True)
+        seen = x.reshape(len(x), *self.view)
+        centred = seen - seen.mean(axis=self.axes, keepdims=True)
         self.deviation = self.ops.xp.sqrt(
             (centred * centred).mean(axis=self.axes, keepdims=True) + x.dtype.type(self.epsilon)
         )
         self.normed = y = centred / self.deviation
-        y = y if self.gamma is None else y * self._spread(self.gamma)
-        return y if self.beta is None else y + self._spread(self.beta)
+        y = y if self.gamma is None else y * self.gamma.data.reshape(self.spread)
+        return (y if self.beta is None else y + self.beta.data.reshape(self.spread)).reshape(x.shape)
 
     def backward(self, dy: Array) -> Array:
-        normed = self.normed
+        normed, given = self.normed, dy.shape
+        dy = dy.reshape(normed.shape)
         if self.beta is not None:
-            self.beta.gradient = dy.sum(axis=self.rest)
+            self.beta.gradient = dy.sum(axis=self.rest).reshape(self.beta.shape)
         if self.gamma is not None:
-            self.gamma.gradient = (dy * normed).sum(axis=self.rest)
-            dy = dy * self._spread(self.gamma)
+            self.gamma.gradient = (dy * normed).sum(axis=self.rest).reshape(self.gamma.shape)
+            dy = dy * self.gamma.data.reshape(self.spread)
         along = (dy * normed).mean(axis=self.axes, keepdims=True)  # by way of the variance; the mean takes Σ dy / n
-        return (dy - dy.mean(axis=self.axes, keepdims=True) - normed * along) / self.deviation
+        return ((dy - dy.mean(axis=self.axes, keepdims=True) - normed * along) / self.deviation).reshape(given)
 
     def get_config(self) -> dict[str, Any]:
         own = {"axis": list(self.axis) if np.iterable(self.axis) else self.axis}
         own |= {name: getattr(self, name) for name in ("epsilon", "center", "scale")}
         return super().get_config() | own | self._settings_config("beta") | self._settings_config("gamma")
+
+
+class GroupNormalization(LayerNormalization):
+    """y = γ (x - mean) / √(variance + ε) + β, of the numbers of each sample in each group of channels (Wu and He, 2018)
+
+    x, y (N, …)   gamma, beta: a number for each channel, a place along `axis`. There are `groups` groups of channels that
+    follow each other; -1: as many as channels ("instance normalization"). ValueError for groups that are not alike.
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint, **options,
+        )  # fmt: skip
+        self.groups = groups
+        if not (isinstance(groups, Integral) and (groups > 0 or groups == -1)):
+            raise ValueError(f"layer {self.name}: groups must be a whole number from 1 on, or -1, not {groups!r}")
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        Layer.build(self, input_shape)
+        place, *others = _axes(self, self.axis)
+        channels = self.input_shape[place]
+        groups = channels if self.groups == -1 else self.groups
+        if others or channels % groups:
+            raise ValueError(
+                f"layer {self.name}: the {channels} channels of an input of shape {self.input_shape}, along the axis "
+                f"{self.axis}, cannot be put into {groups} groups of one size"
+            )
+        view = *self.input_shape[1:place], groups, channels // groups, *self.input_shape[place + 1 :]
+        axes = tuple(axis for axis in range(1, len(view) + 1) if axis != place)
+        self._lay_out(view, axes, (place, place + 1), [channels])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"groups": self.groups}
+
+
+class UnitNormalization(Layer):
+    """y = x / ‖x‖, with the Euclidean norm of the numbers of each sample along `axis`, which is one axis or several
+
+    x, y (N, …)   Where all of these are 0, so are y and the gradient.
+    """
+
+    def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = list(axis) if np.iterable(axis) else axis
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        self.axes = _axes(self, self.axis)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        x = self.check_input(x)
+        norm = self.ops.xp.sqrt((x * x).sum(axis=self.axes, keepdims=True))
+        self.inverse = self.ops.xp.where(norm > 0, 1 / self.ops.xp.where(norm > 0, norm, 1), 0)
+        self.normed = x * self.inverse
+        return self.normed
+
+    def backward(self, dy: Array) -> Array:
+        along = (dy * self.normed).sum(axis=self.axes, keepdims=True)  # what dy has along y goes
+        return (dy - self.normed * along) * self.inverse
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"axis": self.axis}
 
 
 class Rescaling(Layer):

@@ -73,7 +73,8 @@ def _binary_crossentropy(target: Any, output: Any, from_logits: bool = False) ->
 
 
 def _tensor(x: Any, dtype: Any = None) -> Any:
-    x = x if hasattr(x, "sources") else np.asarray(x)  # a `Traced` array has these
+    own = hasattr(x, "sources") or hasattr(x, "__cuda_array_interface__")  # it is `Traced`, or on a device
+    x = x if own else np.asarray(x)
     return x if dtype is None else x.astype(dtype)
 
 

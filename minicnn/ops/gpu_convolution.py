@@ -71,6 +71,7 @@ FULL = 0.7  # of the processors: where so many have a block, tiles need not be s
 MANY = 4  # shares: where so many processors have a block anyway, fewer are not worth adding up
 ROOM = 296 * 1024  # bytes of shared memory for all resident blocks with runs: of the 228 KiB for three quarters of them
 MOST = 99 * 1024  # for one block: as much as the smallest processors have, from sm_80 on
+MOST_PIXELS = 2**31 - 2**16  # of a product, which the kernels number, and some of a block beyond the last one
 MOST_TAPS = 15  # along an axis, of which a kernel with runs has a bit each
 THIN = 16  # terms of an output, up to which a kernel's gradient does without tensor cores
 DEEP = 1024  # terms of a sum for which writing it, and reading it again to add the shares, costs little
@@ -286,6 +287,10 @@ class ConvolutionOps(KernelOps):
         if y.size == 0:
             return
         N, phases = y.size // (g.OH * g.OW * g.F), g.down[0] * g.down[1]
+        if N * max(g.H * g.W, g.OH * g.OW) > MOST_PIXELS:
+            raise ValueError(
+                f"a convolution of {N:,} images has too many pixels, expected {MOST_PIXELS:,}: use smaller batches"
+            )
         pixels = N * -(-g.OH // g.down[0]) * -(-g.OW // g.down[1])  # of the first phase, the largest
         neighbours = together(x, g.C), together(kernel, g.F)
         tile, depth, shares = self._divide(x.dtype, pixels, g.F, g.longest, neighbours[0] > 1, phases)

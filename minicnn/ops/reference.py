@@ -86,10 +86,14 @@ class Ops:
 
     def windows(self, x: Array, size: Pair, strides: Pair, dilation: Pair = (1, 1)) -> Array:
         """The window under the kernel at each output position, as a view of x: (N, OH, OW, KH, KW, C)."""
-        reach = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
-        views = self.xp.lib.stride_tricks.sliding_window_view(x, reach, axis=(1, 2))  # (N, H', W', C, reach, reach)
-        views = views[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
-        return views.transpose(0, 1, 2, 4, 5, 3)
+        N, H, W, C = x.shape
+        OH, OW = positions((H, W), NO_PADS, size, strides, dilation)
+        if min(OH, OW) < 1:
+            raise ValueError(f"windows of {tuple(size)} do not fit into images of shape {tuple(x.shape)}")
+        image, row, column, channel = x.strides
+        places, taps = (strides[0] * row, strides[1] * column), (dilation[0] * row, dilation[1] * column)
+        # CuPy's sliding_window_view would send the size to the device, and wait for it
+        return self.xp.lib.stride_tricks.as_strided(x, (N, OH, OW, *size, C), (image, *places, *taps, channel))
 
     def im2col(self, x: Array, size: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
         windows = self.windows(self.pad2d(x, pads), size, strides, dilation)

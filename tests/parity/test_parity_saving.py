@@ -46,6 +46,8 @@ def everything(layers):
         layers.AlphaDropout(0.0),
         layers.GaussianDropout(0.0),
         layers.LayerNormalization([1, 3], epsilon=0.1),
+        layers.GroupNormalization(2, beta_initializer="ones"),
+        layers.UnitNormalization([1, 2]),
         layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", kernel_initializer="he_normal"),
         layers.BatchNormalization(momentum=0.9),
         layers.Conv2D(6, (3, 2), dilation_rate=2, padding="same", use_bias=False, kernel_regularizer="l2", name="a b"),
@@ -665,8 +667,8 @@ FOREIGN = {
     "two outputs": (two_outputs, "the model has 2 outputs"),
     "a shared layer": (shared, "layer twice has 2 inputs"),
     "an unknown layer": (
-        chain(lambda k: k.GroupNormalization(2, name="g")),
-        "layer g: unknown layer class GroupNormalization",
+        chain(lambda k: k.RMSNormalization(name="g")),
+        "layer g: unknown layer class RMSNormalization",
     ),
     "a lambda": (
         chain(lambda k: k.Lambda(lambda x: x, name="mine")),
@@ -675,9 +677,9 @@ FOREIGN = {
     "a shared model": (shared_model, "layer inner has 2 inputs"),
     "an unknown layer inside": (
         lambda keras: keras.Sequential(
-            [keras.Input((4, 4, 2)), keras.Sequential([keras.layers.GroupNormalization(2, name="g")], name="inner")]
+            [keras.Input((4, 4, 2)), keras.Sequential([keras.layers.RMSNormalization(name="g")], name="inner")]
         ),
-        "layer inner: layer g: unknown layer class GroupNormalization",
+        "layer inner: layer g: unknown layer class RMSNormalization",
     ),
     "groups": (chain(lambda k: k.Conv2D(2, 1, groups=2, name="c")), "layer c: .*groups"),
     "channels first": (chain(lambda k: k.Flatten("channels_first", name="f")), "layer f: .*channels_last"),
