@@ -526,6 +526,10 @@ def test_wrong_settings(settings, sentence):
         ),
         (lambda g: g.flow([["a"]]), "flow: expected numbers in an array"),
         (
+            lambda g: g.flow((IMAGES, LABELS), LABELS),
+            r"flow: expected numbers in an array \(N, H, W, C\), got 2 things of several shapes",
+        ),
+        (
             lambda g: g.flow(IMAGES, LABELS[:9]),
             r"flow: expected 40 samples in y, as in x, got an array of shape \(9,\)",
         ),

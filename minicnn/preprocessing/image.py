@@ -696,10 +696,13 @@ def _seed(value: Any) -> int:
 
 
 def _rank(where: str, x: Any, rank: int) -> np.ndarray:
-    x = np.asarray(x)
+    expected = f"{where}: expected numbers in an array {'(H, W, C)' if rank == 3 else '(N, H, W, C)'}"
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{expected}, got {len(x)} things of several shapes") from error
     if x.ndim != rank or x.dtype.kind not in "buif":
-        shape = "(H, W, C)" if rank == 3 else "(N, H, W, C)"
-        raise ValueError(f"{where}: expected numbers in an array {shape}, got {x.dtype} of shape {x.shape}")
+        raise ValueError(f"{expected}, got {x.dtype} of shape {x.shape}")
     return x
 
 
