@@ -148,7 +148,7 @@ def serialize(activation: Callable[..., Any]) -> str:
 
 deserialize = get
 __getattr__, _absent = without(__name__, "activation ", {
-    "make a Layer of your own, with forward and backward": """
+    "pass a function that calculates": """
         celu glu hard_shrink hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink
         threshold""",
 })  # fmt: skip

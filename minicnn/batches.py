@@ -180,7 +180,7 @@ def is_stream(x: Any) -> bool:
         return False
     if hasattr(x, "__next__"):
         return True
-    if hasattr(x, "__array__"):
+    if hasattr(x, "__array__") or hasattr(x, "toarray"):
         return False
     return hasattr(x, "__len__") if hasattr(x, "__getitem__") else hasattr(x, "__iter__")
 
@@ -201,8 +201,8 @@ def checked(
 
 
 def numbers(values: Any, what: str) -> np.ndarray:
-    """Values as an array of numbers, also those that are written as strings, or are objects: tables have such columns."""
-    found = as_array(values, what)
+    """Values as an array of numbers, also of a sparse matrix, and those that are strings or objects: tables have such columns."""
+    found = as_array(values.toarray() if hasattr(values, "toarray") else values, what)
     if found.dtype.kind not in "OSU":
         return found
     try:

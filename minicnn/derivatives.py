@@ -9,6 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -310,6 +311,40 @@ def _dot(a: Any, b: Any) -> Any:
     return np.matmul(a, b) if np.ndim(a) and np.ndim(b) else a * b
 
 
+def _einsum(subscripts: str, *arrays: Any) -> Traced:
+    sources, arrow, result = subscripts.replace(" ", "").partition("->")
+    letters = sources.split(",")
+    if not arrow or "." in subscripts or any(len(set(one)) < len(one) for one in letters):
+        raise UnknownDerivative(
+            "the derivative of np.einsum is known where -> names what is left, each array has a letter once, and there are no dots"
+        )
+    values = _values(*arrays)
+
+    def pulled(place: int) -> Callable[[Array], Array]:
+        mine, shape = letters[place], values[place].shape
+        others, rest = letters[:place] + letters[place + 1 :], values[:place] + values[place + 1 :]
+        kept = "".join(letter for letter in mine if letter in "".join([result, *others]))  # others are added up alone
+        wide = tuple(size if letter in kept else 1 for letter, size in zip(mine, shape, strict=True))
+        equation = ",".join([result, *others]) + "->" + kept
+        return lambda dy: np.broadcast_to(np.einsum(equation, dy, *rest).reshape(wide), shape)
+
+    return Traced(np.einsum(subscripts, *values), *((one, pulled(place)) for place, one in enumerate(arrays)))
+
+
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Traced:
+    pair = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
+    left, right = ascii_letters[: np.ndim(a)], list(ascii_letters[np.ndim(a) : np.ndim(a) + np.ndim(b)])
+    summed = list(zip(*(np.atleast_1d(one).tolist() for one in pair), strict=True))
+    for first, second in summed:
+        right[second] = left[first]
+    result = "".join(letter for letter in (*left, *right) if letter not in {left[first] for first, _ in summed})
+    return _einsum(f"{left},{''.join(right)}->{result}", a, b)
+
+
+def _split(x: Traced, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    return [np.take(x, part, axis) for part in np.split(np.arange(x.shape[axis]), indices_or_sections)]
+
+
 def _norm(x: Traced, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     axes = x.ndim if axis is None else np.size(axis)
     if not (ord is None or (ord == 2 and axes == 1) or (ord in ("fro", "euclidean") and axes == 2)):
@@ -324,6 +359,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.reshape: _reshape, np.ravel: lambda x: _reshape(x, -1),
     np.expand_dims: lambda x, axis: _reshape(x, np.expand_dims(x.array, axis).shape),
     np.squeeze: lambda x, axis=None: _reshape(x, np.squeeze(x.array, axis).shape),
+    np.einsum: _einsum, np.tensordot: _tensordot, np.split: _split,
     np.broadcast_to: lambda x, shape: Traced(np.broadcast_to(x.array, shape), (x, lambda dy: dy)),
     np.full_like: lambda x, fill_value, dtype=None: np.ones_like(x, dtype) * fill_value,
 } | {

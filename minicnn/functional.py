@@ -32,6 +32,9 @@ class _ModelKind(type):
 class Model(Sequential, metaclass=_ModelKind):
     """The chain of layers that leads from an `Input` to an output: `Model(x, Dense(10)(Flatten()(x)))` for x = Input(…).
 
+    With what comes out of a layer in the place of x, the model has the layers behind that one, and an `Input` of its own:
+    `Model(layer.output, model.output)`, a decoder for instance.
+
     With a list of outputs, places along the chain, `predict` and calls return a list: what each place gives; with a
     dictionary, a dictionary. Such a model shows what layers see, and cannot be trained or saved. ValueError unless every
     output is made from that input, on the way to the last of them.
@@ -84,16 +87,22 @@ class Model(Sequential, metaclass=_ModelKind):
             raise ValueError(
                 f"a model is one chain of layers here, with one input, not {len(inputs)}, and at least one output"
             )
+        if not isinstance(inputs[0], Tensor | Input):
+            raise ValueError(
+                f"a model begins at an Input, or behind a layer that was called on one, not at {inputs[0]!r}"
+            )
         start = inputs[0].layer if isinstance(inputs[0], Tensor) else inputs[0]
-        outputs = [_in_the_whole(inputs[0], output) for output in outputs]
-        chains = [_chain(start, output) for output in outputs]
-        longest, last = max(zip(chains, outputs, strict=True), key=lambda pair: len(pair[0]))
+        ways = [_way(start, _in_the_whole(inputs[0], output)) for output in outputs]
+        chains = [[tensor.layer for tensor in way] for way in ways]
+        longest = max(chains, key=len)
         if any(chain != longest[: len(chain)] for chain in chains):
             raise ValueError(
                 "a model is one chain of layers here: its outputs must lie on the way to the farthest of them"
             )
         super().__init__(name=name, trainable=trainable, dtype=dtype)
-        path = last.path if isinstance(last, Tensor) else [Tensor(start)]
+        if not isinstance(start, Input):  # the layers behind one of another model
+            start = Input(start.output_shape[1:], dtype=start.dtype.name)
+        path = [Tensor(start), *max(ways, key=len)]
         for tensor in path:
             self._append(tensor.layer, tensor.mode)
         self._made_of_tensors, self._added = True, _added(path)
@@ -139,7 +148,7 @@ class Model(Sequential, metaclass=_ModelKind):
         start.build()
         takes = "training" in inspect.signature(self.call).parameters
         output: Tensor = self.call(Tensor(start), **({"training": training} if takes else {}))
-        _chain(start, output)  # says if it was not made from the input
+        _way(start, output)  # says if it was not made from the input
         return output
 
     @property
@@ -230,12 +239,13 @@ def _in_the_whole(start: Any, output: Any) -> Any:
     return next((tensor for tensor in whole._tensors if tensor.layer is output.layer), output)
 
 
-def _chain(start: Layer, output: Any) -> list[Layer]:
-    """The layers that lead from an `Input` to a tensor; ValueError if none do."""
-    chain = output.chain if isinstance(output, Tensor) else [output]
-    if chain[0] is not start:
+def _way(start: Layer, output: Any) -> list[Tensor]:
+    """The tensors that lead from what comes out of a layer to a tensor, this one included; ValueError if none do."""
+    path = output.path if isinstance(output, Tensor) else []
+    places = [place for place, tensor in enumerate(path, 1) if tensor.layer is start]
+    if not places and output is not start:
         raise ValueError("the output of a Model must be made from its input, layer by layer")
-    return chain[1:]
+    return path[places[0] :] if places else []
 
 
 def _added(path: list[Tensor]) -> list[tuple[Layer | Sequential, int]]:

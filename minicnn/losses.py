@@ -36,6 +36,7 @@ class Loss(Configured):
             raise TypeError(f"loss class {cls.__name__}: expected call(y_true, y_pred), got __call__")
 
     name = "loss"
+    dtype = "float32"  # which a `call` of your own may ask for
     from_logits = False  # whether predictions are scores, which the loss brings between 0 and 1 itself
     fuses_softmax = False  # whether it takes the scores before a model's last softmax
 
@@ -646,7 +647,7 @@ def serialize(loss: Loss) -> dict[str, Any]:
 
 deserialize = get
 __getattr__, _absent = without(__name__, "loss ", {
-    "a loss of your own is a Loss with `terms`": """
+    "a loss of your own is a function of y_true and y_pred that calculates, or a Loss with such a `call`": """
         Dice Tversky CTC Circle CategoricalGeneralizedCrossEntropy cosine_proximity dice tversky ctc circle
         categorical_generalized_cross_entropy""",
     "Keras 3 has dropped it, write reduction='sum', 'sum_over_batch_size' or None": "Reduction",

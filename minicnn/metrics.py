@@ -172,6 +172,7 @@ class Metric(Configured):
             cls.result = _answering(cls.result)  # type: ignore[assignment, method-assign]
 
     of_scores = False  # whether scores serve as well as the probabilities that a last softmax makes of them
+    dtype = "float32"  # of what `add_variable` keeps unless told
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or new_name(type(self).__name__)
@@ -180,7 +181,7 @@ class Metric(Configured):
         self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
     ) -> Variable:
         """Numbers of this shape, which `reset_state` sets to what the initializer gives."""
-        start = np.array(initializers.get(initializer or "zeros")(tuple(shape), dtype=dtype or "float32"))
+        start = np.array(initializers.get(initializer or "zeros")(tuple(shape), dtype=dtype or self.dtype))
         variable = start.copy().view(Variable)
         self.__dict__.setdefault("_starts", []).append((variable, start))
         return variable

@@ -215,6 +215,15 @@ def test_a_function_that_hands_its_argument_on_is_this_activation(function, form
     assert_close(dense(x[:, :6]), expected[..., 0])
 
 
+@pytest.mark.parametrize("function, slope", [(lambda x: 2 * x, 2), (lambda x: 1 - x / 4, -0.25), (lambda x: -x, -1)])
+def test_a_function_that_multiplies_by_a_number(function, slope):
+    x = np.linspace(-3, 3, 8, dtype="float32").reshape(2, 4)
+    dense = layers.Dense(4, activation=function, kernel_initializer="identity")
+    assert_close(dense(x), function(x))
+    assert_close(dense.backward(np.ones_like(x)), np.full(x.shape, slope))
+    assert dense.activation is function
+
+
 def test_a_function_of_ones_own_gives_no_layer_another_name():
     minicnn.backend.clear_session()
     for function, *_ in HANDED_ON:

@@ -404,6 +404,32 @@ def test_labels_that_are_written_as_strings(kind):
         words.fit(X, np.where(Y == 3, "four", "1"), verbose=0)
 
 
+def test_sparse_matrices():
+    class Sparse:
+        """As scipy.sparse has them: neither an array nor with a length."""
+
+        def __init__(self, array):
+            self.array, self.shape = array, array.shape
+
+        def __getitem__(self, key):
+            return Sparse(self.array[key])
+
+        def toarray(self):
+            return self.array
+
+    x, y = X.reshape(50, 36) * (np.abs(X.reshape(50, 36)) > 1), np.eye(4)[Y]
+    models = []
+    for kind in (np.asarray, Sparse):
+        minicnn.set_random_seed(5)
+        model = Sequential([Input((36,)), Dense(4, activation="softmax")])
+        model.compile("sgd", "categorical_crossentropy")
+        model.fit(kind(x), kind(y), validation_data=(kind(x), kind(y)), verbose=0)
+        models.append(model)
+        model.found = model.predict(kind(x)), model.evaluate(kind(x), kind(y), verbose=0)
+    assert weights_equal(*models) and models[0].found[1] == models[1].found[1]
+    np.testing.assert_array_equal(models[0].found[0], models[1].found[0])
+
+
 def test_batches_larger_than_the_data_and_classes_without_a_weight():
     one, other = small(), small()
     one.fit(X, Y, batch_size=500, class_weight={0: 2.0, 2: 0.5}, verbose=0)

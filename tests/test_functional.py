@@ -244,6 +244,47 @@ def test_dictionaries_of_tensors_and_an_output_that_is_the_input():
     np.testing.assert_array_equal(x, X)
 
 
+def test_a_model_from_one_of_another_models_layers_on(tmp_path):
+    i = Input((6,))
+    model = Model(i, Dense(5, name="d")(layers.Dropout(0.5)(Dense(4, activation="relu")(Dense(3, name="code")(i)))))
+    chain = minicnn.Sequential([Dense(3, name="code", input_shape=(6,)), *model.layers[2:]])
+    codes = np.random.default_rng(1).standard_normal((7, 3)).astype("float32")
+
+    def expected():
+        w, b, v, a = model.layers[2].get_weights() + model.layers[4].get_weights()
+        return np.maximum(codes @ w + b, 0) @ v + a
+
+    from_input, from_output = model.layers[2].input, model.get_layer("code").output
+    parts = [Model(start, model.output) for start in (from_input, from_output)]
+    parts.append(Model(chain.get_layer("code").output, chain.output))
+    parts[0].compile("sgd", "mse")
+    for _ in range(2):  # the layers are those of the whole, also when it has been trained in part
+        for part in parts:
+            np.testing.assert_allclose(part.predict(codes), expected(), rtol=1e-5, atol=1e-6)
+            assert part.layers[1:] == model.layers[2:] and part.input_shape == (None, 3)
+        before = expected()
+        parts[0].fit(codes, np.ones((7, 5)), verbose=0)
+        assert np.abs(before - expected()).max() > 1e-4
+    parts[0].save(tmp_path / "part.safetensors")
+    np.testing.assert_array_equal(
+        minicnn.load_model(tmp_path / "part.safetensors").predict(codes), parts[0].predict(codes)
+    )
+    hidden, out = Model(from_output, [model.layers[2].output, from_output]).predict(codes)
+    np.testing.assert_array_equal(out, codes)
+    assert hidden.shape == (7, 4) and model.predict(np.ones((2, 6))).shape == (2, 5)
+    encoder, decoder = Sequential([Input((6,)), Dense(3)], name="e"), Sequential([Input((3,)), Dense(6)], name="d")
+    whole = Sequential([encoder, decoder])
+    later = Model(whole.get_layer("e").output, whole.output)
+    np.testing.assert_array_equal(later.predict(codes), decoder.predict(codes))
+    for start in (Dense(3), 3, np.ones((1, 6))):
+        with pytest.raises(
+            ValueError, match="a model begins at an Input, or behind a layer that was called on one, not"
+        ):
+            Model(start, model.output)
+    with pytest.raises(ValueError, match="must be made from its input, layer by layer"):
+        Model(model.output, from_output)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_model_up_to_one_of_another_models_layers(first):
     model = minicnn.Sequential([*[Input((8,))][:first], Dense(5, activation="relu"), Dense(3)])

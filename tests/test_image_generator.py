@@ -535,8 +535,8 @@ def test_wrong_settings(settings, sentence):
         ),
         (lambda g: g.flow([["a"]]), "flow: expected numbers in an array"),
         (
-            lambda g: g.flow([IMAGES, LABELS]),
-            r"flow: expected numbers in .* \(N, H, W, C\), got arrays of different shapes",
+            lambda g: g.flow((IMAGES, LABELS), LABELS),
+            r"flow: expected numbers in an array \(N, H, W, C\), got arrays of different shapes",
         ),
         (
             lambda g: g.flow(IMAGES, LABELS[:9]),

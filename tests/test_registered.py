@@ -68,6 +68,28 @@ def test_classes_that_every_file_may_name(tmp_path, name):
         minicnn.load_model(path)
 
 
+def test_activations_of_your_own_by_name(tmp_path):
+    def doubled(x):
+        return 2 * x
+
+    with pytest.raises(ValueError, match="unknown activation 'doubled'; expected one of linear, relu, "):
+        layers.Activation("doubled")
+    minicnn.utils.get_custom_objects().update({"doubled": doubled, "two": layers.Activation(doubled), "relu": doubled})
+    x = np.array([[-1.0, 2.0]], "float32")
+    try:
+        for name in ("doubled", "two"):
+            model = Sequential([Input((2,)), Dense(2, activation=name, kernel_initializer="identity")])
+            np.testing.assert_array_equal(model.predict(x), 2 * x)
+            np.testing.assert_array_equal(layers.Activation(name)(x), 2 * x)
+        model.save(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(minicnn.load_model(tmp_path / "m.safetensors").predict(x), 2 * x)
+        np.testing.assert_array_equal(layers.Activation("relu")(x), np.maximum(x, 0))  # as in Keras 3
+    finally:
+        minicnn.utils.get_custom_objects().clear()
+    with minicnn.utils.custom_object_scope({"doubled": doubled}):
+        assert layers.Activation("doubled").activation is doubled
+
+
 def test_custom_objects_are_those_of_their_own_thread(tmp_path):
     def model(kind):
         return Sequential([Input((4,)), kind(), Dense(2)])

@@ -82,7 +82,7 @@ __getattr__, _absent = without(__name__, "layer ", {
         AdaptiveMaxPooling3D Cropping1D Cropping3D UpSampling1D UpSampling3D ZeroPadding1D ZeroPadding3D SpatialDropout1D
         SpatialDropout3D TextVectorization StringLookup IntegerLookup CategoryEncoding Discretization Hashing HashedCrossing
         MelSpectrogram STFTSpectrogram MaxNumBoundingBoxes DenseFeatures""",
-    "make a Layer of your own, with forward and backward": """
+    "make a Layer of your own, whose call calculates, or with forward and backward": """
         RandomCrop ThresholdedReLU LocallyConnected1D LocallyConnected2D
         Deconvolution2D AtrousConvolution2D RMSNormalization
         SpectralNormalization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Highway MaxoutDense Wrapper Pipeline AugMix

@@ -14,6 +14,7 @@ from ..ops.reference import ELEMENTWISE, Array
 from ..registered import class_of, description, known
 from .base import SETTINGS, Layer, check_numbers
 from .function import Lambda
+from .normalization import Rescaling
 from .parameter import Parameter
 from .reshaping import Input
 from .symbolic import Probe, Tensor
@@ -245,7 +246,7 @@ def handed_on(function: Callable[[Any], Any]) -> Any:
         return function
     if found is probe:
         return "linear"
-    if not (isinstance(found, Tensor) and found.source is probe):
+    if not (isinstance(found, Tensor) and found.source is probe) or isinstance(found.layer, Rescaling):
         return function
     layer = found.layer
     plain = BY_NAME[layer.name](name=layer.name) if layer.name in BY_NAME else None
@@ -306,7 +307,8 @@ class WithActivation(Layer):
     """A layer with an `activation`: a name, a function of `minicnn.activations`, or an activation layer, which is copied.
 
     Or a function of yours that hands its argument to one of these, lambda x: activations.relu(x, negative_slope=0.1), or
-    that calculates, lambda x: x * activations.sigmoid(x), as far as `minicnn.derivatives` goes.
+    that calculates, lambda x: x * activations.sigmoid(x), as far as `minicnn.derivatives` goes; or the name under which
+    `utils.get_custom_objects` has such a function or layer.
     Another one may be assigned at any time. `activate` is the layer that computes it, `Linear` where it is fused.
     """
 
@@ -322,6 +324,8 @@ class WithActivation(Layer):
 
     @activation.setter
     def activation(self, activation: Any) -> None:
+        if isinstance(activation, str) and activation not in activations.NAMES:
+            activation = known().get(activation, activation)
         if callable(activation) and not isinstance(activation, Layer):
             activation = handed_on(activation)
         if isinstance(activation, Activation):

@@ -696,13 +696,13 @@ def _seed(value: Any) -> int:
 
 
 def _rank(where: str, x: Any, rank: int) -> np.ndarray:
-    shape = "(H, W, C)" if rank == 3 else "(N, H, W, C)"
+    expected = f"{where}: expected numbers in an array {'(H, W, C)' if rank == 3 else '(N, H, W, C)'}"
     try:
         x = np.asarray(x)
     except ValueError:
-        raise ValueError(f"{where}: expected numbers in an array {shape}, got arrays of different shapes") from None
+        raise ValueError(f"{expected}, got arrays of different shapes") from None
     if x.ndim != rank or x.dtype.kind not in "buif":
-        raise ValueError(f"{where}: expected numbers in an array {shape}, got {x.dtype} of shape {x.shape}")
+        raise ValueError(f"{expected}, got {x.dtype} of shape {x.shape}")
     return x
 
 

@@ -543,6 +543,21 @@ def test_training_an_autoencoder(keras, random):
     assert_close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0), 1e-5)
 
 
+def test_the_part_of_a_model_behind_a_layer(keras, random):
+    parts = []
+    for k in (minicnn, keras):
+        i = k.Input((6,))
+        whole = k.Model(i, k.layers.Dense(5)(k.layers.ReLU()(k.layers.Dense(3, name="code")(i))))
+        parts.append([k.Model(start, whole.output) for start in (whole.layers[2].input, whole.layers[1].output)])
+    weights = [random.standard_normal(weight.shape) for weight in parts[0][0].get_weights()]
+    x = random.standard_normal((4, 3)).astype("float32")
+    for ours, theirs in zip(*parts, strict=True):
+        assert [type(one).__name__ for one in ours.layers] == [type(one).__name__ for one in theirs.layers]
+        for part in (ours, theirs):
+            part.set_weights(weights)
+        assert_close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0), 1e-6)
+
+
 def test_frozen_layers_have_no_penalty(keras, random):
     losses = []
     weights = [random.standard_normal(shape).astype("float32") for shape in ((4, 3), (3,))]
