@@ -205,7 +205,7 @@ def test_a_bar_without_a_known_number_of_samples(capsys):
     bar.on_train_batch_end(0, {"loss": 0.5})
     bar.on_epoch_end(0, {"loss": 0.5})
     out = capsys.readouterr().out
-    assert "epoch 1/2 0.00 images, " in out and re.search(r"\repoch 1/2, [\d.]+k? images/s: loss 0.5000\n$", out)
+    assert "epoch 1/2 0.00 images, " in out and re.search(r"\repoch 1/2, [\d.]+[kM]? images/s: loss 0.5000\n$", out)
 
 
 # ---------------------------------------------------------------------- monitor and mode

@@ -748,6 +748,7 @@ def two_ones(shape, dtype=None):
     [
         (Cube(name="c"), (None, 2, 2, 2), r"layer c: expected an input of 3 axes, received \(None, 2, 2, 2\)"),
         (layers.Conv2D(2, 3, name="c"), (None, 28), r"layer c: expected .* \(batch, height, width, channels\), received \(None, 28\)"),
+        (layers.Conv2D(2, 3, name="c"), (None, 28, 28), r"received \(None, 28, 28\): grey images have one channel, x\[\.\.\., None\]"),
         (layers.Conv2D(2, 5, name="c"), (None, 4, 8, 1), r"layer c: a window of 5×5 does not fit .* \(None, 4, 8, 1\); use padding='same'"),
         (layers.Conv2D(2, 3, dilation_rate=2, name="c"), (None, 8, 4, 1), r"layer c: a window of 5×5 does not fit"),
         (layers.MaxPooling2D(3, name="p"), (None, 2, 8, 1), r"layer p: a window of 3×3 does not fit into an input of shape \(None, 2, 8, 1\)"),
@@ -785,6 +786,19 @@ def test_a_layer_built_for_another_shape(layer, built, given):
     with pytest.raises(ValueError, match="layer one: expected an input of shape") as error:
         layer.forward(np.zeros(given, "float32"))
     assert str(built) in str(error.value) and str(given) in str(error.value)
+
+
+def test_a_layer_takes_one_input():
+    x = layers.Input((3,))
+    for call in (
+        lambda layer: layer(x, x),
+        lambda layer: layer(np.ones((2, 3)), np.ones((2, 3))),
+        lambda layer: layer([x, x]),
+    ):
+        with pytest.raises(
+            ValueError, match="layer one: a model is one chain of layers here, and no layer takes several inputs"
+        ):
+            call(layers.Dense(2, name="one"))
 
 
 def test_a_layer_that_was_not_built():

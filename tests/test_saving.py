@@ -852,6 +852,10 @@ def test_weights_that_are_damaged(tmp_path, keep):
     with pytest.raises(ValueError, match="m.weights.h5: the file is damaged, or not of the format HDF5") as error:
         model.load_weights(path)
     assert "\n" not in str(error.value)
+    for load in (minicnn.load_model, network().load_weights):
+        for name in ("nowhere.keras", "nowhere.safetensors", "nowhere.weights.h5"):
+            with pytest.raises(FileNotFoundError, match=name):
+                load(tmp_path / name)
     with pytest.raises(ValueError, match="nowhere.weights.h5: expected a file, but there is none"):
         model.load_weights(tmp_path / "nowhere.weights.h5")
 

@@ -22,6 +22,10 @@ class DataError(ValueError):
     """A user's data cannot be used; the message says where (file, row, column), what was expected and what came."""
 
 
+class MissingFile(DataError, FileNotFoundError):
+    """There is no file of this name: for those who catch OSError, as for files that Python opens."""
+
+
 def read_bytes(path: PathLike) -> bytes:
     """The contents of a file, decompressed if its name ends in `.gz` or its first bytes are gzip's (RFC 1952).
 
@@ -30,7 +34,7 @@ def read_bytes(path: PathLike) -> bytes:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: expected a file, but there is none of this name.") from None
+        raise MissingFile(f"{path}: expected a file, but there is none of this name.") from None
     except IsADirectoryError:
         raise DataError(f"{path}: expected a file, but this is a directory.") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
@@ -70,7 +74,7 @@ def read_tensors(path: PathLike, key: str) -> tuple[dict[str, Any], dict[str, np
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise MissingFile(f"{path}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read ({reason(error)})") from None
     except SafetensorError as error:

@@ -297,7 +297,8 @@ class Layer(Weighted, metaclass=_LayerKind):
         as `works_as_in_training` says. With `training` True or False for a tensor, the layer works as in training there, or
         does not, whatever the model does. (Keras 3 says so too, but lets `fit` and `predict` override it.)
         """
-        if isinstance(x, list | tuple) and any(isinstance(one, Tensor | Layer) for one in x):
+        several = isinstance(x, list | tuple) and any(isinstance(one, Tensor | Layer) for one in x)
+        if several or isinstance(training, Tensor | Layer | np.ndarray):  # which Keras' call(a, b) would take
             raise ValueError(
                 f"layer {self.name}: a model is one chain of layers here, and no layer takes several inputs"
             )
@@ -414,12 +415,13 @@ class Layer(Weighted, metaclass=_LayerKind):
     def check_input_shape(self, shape: Sequence[int | None]) -> Shape:
         """`shape` with the batch axis in front; raises ValueError for an input that cannot fit."""
         shape = tuple(shape)
-        if self.input_rank is not None and len(shape) == self.input_rank - 1:
+        if self.input_rank is not None and len(shape) == self.input_rank - 1 and None not in shape:
             shape = (None, *shape)  # the batch axis was left out
         if self.input_rank is not None and len(shape) != self.input_rank:
             known = {2: "(batch, features)", 4: "(batch, height, width, channels)"}
             expected = f"shape {known[self.input_rank]}" if self.input_rank in known else f"{self.input_rank} axes"
-            raise ValueError(f"layer {self.name}: expected an input of {expected}, received {shape}")
+            gray = ": grey images have one channel, x[..., None]" if (self.input_rank, len(shape)) == (4, 3) else ""
+            raise ValueError(f"layer {self.name}: expected an input of {expected}, received {shape}{gray}")
         if None in shape[1:]:
             raise ValueError(
                 f"layer {self.name}: a model is built for samples of one size, so every axis but the batch must have one, "

@@ -35,7 +35,7 @@ class Symbol:
     def _refuse_calculation(self, *_: Any) -> Any:
         raise TypeError(
             f"what comes out of {self.name} goes from layer to layer here and cannot be calculated with, but by a number: "
-            "Activation and Lambda are layers, and so is a class of your own whose call calculates and that names no layers"
+            "Reshape, Activation and Lambda are layers, and so is a class of your own whose call calculates and that names no layers"
         )
 
     def _rescaled(self, scale: Any, offset: Any) -> Any:
