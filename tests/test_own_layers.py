@@ -280,10 +280,6 @@ def test_layers_from_descriptions():
 
 
 def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
-    class Root(minicnn.Layer):
-        def call(self, x):
-            return np.cbrt(x)
-
     class Within(minicnn.Layer):
         def build(self, input_shape):
             self.factor = self.add_weight((1,))
@@ -292,11 +288,40 @@ def test_a_layer_whose_call_has_no_derivative_says_what_to_define():
         def call(self, x):
             return self.dense(x) * self.factor
 
-    for layer, why in ((Root(name="r"), "np.cbrt is not known here"), (Within(name="r"), "as it has the layer dense")):
-        with pytest.raises(
-            ValueError, match=f"layer r: the derivative of its call is not known.*{why}.*: define forward"
-        ):
-            Sequential([Input((6, 6, 1)), Flatten(), layer])
+    with pytest.raises(
+        ValueError, match="layer r: the derivative of its call .*as it has the layer dense.*: define forward"
+    ):
+        Sequential([Input((6, 6, 1)), Flatten(), Within(name="r")])
+
+
+def test_a_layer_without_a_derivative_stands_where_nothing_before_it_is_trained():
+    """As images are prepared within a model; `Rooted` says the same with a `forward`."""
+
+    class Root(minicnn.Layer):
+        def call(self, x):
+            return np.cbrt(x)
+
+    class Rooted(minicnn.Layer):
+        def forward(self, x, training=False):
+            return np.cbrt(x)
+
+    x, y = np.random.default_rng(0).standard_normal((20, 4)).astype("float32"), np.arange(20) % 3
+    found = []
+    for cls in (Root, Rooted):
+        minicnn.set_random_seed(1)
+        model = Sequential([Input((4,)), cls(name="r"), Dense(3, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=5, epochs=2, verbose=0)
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    model = Sequential([Input((4,)), Dense(4), Root(name="r"), Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert model.predict(x, verbose=0).shape == (20, 3)
+    with pytest.raises(
+        ValueError, match="layer r: the derivative of its call .*cbrt.*, so no layer before it can be trained"
+    ):
+        model.fit(x, y, verbose=0)
 
 
 def test_layers_whose_call_cannot_be_derived_name_themselves():

@@ -73,7 +73,10 @@ def _own(layer: "Layer") -> dict[int, Parameter]:
 
 
 def _calculation(self: "Layer", x: Array, training: bool) -> tuple[Array, Callable[[Any], list[Array]]]:
-    """What a `call` that calculates makes of x, and what gives the gradients of x and of the layer's own parameters."""
+    """What a `call` that calculates makes of x, and what gives the gradients of x and of the layer's own parameters.
+
+    Without parameters that may be a ValueError: the layer can stand where nothing before it is trained.
+    """
     held = [one for value in vars(self).values() for one in (value if isinstance(value, list | tuple) else [value])]
     others = [one for one in held if isinstance(one, Weighted)]
     if others:
@@ -96,13 +99,25 @@ def _calculation(self: "Layer", x: Array, training: bool) -> tuple[Array, Callab
             raise UnknownDerivative(f"its weight {lost[0].name} is no attribute of the layer")
         return derivative(calculated, x, *(one.data for one in own.values()))
     except UnknownDerivative as error:
-        raise ValueError(
-            f"layer {self.name}: the derivative of its call is not known ({error}): define forward(x, training) and backward(dy)"
-        ) from None
+        unknown = f"layer {self.name}: the derivative of its call is not known ({error})"
+        if self.parameters:
+            raise ValueError(f"{unknown}: define forward(x, training) and backward(dy)") from None
     except Exception as error:
+        raise _failed(self, x, error) from error
+
+    def refuse(dy: Array) -> list[Array]:
         raise ValueError(
-            f"layer {self.name}: its call fails for an input of shape {tuple(x.shape)}: {error}"
-        ) from error
+            f"{unknown}, so no layer before it can be trained: define forward(x, training) and backward(dy)"
+        )
+
+    try:
+        return self.call(x.copy(), **options), refuse
+    except Exception as error:
+        raise _failed(self, x, error) from error
+
+
+def _failed(layer: "Layer", x: Array, error: Exception) -> ValueError:
+    return ValueError(f"layer {layer.name}: its call fails for an input of shape {tuple(x.shape)}: {error}")
 
 
 def forward(self: "Layer", x: Array, training: bool = False) -> Array:
