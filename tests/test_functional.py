@@ -528,7 +528,9 @@ def test_a_call_that_is_no_chain():
     with pytest.raises(ValueError, match="may leave out nothing but random layers"):
         Halves().build((None, 6, 6, 1))
     for calculate in (lambda x: 255 / x, lambda x: x * x, lambda x: x + np.ones(1), lambda x: x**2, lambda x: x[0]):
-        with pytest.raises(TypeError, match="cannot be calculated with, but by a number: Reshape, Activation and Lambda"):
+        with pytest.raises(
+            TypeError, match="cannot be calculated with, but by a number: Reshape, Activation and Lambda"
+        ):
             calculate(Input((6, 6, 1)))
     with pytest.raises(TypeError, match="what comes out of input.* goes from layer to layer"):
         Sums().predict(X)

@@ -385,7 +385,7 @@ def test_a_frozen_layer_is_not_changed():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (("lion", "sparse_categorical_crossentropy"), "unknown optimizer 'lion'; expected one of"),
+        (("lamb", "sparse_categorical_crossentropy"), "unknown optimizer 'lamb'; expected one of"),
         (("adam", "dice"), "unknown loss 'dice'; expected one of categorical_crossentropy, sparse_"),
         (("adam", "categorical_crossentropy", ["f1"]), "unknown metric 'f1'; expected one of accuracy"),
     ],
