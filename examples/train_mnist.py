@@ -17,6 +17,7 @@ import minicnn
 from minicnn import data, metrics, recipes, report
 
 Train = Callable[..., recipes.Trained]
+ALONE = "each was kept from some of the networks, and read by those: the vote of all should err less"
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,7 +107,7 @@ def assess(labels: np.ndarray, probabilities: np.ndarray, alone: bool) -> None:
         f"kept out of training: the bar of 91 % is {'' if accuracy >= 0.91 else 'NOT '}passed"
     )
     if alone:
-        print("(each was kept from some of the networks, and read by those: the vote of all should err less)")
+        print(f"({ALONE})")
     print(f"calibration error {metrics.expected_calibration_error(labels, probabilities):.2%}")
     shares = right / np.maximum(1, matrix.sum(axis=1))
     print("by digit, %: " + "  ".join(f"{digit} {100 * share:.1f}" for digit, share in enumerate(shares[:5])))
@@ -169,6 +170,7 @@ def main() -> None:
     if args.save and args.save.endswith(".keras"):
         model.to_json()  # refuses what Keras does not have
     model.summary()
+    anew = not (keep and Path(keep).exists())
     start = perf_counter()
     if args.cross_validate:
         probabilities = cross_validate(args.cross_validate, train, images, labels)
@@ -186,7 +188,9 @@ def main() -> None:
         trained.models[0].save(args.save)
         print(f"network: {Path(args.save).resolve()}")
     if args.report:
-        settings = vars(args) | {"training time": seconds}
+        settings = vars(args) | ({"training time": seconds} if anew else {})
+        if several and not args.cross_validate:
+            settings["note"] = ALONE[0].upper() + ALONE[1:] + "."
         print(
             f"report: {report.write(args.report, trained.models, trained.histories, images[which], labels[which], probabilities, settings)}"
         )

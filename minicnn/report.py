@@ -54,7 +54,7 @@ def write(
 
     `images` (N, H, W, 1), `labels` (N,) and `probabilities` (N, K) are those of held-out data, and may be left out, as
     may the model and its history; several models that were asked together are given as lists. `settings` is shown as it
-    is, paths by their file names; of it the first paragraph repeats `recipe` and `training time`, which is in seconds.
+    is, paths by their file names; the first paragraph repeats of it `recipe`, `training time`, which is in seconds, and a `note`.
     The models are not changed. DataError if the page cannot be written, ValueError for data that do not fit together.
     """
     models, histories = _several(model), _several(history)
@@ -356,7 +356,8 @@ def _training(settings: Mapping[str, Any]) -> str:
     said = [
         f"{name} {escape(_shown(name, settings[name]))}" for name in ("recipe", "training time") if name in settings
     ]
-    return (", ".join(said).capitalize() + ".") if said else ""
+    sentences = [", ".join(said).capitalize() + "."] if said else []
+    return " ".join([*sentences, *([escape(str(settings["note"]))] if settings.get("note") else [])])
 
 
 def _result(labels: np.ndarray, probabilities: np.ndarray, settings: Mapping[str, Any]) -> str:

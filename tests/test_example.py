@@ -145,6 +145,9 @@ def test_a_report(folder, run, pair):
     misread = 60 - round(60 * float(re.search(r"expected accuracy ([\d.]+)%", output)[1]) / 100)
     assert "60 images kept out of training" in output and "kept from some of the networks" in output
     assert page.count("<img") >= misread > 0 and "pair" in page
+    assert "Each was kept from some of the networks" in page[: page.index("<section")] and "training time" in page
+    run(*arguments, "--validation", 0.5)  # goes on from votes-networks
+    assert "training time" not in Path("about", "report.html").read_text()
     assert str(folder) not in page
     (folder / "file").write_text("mine")
     assert_refused(run(*arguments, "--report", "file"), "file", "folder")

@@ -148,7 +148,7 @@ def trained():
 @pytest.fixture
 def page(trained, tmp_path):
     settings = {"recipe": "<u>", "seed": 1, "data": tmp_path / "train.csv", "save": str(tmp_path / "net"), "none": None}
-    return Page(report.write(tmp_path / "a" / "b", *trained, settings | {"training time": 83.2}))
+    return Page(report.write(tmp_path / "a" / "b", *trained, settings | {"training time": 83.2, "note": "5 < 6."}))
 
 
 def test_the_page_needs_nothing_else_and_runs_nothing(page, tmp_path):
@@ -181,7 +181,7 @@ def test_the_first_paragraph(trained, page):
         f"interval of {100 * low:.2f} % to {100 * high:.2f} %",
         f"Misread digits: {52 - right}.",
         f"calibration error: {100 * error:.2f} %",
-        "Recipe <u>, training time 1 min 23 s.",
+        "Recipe <u>, training time 1 min 23 s. 5 < 6.",
     ):
         assert part in lead
 
