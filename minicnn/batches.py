@@ -256,10 +256,9 @@ def as_batch(model: "Sequential", x: Any) -> Any:
 def unwrapped(model: "Sequential", y: Any, samples: int) -> Any:
     """The targets, those by the name of the output, or those in a list of one array, of so many samples; ValueError for others."""
     if isinstance(y, Mapping):
-        last = [
-            layers[-1].name for layers in (model.layers, model._layers) if layers
-        ]  # where a model is the last, its layer too
-        if not (len(y) == 1 and set(last) & set(y)):
+        # a model that is the last of a model, or its last layer
+        names = {layers[-1].name for layers in (model.layers, model._layers) if layers}
+        if not (len(y) == 1 and names & set(y)):
             raise ValueError(
                 f"a model has one output: expected its targets, not a dictionary with {', '.join(map(str, y))}"
             )

@@ -356,8 +356,8 @@ def _training(settings: Mapping[str, Any]) -> str:
     said = [
         f"{name} {escape(_shown(name, settings[name]))}" for name in ("recipe", "training time") if name in settings
     ]
-    sentences = [", ".join(said).capitalize() + "."] if said else []
-    return " ".join([*sentences, *([escape(str(settings["note"]))] if settings.get("note") else [])])
+    facts = (", ".join(said).capitalize() + ".") if said else ""
+    return f"{facts} {escape(str(settings.get('note', '')))}".strip()
 
 
 def _result(labels: np.ndarray, probabilities: np.ndarray, settings: Mapping[str, Any]) -> str:

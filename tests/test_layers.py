@@ -788,6 +788,12 @@ def test_a_layer_built_for_another_shape(layer, built, given):
     assert str(built) in str(error.value) and str(given) in str(error.value)
 
 
+def test_unit_normalization_of_nothing_but_zeros():
+    layer, x = layers.UnitNormalization(), np.array([[3.0, 4.0], [0.0, 0.0]])
+    np.testing.assert_allclose(layer(x), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_allclose(layer.backward(np.ones((2, 2))), [[0.032, -0.024], [0, 0]])  # (dy - y Σ dy y) / 5
+
+
 def test_a_layer_takes_one_input():
     x = layers.Input((3,))
     for call in (
