@@ -256,12 +256,12 @@ class Lion(Optimizer):
 
 
 class Ftrl(Optimizer):
-    """Follow the regularized leader (McMahan et al., 2013), whose weights become 0 where λ₁, for `l1_…`, is not:
+    """Follow the regularized leader (McMahan et al., 2013), which sets weights to 0 if λ₁ is above it:
 
     n = n₋ + g²;  z = z + g + 2 λₛ w - (nᵖ - n₋ᵖ) / η · w;  w = (clip(z, -λ₁, λ₁) - z) / ((β + nᵖ) / η + 2 λ₂)
 
-    with p = -`learning_rate_power` and λₛ for `l2_shrinkage_…`; n begins at `initial_accumulator_value`. ValueError for a
-    power above 0, another number below 0, and where the learning rate has become 0.
+    with p = -`learning_rate_power`, and λ₁, λ₂ and λₛ for `l1_…`, `l2_…` and `l2_shrinkage_regularization_strength`; n begins
+    at `initial_accumulator_value`. ValueError for a power above 0, another number below 0, and a learning rate of 0 in a step.
     """
 
     operation = "ftrl"
