@@ -170,29 +170,29 @@ struct Argument {
     int32_t kind;
 };
 
-template <class T>
-bool matches(const Argument& argument) {
-    return int(sizeof(T)) == argument.itemsize && std::is_floating_point<T>::value == (argument.kind == 'f');
-}
+// What a kernel takes: numbers, or arrays of them; 1 byte for an array of anything.
+struct Parameter {
+    bool array, floats, constant;
+    int itemsize;
+};
 
 template <class T>
-std::string check(const Argument& argument, int position) {
-    typedef std::remove_cv_t<std::remove_pointer_t<T>> item;
-    const bool null = argument.bytes < 0 && argument.itemsize == 8 && argument.kind == 'u' &&
-                      *static_cast<const uint64_t*>(argument.data) == 0;
-    bool good;
-    if (std::is_pointer<T>::value)
-        good = null ||
-               (argument.bytes >= 0 && matches<std::conditional_t<std::is_void<item>::value, char, item>>(argument));
-    else
-        good = argument.bytes < 0 && matches<T>(argument);
-    if (good) return "";
+constexpr Parameter parameter() {
+    typedef std::remove_pointer_t<T> item;
+    typedef std::conditional_t<std::is_void<item>::value, char, std::remove_cv_t<item>> number;
+    return {std::is_pointer<T>::value, std::is_floating_point<number>::value, std::is_const<item>::value,
+            int(sizeof(number))};
+}
+
+inline std::string check(const Parameter& taken, const Argument& argument, int position) {
+    const bool array = argument.bytes >= 0, null = !array && argument.itemsize == 8 && argument.kind == 'u' &&
+                                                   *static_cast<const uint64_t*>(argument.data) == 0;
+    const bool same = taken.itemsize == argument.itemsize && taken.floats == (argument.kind == 'f');
+    if ((taken.array && null) || (taken.array == array && same)) return "";
     char text[200];
     snprintf(text, sizeof text, "argument %d is %s of kind %c and %d bytes; the kernel takes %s of %s%d bytes",
-             position, argument.bytes < 0 ? "a number" : "an array", argument.kind, argument.itemsize,
-             std::is_pointer<T>::value ? "an array" : "a number",
-             std::is_floating_point<item>::value ? "floats of " : "",
-             int(sizeof(std::conditional_t<std::is_void<item>::value, char, item>)));
+             position, array ? "an array" : "a number", argument.kind, argument.itemsize,
+             taken.array ? "an array" : "a number", taken.floats ? "floats of " : "", taken.itemsize);
     return text;
 }
 
@@ -208,21 +208,28 @@ inline void on_fault(int, siginfo_t* info, void*) {
 extern char shared_begin[] __asm__("__start_shared_memory") __attribute__((weak, visibility("hidden")));
 extern char shared_end[] __asm__("__stop_shared_memory") __attribute__((weak, visibility("hidden")));
 
-template <class... A, size_t... I>
-const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* arguments, int number, const int* shape,
-                   int backwards) {
+// A kernel and what each of its threads is called with.
+struct Call {
+    void (*kernel)();
+    std::vector<void*> values;
+};
+
+inline const char* launch(Call& call, void (*of_thread)(void*), const std::vector<Parameter>& parameters,
+                          Argument* arguments, int number, const int* shape, int backwards) {
     message.clear();
-    if (number != int(sizeof...(A))) {
-        message = "the kernel takes " + std::to_string(sizeof...(A)) + " arguments, not " + std::to_string(number);
+    if (number != int(parameters.size())) {
+        message = "the kernel takes " + std::to_string(parameters.size()) + " arguments, not " + std::to_string(number);
         return message.c_str();
     }
-    for (const std::string& wrong : {std::string(), check<A>(arguments[I], int(I))...})
-        if (!wrong.empty()) return (message = wrong).c_str();
-    const bool constant[] = {false, std::is_const<std::remove_pointer_t<A>>::value...};
+    for (int i = 0; i < number; i++) {
+        message = check(parameters[i], arguments[i], i);
+        if (!message.empty()) return message.c_str();
+    }
 
     std::map<std::pair<const void*, size_t>, Guarded> arrays;
-    std::vector<void*> pointers(number + 1);
-    void* values[sizeof...(A) + 1];
+    std::vector<void*> pointers(number);
+    std::vector<void*>& values = call.values;
+    values.resize(number);
     for (int i = 0; i < number; i++) {
         Argument& a = arguments[i];
         values[i] = const_cast<void*>(a.data);
@@ -235,7 +242,7 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
                 return (message = "two arrays overlap and are not the same").c_str();
         }
         Guarded& array = arrays.try_emplace({data, size_t(a.bytes)}, data, size_t(a.bytes)).first->second;
-        array.constant = array.constant && constant[i + 1];
+        array.constant = array.constant && parameters[i].constant;
         pointers[i] = array.start;
         values[i] = &pointers[i];
     }
@@ -254,8 +261,7 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
     Guarded room(none.data() - reinterpret_cast<uintptr_t>(none.data()) % 16, shape[6]);  // shared memory
     dynamic_memory = room.start;
 
-    auto call = [&] { kernel(*static_cast<std::remove_cv_t<A>*>(values[I])...); };
-    body = [](void* argument) { (*static_cast<decltype(call)*>(argument))(); };
+    body = of_thread;
     body_argument = &call;
 
     static char signal_stack[64 * 1024];
@@ -294,9 +300,19 @@ const char* launch(void (*kernel)(A...), std::index_sequence<I...>, Argument* ar
     return message.empty() ? nullptr : message.c_str();
 }
 
+template <class... A, size_t... I>
+void thread_of(const Call& call, void (*kernel)(A...), std::index_sequence<I...>) {
+    kernel(*static_cast<std::remove_cv_t<A>*>(call.values[I])...);
+}
+
 template <class... A>
 const char* launch(void (*kernel)(A...), Argument* arguments, int number, const int* shape, int backwards) {
-    return launch(kernel, std::index_sequence_for<A...>(), arguments, number, shape, backwards);
+    Call call{reinterpret_cast<void (*)()>(kernel), {}};
+    auto of_thread = [](void* argument) {
+        const Call& call = *static_cast<const Call*>(argument);
+        thread_of(call, reinterpret_cast<void (*)(A...)>(call.kernel), std::index_sequence_for<A...>());
+    };
+    return launch(call, of_thread, {parameter<A>()...}, arguments, number, shape, backwards);
 }
 
 // What lane `from` of the same warp shows in this exchange.

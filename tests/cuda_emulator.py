@@ -26,9 +26,8 @@ COMPILER = shutil.which("g++")
 MISSING = "the CUDA kernels are emulated by g++, which is not installed"
 COMMAND = [
     "-std=c++17",
-    "-O2",
+    "-O1",
     "-fPIC",
-    "-shared",
     "-w",
     "-ffp-contract=off",
     "-fno-strict-aliasing",
@@ -45,9 +44,35 @@ class Argument(ctypes.Structure):
     ]
 
 
+def built(suffix, text, *arguments):
+    """What g++ makes of this text with these arguments, kept in a temporary folder from run to run."""
+    key = hashlib.sha256("\n".join([text, *COMMAND, *map(str, arguments)]).encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"minicnn-emulator-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{key}{suffix}"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            file, made = Path(temporary) / "kernels.cpp", Path(temporary) / "made"
+            file.write_text(text)
+            done = subprocess.run([COMPILER, *COMMAND, *arguments, file, "-o", made], capture_output=True, text=True)
+            if done.returncode:
+                raise AssertionError(f"g++ does not compile a kernel:\n{done.stderr[:4000]}")
+            made.rename(target)
+    return target
+
+
+@functools.cache
+def header():
+    """The header, of which g++ finds what it has made of it before: reading it takes longer than most kernels do."""
+    text = HEADER.read_text()
+    copy = built(".h.gch", text, "-x", "c++-header").with_suffix("")
+    copy.write_text(text)  # for another g++
+    return copy
+
+
 @functools.cache
 def library(text):
-    """The kernels of this source as a shared library, kept in a temporary folder from run to run."""
+    """The kernels of this source as a shared library."""
     kernels = re.findall(
         r"^(?:KERNEL|extern \"C\" __global__ void)\s+(?:__launch_bounds__\([^\n]*\)\s+)?(\w+)\(", text, re.M
     )
@@ -57,21 +82,7 @@ def library(text):
         for name in kernels
     ]
     text = text.replace("#pragma unroll\n", "#pragma GCC unroll 16\n")
-    text = "\n".join([HEADER.read_text(), text, *entries, ""])
-    key = hashlib.sha256("\n".join([text, *COMMAND]).encode()).hexdigest()[:24]
-    folder = Path(tempfile.gettempdir()) / f"minicnn-emulator-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    target = folder / f"{key}.so"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            file = Path(temporary) / "kernels.cpp"
-            file.write_text(text)
-            built = file.with_suffix(".so")
-            done = subprocess.run([COMPILER, *COMMAND, file, "-o", built], capture_output=True, text=True)
-            if done.returncode:
-                raise AssertionError(f"g++ does not compile a kernel:\n{done.stderr[:4000]}")
-            built.rename(target)
-    return ctypes.CDLL(str(target))
+    return ctypes.CDLL(str(built(".so", "\n".join([text, *entries, ""]), "-shared", "-include", header())))
 
 
 def within_limits(name, grid, block, shared):
