@@ -135,6 +135,9 @@ inline void run_block(int threads, bool backwards) {
     }
 }
 
+constexpr size_t LARGE = 1 << 20;                     // bytes from which on memory is not kept
+static std::map<size_t, std::vector<char*>> regions;  // not in use now, by their size
+
 // A copy of an array that ends, but for its alignment, at a page that cannot be touched.
 struct Guarded {
     char *region, *start;
@@ -144,16 +147,27 @@ struct Guarded {
     Guarded(const char* array, size_t bytes) : bytes(bytes), constant(true) {
         const size_t page = 4096, data = (bytes + 16 + page - 1) / page * page;
         all = data + 2 * page;
-        region = static_cast<char*>(mmap(nullptr, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        std::vector<char*>& free = regions[all];
+        if (free.empty()) {
+            free.push_back(static_cast<char*>(mmap(nullptr, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
+            mprotect(free.back() + page, data, PROT_READ | PROT_WRITE);
+        }
+        region = free.back();
+        free.pop_back();
         memset(region + page, 0xff, data);  // NaN
         start = region + page + data - bytes;
         start -= (reinterpret_cast<uintptr_t>(start) - reinterpret_cast<uintptr_t>(array)) % 16;  // aligned as it was
         memcpy(start, array, bytes);
-        mprotect(region, page, PROT_NONE);
-        mprotect(region + page + data, page, PROT_NONE);
     }
     void close() {
         if (constant) mprotect(region + 4096, all - 8192, PROT_READ);
+    }
+    void give_back() {
+        if (constant) mprotect(region + 4096, all - 8192, PROT_READ | PROT_WRITE);
+        if (all < LARGE)
+            regions[all].push_back(region);
+        else
+            munmap(region, all);
     }
     bool intact() const {
         for (const char* c = region + 4096; c < region + all - 4096; c++)
@@ -290,12 +304,13 @@ inline const char* launch(Call& call, void (*of_thread)(void*), const std::vecto
     sigaction(SIGBUS, &old_bus, nullptr);
     sigaltstack(&old_stack, nullptr);
     if (message.empty() && !room.intact()) message = "a kernel writes just outside of shared memory";
-    munmap(room.region, room.all);
+    room.constant = false;
+    room.give_back();
     for (auto& array : arrays) {
         if (message.empty() && !array.second.intact()) message = "a kernel writes just outside of an array";
         if (!array.second.constant)
             memcpy(const_cast<void*>(array.first.first), array.second.start, array.second.bytes);
-        munmap(array.second.region, array.second.all);
+        array.second.give_back();
     }
     return message.empty() ? nullptr : message.c_str();
 }

@@ -8,17 +8,27 @@ import re
 
 import numpy as np
 import pytest
+from cuda_emulator import EmulatedKernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minicnn
-from minicnn import layers
+from minicnn import gradcheck, layers
 from minicnn.gradcheck import GradientError, check_layer, check_model, smooth_input
 from minicnn.layers.activation import BY_NAME
 
 BOUND = 1e-6
 ACTIVATIONS = sorted(BY_NAME)
 images = st.tuples(st.integers(1, 2), st.integers(3, 6), st.integers(3, 6), st.integers(1, 3))  # (N, H, W, C)
+
+
+@pytest.fixture(scope="module")
+def device_layer(ops):
+    """Moves a layer to the device of the test. The GPU's emulator is slow: there all tensors are checked along directions."""
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(getattr(ops, "kernels", None), EmulatedKernels):
+            patch.setattr(gradcheck, "SMALL", 0)
+        yield lambda layer: layer.to(ops)
 
 
 def away_from_kinks(layer, x, kinks=(0.0,)):
