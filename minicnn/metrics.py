@@ -448,8 +448,10 @@ def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tupl
             f"metric {metric.name}: expected targets of the shape of the predictions, {y_pred.shape}, received "
             f"{y_true.shape}; utils.to_categorical makes them of labels"
         )
-    weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1)
-    weights = np.broadcast_to(weight.reshape(-1, *[1] * (y_pred.ndim - 1)), y_pred.shape)
+    weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, float)
+    if weight.size == len(y_pred):
+        weight = weight.reshape(-1)
+    weights = np.broadcast_to(weight.reshape(*weight.shape, *[1] * (y_pred.ndim - weight.ndim)), y_pred.shape)
     return y_true.reshape(y_pred.shape), y_pred, weights
 
 

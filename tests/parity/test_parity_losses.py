@@ -379,7 +379,7 @@ def test_weights_of_places(keras, random, units):
     for module in (minicnn, keras):
         model = module.Sequential([module.layers.Input((4, 5)), module.layers.Dense(units, activation="sigmoid")])
         model.set_weights(start)
-        names = ["accuracy", "mse", "binary_accuracy", "binary_crossentropy"]
+        names = ["accuracy", "mse", "binary_accuracy", "bce", "Precision", "Recall", "AUC", "TruePositives"]
         model.compile("sgd", "binary_crossentropy", metrics=["accuracy"], weighted_metrics=names)
         found.append(model.fit(x, y, 8, 2, 0, shuffle=False, sample_weight=weights).history)
     ours, theirs = found
