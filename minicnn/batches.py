@@ -289,7 +289,7 @@ def weights_of(
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dictionary from labels to weights, not {class_weight!r}")
     labels = labels_of(y)
-    by_class = np.array([class_weight.get(int(label), 1.0) for label in labels], float)
+    by_class = np.array([class_weight.get(round(float(label)), 1.0) for label in labels], float)
     return by_class if sample_weight is None else by_class.reshape(-1, *[1] * (sample_weight.ndim - 1)) * sample_weight
 
 

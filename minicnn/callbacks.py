@@ -524,6 +524,11 @@ class ReduceLROnPlateau(MonitorCallback):
 # ---------------------------------------------------------------------- what writes, stops, resumes and swaps
 
 
+def _cell(value: Any) -> Any:
+    """What a table has of a number, or of the several numbers of one metric, as Keras writes these."""
+    return f'"[{", ".join(map(str, value))}]"' if np.ndim(value) else value
+
+
 class CSVLogger(Callback):
     """Writes the logs of every epoch as a row of a table: epoch (from 0 on), then the names in alphabetical order.
 
@@ -556,7 +561,7 @@ class CSVLogger(Callback):
             raise ValueError(
                 f"CSVLogger: {self.filename} has the columns {', '.join(self.columns)}, and none for {unknown[0]}"
             )
-        writer.writerow([row.get(name, "NA") for name in self.columns])
+        writer.writerow([_cell(row.get(name, "NA")) for name in self.columns])
         with open(self.filename, "ab", buffering=0) as file:
             file.write(text.getvalue().encode())
 

@@ -285,7 +285,10 @@ def _decode(value: Any) -> Any:
         raise ValueError("its function is a lambda, which is code in the file: none is ever executed")
     if name in ("DTypePolicy", "FloatDTypePolicy"):
         return config["name"]
-    cls = known().get(name) or find(value.get("module") or "", name)
+    module = value.get("module") or ""
+    if module.startswith("keras.src.backend.torch.optimizers."):  # as Keras on PyTorch calls its own
+        module = "keras.optimizers"
+    cls = known().get(name) or find(module, name)
     for defined in (initializers.CLASSES, initializers.functions, regularizers.CLASSES, constraints.CLASSES):
         cls = cls or defined.get(name)
     if cls is None:

@@ -28,10 +28,10 @@ def labels_of(y: Any) -> np.ndarray:
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndarray:
-    """The share of the K predictions of a sample that lie on the right side of `threshold`; (N, K) to (N,)."""
+    """The share of K predictions that lie on the right side of `threshold`: (N, …, K) to (N, …), and (N,) to (N,)."""
     y_pred = np.asarray(y_pred)
     right = np.asarray(y_true).reshape(y_pred.shape) == (y_pred > threshold)
-    return right.reshape(len(y_pred), -1).mean(axis=1)
+    return right.mean(axis=-1) if right.ndim > 1 else right.astype(float)
 
 
 def accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
@@ -263,9 +263,10 @@ class MeanMetric(Metric):
             self.total += sum(float(self.values(*part)) for part in parts) if batches > 1 else float(values)
             self.weight += batches
             return
-        values = values.reshape(len(y_pred), -1).mean(axis=1)
-        weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1)
-        for total, weight in zip((values * weights).reshape(batches, -1), weights.reshape(batches, -1), strict=True):
+        weights = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = weights.reshape(len(y_pred), -1)  # (N, 1), or (N, …) of a sample's places
+        values = (values.reshape(len(y_pred), -1) * weights).mean(axis=1)
+        for total, weight in zip(np.split(values, batches), np.split(weights.mean(axis=1), batches), strict=True):
             self.total += float(total.sum())
             self.weight += float(weight.sum())
 
@@ -447,8 +448,10 @@ def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tupl
             f"metric {metric.name}: expected targets of the shape of the predictions, {y_pred.shape}, received "
             f"{y_true.shape}; utils.to_categorical makes them of labels"
         )
-    weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1)
-    weights = np.broadcast_to(weight.reshape(-1, *[1] * (y_pred.ndim - 1)), y_pred.shape)
+    weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, float)
+    if weight.size == len(y_pred):
+        weight = weight.reshape(-1)
+    weights = np.broadcast_to(weight.reshape(*weight.shape, *[1] * (y_pred.ndim - weight.ndim)), y_pred.shape)
     return y_true.reshape(y_pred.shape), y_pred, weights
 
 

@@ -242,7 +242,7 @@ def fit(
                 found = validate(
                     model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
                 )
-                logs |= {f"val_{name}": value for name, value in in_order(found).items()}
+                logs = in_order(logs | {f"val_{name}": value for name, value in found.items()})
             tell(listeners, "on_epoch_end", epoch, Recorded(logs))
             if model.stop_training:
                 break

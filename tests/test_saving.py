@@ -902,6 +902,24 @@ def test_a_small_file_that_would_fill_the_memory(tmp_path):
         load_model(path)
 
 
+def test_optimizers_of_keras_on_pytorch_are_the_same(tmp_path):
+    """There Keras writes the module that has their code for this backend."""
+    pytest.importorskip("h5py")
+    model = network()
+    model.train_on_batch(X, Y)
+    model.save(tmp_path / "m.keras")
+
+    def as_on_pytorch(config):
+        optimizer = config["compile_config"]["optimizer"]
+        name = optimizer["class_name"]
+        optimizer |= {"module": f"keras.src.backend.torch.optimizers.torch_{name.lower()}", "registered_name": name}
+
+    configured(tmp_path / "m.keras", as_on_pytorch)
+    loaded = load_model(tmp_path / "m.keras")
+    assert (type(loaded.optimizer), loaded.optimizer.iterations) == (type(model.optimizer), 1)
+    assert loaded.train_on_batch(X, Y) == model.train_on_batch(X, Y)
+
+
 def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
     """Neither pickle nor an import of what the file names."""
     pytest.importorskip("h5py")

@@ -204,6 +204,18 @@ def test_class_weights_are_sample_weights(targets):
     assert same(*models)
 
 
+def test_class_weights_of_soft_targets_are_those_of_the_nearest_label():
+    targets = np.tile([0.1, 0.9, 0.4, 0.95], 5)
+    models = [Sequential([layers.Input((4,)), layers.Dense(1, "sigmoid")]) for _ in range(2)]
+    models[1].set_weights(models[0].get_weights())
+    for model, weights in zip(
+        models, ({"class_weight": {1: 3.0}}, {"sample_weight": np.tile([1, 3, 1, 3], 5)}), strict=True
+    ):
+        model.compile("sgd", "binary_crossentropy")
+        model.fit(X, targets, shuffle=False, verbose=0, **weights)
+    assert same(*models)
+
+
 def test_weighted_loss_by_hand():
     model = linear()
     kernel, bias = (np.float64(w) for w in model.get_weights())

@@ -140,8 +140,9 @@ class LayerNormalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
-        axes = _axes(self, self.axis)
-        self._lay_out(self.input_shape[1:], axes, axes, [self.input_shape[axis] for axis in axes])
+        axes, given = _axes(self, self.axis), self.axis if np.iterable(self.axis) else [self.axis]
+        shape = [self.input_shape[axis] for axis in sorted(given)]  # in Keras -1 comes before 1, in the shape alone
+        self._lay_out(self.input_shape[1:], axes, axes, shape)
 
     def _lay_out(self, view: Shape, axes: tuple[int, ...], own: tuple[int, ...], shape: Sequence[int]) -> None:
         """Statistics are taken along `axes` of samples seen as `view`; gamma and beta, of a `shape`, belong to the axes `own`."""

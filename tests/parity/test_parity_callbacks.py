@@ -235,7 +235,7 @@ def test_as_many_steps_are_made_and_told(keras, options):
 def test_tables_are_the_same_bytes(keras, tmp_path, separator):
     runs = [
         [{"loss": 0.1 + 0.2, "accuracy": 1.0}, {"loss": 1e-20, "val_loss": 3.0}],
-        [{"loss": math.nan, "accuracy": 0.25}],
+        [{"loss": math.nan, "accuracy": np.array([0.25, 1 / 3])}],
     ]
     for module, name in ((callbacks, "ours.csv"), (keras.callbacks, "theirs.csv")):
         for append, logs_of_run in zip((False, True), runs, strict=True):

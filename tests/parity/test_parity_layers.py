@@ -134,6 +134,7 @@ OTHERS = {
     "Identity": ("Identity", (), {}, (5, 6, 3)),
     "LayerNormalization": ("LayerNormalization", (), {}, (5, 6, 3)),
     "LayerNormalization of images": ("LayerNormalization", ((1, 2, 3), 0.1), {}, (5, 6, 3)),
+    "LayerNormalization, axes from both ends": ("LayerNormalization", ([1, -1],), {}, (5, 6, 3)),
     "LayerNormalization of rows": ("LayerNormalization", (), {"axis": [3, 1], "center": False}, (5, 6, 3)),
     "GroupNormalization": ("GroupNormalization", (2,), {}, (5, 6, 8)),
     "GroupNormalization of one": ("GroupNormalization", (1, -1, 0.1), {"scale": False}, (5, 6, 3)),

@@ -365,6 +365,25 @@ def test_weighted_metrics_and_names(keras, random, of):
         found.append(history | {f"evaluate {name}": value for name, value in evaluated.items()})
     ours, theirs = found
     assert sorted(ours) == sorted(theirs)
+    assert [name for name in ours if "evaluate" not in name] == [name for name in theirs if "evaluate" not in name]
+    for name, values in ours.items():
+        np.testing.assert_allclose(values, theirs[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_weights_of_places(keras, random, units):
+    """Weights of the places of a sample, as of the pixels that a mask leaves: in the loss and in `weighted_metrics`."""
+    x = random.standard_normal((30, 4, 5)).astype("float32")
+    y, weights = random.integers(0, 2, (30, 4, units)).astype("float32"), random.uniform(0, 2, (30, 4))
+    start, found = [random.standard_normal((5, units)), np.zeros(units)], []
+    for module in (minicnn, keras):
+        model = module.Sequential([module.layers.Input((4, 5)), module.layers.Dense(units, activation="sigmoid")])
+        model.set_weights(start)
+        names = ["accuracy", "mse", "binary_accuracy", "bce", "Precision", "Recall", "AUC", "TruePositives"]
+        model.compile("sgd", "binary_crossentropy", metrics=["accuracy"], weighted_metrics=names)
+        found.append(model.fit(x, y, 8, 2, 0, shuffle=False, sample_weight=weights).history)
+    ours, theirs = found
+    assert list(ours) == list(theirs)
     for name, values in ours.items():
         np.testing.assert_allclose(values, theirs[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
