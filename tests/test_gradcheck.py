@@ -22,13 +22,12 @@ ACTIVATIONS = sorted(BY_NAME)
 images = st.tuples(st.integers(1, 2), st.integers(3, 6), st.integers(3, 6), st.integers(1, 3))  # (N, H, W, C)
 
 
-@pytest.fixture(scope="module")
-def device_layer(ops):
-    """Moves a layer to the device of the test. The GPU's emulator is slow: there all tensors are checked along directions."""
+def error_of(layer, x, **options):
+    """`check_layer`; on the GPU's emulator, which is slow, along random directions alone, for tensors of any size."""
     with pytest.MonkeyPatch.context() as patch:
-        if isinstance(getattr(ops, "kernels", None), EmulatedKernels):
+        if isinstance(getattr(layer.ops, "kernels", None), EmulatedKernels):
             patch.setattr(gradcheck, "SMALL", 0)
-        yield lambda layer: layer.to(ops)
+        return check_layer(layer, x, **options)
 
 
 def away_from_kinks(layer, x, kinks=(0.0,)):
@@ -72,7 +71,7 @@ def test_convolution(device_layer, window, padding, shape, kernel, filters, acti
         H, W = max(H, reach[0]), max(W, reach[1])
     x = smooth_input((N, H, W, C))
     layer = layers.Conv2D(filters, kernel, padding=padding, activation=activation, **window)
-    assert check_layer(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
+    assert error_of(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
 
 
 @settings(max_examples=5)
@@ -92,7 +91,7 @@ def test_depthwise_and_separable_convolution(
     x = smooth_input((N, H + 2, W, C))
     settings = {"padding": padding, "depth_multiplier": multiplier, "activation": activation} | window
     layer = layers.SeparableConv2D(2, kernel, **settings) if separable else layers.DepthwiseConv2D(kernel, **settings)
-    assert check_layer(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
+    assert error_of(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
 
 
 @settings(max_examples=5)
@@ -111,7 +110,7 @@ def test_depthwise_and_separable_convolution(
 def test_transposed_convolution(device_layer, window, padding, shape, kernel, filters, activation):
     x = smooth_input(shape)
     layer = layers.Conv2DTranspose(filters, kernel, padding=padding, activation=activation, **window)
-    assert check_layer(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
+    assert error_of(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
 
 
 @settings(max_examples=5)
@@ -120,7 +119,7 @@ def test_transposed_convolution(device_layer, window, padding, shape, kernel, fi
 def test_dense(device_layer, activation, shape, units):
     x = smooth_input(shape)
     layer = layers.Dense(units, activation=activation)
-    assert check_layer(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
+    assert error_of(away_from_kinks(device_layer(layer), x, kinks_of(activation)), x) < BOUND
 
 
 @settings(max_examples=6)
@@ -129,7 +128,7 @@ def test_dense(device_layer, activation, shape, units):
 @pytest.mark.parametrize("size, strides", [(2, None), (3, 1), (3, 2), ((1, 2), (3, 3)), ((3, 2), (2, 1))])
 @pytest.mark.parametrize("cls", [layers.MaxPooling2D, layers.AveragePooling2D])
 def test_pooling(device_layer, cls, size, strides, padding, shape):
-    assert check_layer(device_layer(cls(size, strides, padding)), shape) < BOUND
+    assert error_of(device_layer(cls(size, strides, padding)), shape) < BOUND
 
 
 @settings(max_examples=5)
@@ -184,7 +183,7 @@ def test_pooling(device_layer, cls, size, strides, padding, shape):
 )
 @pytest.mark.parametrize("training", [True, False])
 def test_the_other_layers(device_layer, training, make, shape):
-    assert check_layer(device_layer(make[1]()), shape, training=training) < BOUND
+    assert error_of(device_layer(make[1]()), shape, training=training) < BOUND
 
 
 @pytest.mark.parametrize(
