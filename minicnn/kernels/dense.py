@@ -10,14 +10,28 @@ import numpy as np
 
 from .arrays import transpose
 from .jit import kernel, part
-from .product import plan, run_plan
-from .simd import ACCUMULATE, copy, fill, int_at, load, prefetch, select, size_of, store, width_of
+from .product import PACKED, plan, run_plan
+from .simd import (
+    ACCUMULATE,
+    copy,
+    fill,
+    int_at,
+    lanes,
+    load,
+    prefetch,
+    select,
+    size_of,
+    store,
+    vector_registers,
+    width_of,
+)
 
 DEPTH = 512  # the most terms summed at once: so many rows of a block of the kernel stay in the second-level cache
 SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
 ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of the forward pass
 REPEATED = 24  # rows of x from which on packing a block of the kernel is worth it
+LINE = 64  # bytes in a line of a cache
 WAY = 4096  # bytes that addresses lie apart whose lines evict each other from the first-level cache
 AHEAD = 4096  # bytes that rows are asked for before they are copied
 SAMPLES = 256  # added up at a time in the backward pass
@@ -25,8 +39,13 @@ BLOCK = 64  # input channels computed together in the backward pass
 
 
 def packs(rows: int, F: int, dtype: str) -> bool:
-    """Whether blocks of a kernel (·, F) are packed: where its rows evict each other from the cache, and are read often."""
-    return rows >= REPEATED and F * np.dtype(dtype).itemsize % WAY == 0
+    """Whether blocks of a kernel (·, F) are packed: where they are read often, and its rows evict each other from the cache.
+
+    Where registers are shorter than a cache line, always: packed, the lines that a tile reads one by one lie in a row.
+    """
+    type_ = np.dtype(dtype)
+    apart = F > PACKED * lanes(type_) and vector_registers()[0] < LINE
+    return rows >= REPEATED and (apart or F * type_.itemsize % WAY == 0)
 
 
 @lru_cache(maxsize=256)
