@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NoReturn
 
@@ -168,7 +169,8 @@ def main() -> None:
 
     model = recipe.model(len(images), args.epochs, args.batch_size)
     if args.save and args.save.endswith(".keras"):
-        model.to_json()  # refuses what Keras does not have
+        with TemporaryDirectory() as folder:
+            model.save(Path(folder, "network.keras"))  # refuses what Keras does not have, and needs h5py
     model.summary()
     anew = not (keep and Path(keep).exists())
     start = perf_counter()
@@ -199,7 +201,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"train_mnist: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -49,13 +49,13 @@ def batch_set_value(tuples: Iterable[tuple[Any, Any]]) -> None:
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> np.ndarray:
-    """An array of these numbers, float32 unless `dtype` or `set_floatx` say otherwise; one number in any `shape`."""
+    """An array of these numbers, float32 unless `dtype` says otherwise; one number in any `shape`."""
     found = np.array(value, dtype or floatx())
     return as_numbers(found if shape is None else np.array(np.broadcast_to(found, shape)))
 
 
 def cast_to_floatx(x: Any) -> np.ndarray:
-    """x as floats, float32 unless `set_floatx` says otherwise."""
+    """x as an array of float32."""
     return np.asarray(x, floatx())
 
 

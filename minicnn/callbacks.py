@@ -603,7 +603,7 @@ class TensorBoard(Callback):
             except ImportError:
                 self.missing = True
                 warnings.warn(
-                    'TensorBoard: nothing is written without the package tensorboardX: pip install "minicnn[tensorboard]"',
+                    "TensorBoard: nothing is written without the package tensorboardX: pip install tensorboardX",
                     stacklevel=2,
                 )
             else:

@@ -1,4 +1,4 @@
-"""Keras' global settings. Few can be changed here: each `set_…` accepts what holds anyway, and refuses anything else."""
+"""Keras' global settings. They are fixed here: each `set_…` accepts what holds anyway, and refuses anything else."""
 
 from typing import Any
 

@@ -383,7 +383,7 @@ def _h5py() -> Any:
     try:
         return import_module("h5py")
     except ImportError as error:
-        raise ImportError('files of Keras need the package h5py: pip install "minicnn[h5]"') from error
+        raise ImportError("files of Keras need the package h5py: pip install h5py") from error
 
 
 def stored_parameters(layer: Layer) -> list[Parameter]:

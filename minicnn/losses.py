@@ -153,6 +153,7 @@ class Loss(Configured):
         if isinstance(y_pred, Traced):
             return self._traced(y_true, y_pred, sample_weight)
         y_pred = np.asarray(y_pred)
+        y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
         if self.reduction in ("none", None):
             return as_numbers(self._terms(y_true, y_pred, sample_weight, None, get_ops("cpu"))[0])
         return as_numbers(self.value_and_gradient(y_true, y_pred, sample_weight)[0])
@@ -562,16 +563,8 @@ def _function(cls: type[Loss]) -> Callable[..., np.ndarray]:
             return loss
         if np.ndim(y_true) == 0 and np.ndim(y_pred):
             y_true = np.full(np.shape(y_pred), y_true)
-        if isinstance(y_pred, Traced):
-            loss.reduction = None
-            return loss._traced(y_true, y_pred)
-        y_pred = np.asarray(y_pred)
-        y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
-        targets = np.asarray(loss.targets_of(y_true, y_pred.shape), y_pred.dtype)
-        if not isinstance(loss, _CrossEntropy):
-            return as_numbers(loss.terms(targets, y_pred, np)[0])
-        ops = get_ops("cpu")
-        return as_numbers((ops.softmax_cross_entropy if loss.from_logits else ops.cross_entropy)(y_pred, targets)[0])
+        loss.reduction = None
+        return loss(y_true, y_pred)
 
     losses.__name__ = losses.__qualname__ = cls.name
     losses.__doc__ = f"The loss of `{cls.__name__}` for every sample: predictions (N, …, K) to (N, …)."

@@ -82,6 +82,10 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
     """How often a class (row) was taken for each (column), (classes, classes), by default up to the largest label."""
     found = [labels_of(y).astype(int) for y in (y_true, y_pred)]
+    if len(found[0]) != len(found[1]):
+        raise ValueError(
+            f"confusion_matrix: expected as many predictions as labels, {len(found[0])}, got {len(found[1])}"
+        )
     classes = classes or 1 + max(int(labels.max(initial=-1)) for labels in found)
     pairs = found[0] * classes + found[1]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

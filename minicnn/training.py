@@ -4,9 +4,10 @@ An epoch is one pass over the batches that `batches.py` makes of the data.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -156,18 +157,14 @@ def fit(
     validation_freq: int | list[int],
 ) -> History:
     """See `Sequential.fit`."""
+    validated = validation_data is not None or bool(validation_split)
+    check_counts(
+        epochs, initial_epoch, validation_freq, steps_per_epoch=steps_per_epoch,
+        **{"validation_steps": validation_steps, "validation_batch_size": validation_batch_size} if validated else {},
+    )  # fmt: skip
+    model.check_compiled()
+    assert model.optimizer is not None
     feed: Feed
-    for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
-        if not isinstance(number, Integral):
-            raise ValueError(f"{name} must be a whole number, not {number!r}")
-    counts = {"steps_per_epoch": steps_per_epoch}
-    if validation_data is not None or validation_split:
-        counts |= {"validation_steps": validation_steps, "validation_batch_size": validation_batch_size}
-    for name, given in counts.items():
-        if given is not None:
-            positive_integer(name, given)
-    for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
-        positive_integer("validation_freq", number)
     if is_stream(x):
         for name, value in (("y", y), ("sample_weight", sample_weight), ("validation_split", validation_split or None)):
             if value is not None:
@@ -183,19 +180,18 @@ def fit(
             x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
         size = batch_size_for(len(x), batch_size, steps_per_epoch, 32)
         weights = weights_of(y, sample_weight, class_weight)
-        model.build((None, *x.shape[1:]))
+        check_fitting(model, x, y)
         feed = Arrays(
             sample_by_sample(x, model._layers[0].dtype), y, weights, min(len(x), size), shuffle, steps_per_epoch
         )
         if validation_steps is None:  # which say the size of validation batches
             batch_size = 32 if batch_size is None else size
+    validation = None
+    if validated:
+        validation = validation_of(model, validation_data, validation_batch_size or batch_size, validation_steps)
+
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    model.check_compiled()
-    assert model.optimizer is not None
-    if isinstance(feed, Arrays):
-        model.check_targets(y)  # says which label is wrong, before anything is trained
-
     history = History()
     bar = ProgressBar() if verbose else None
     listeners = introduced(
@@ -203,45 +199,17 @@ def fit(
         epochs=epochs, steps=feed.steps, samples=feed.samples, verbose=verbose, validation_freq=validation_freq,
     )  # fmt: skip
     model.history, model.stop_training = history, False
-    watched = any(getattr(listener, "watches_batches", True) for listener in listeners)  # of a class of Keras' own, too
-    at_once = 1
-    logs: dict[str, float] = {}
     model.initial_epoch, model.initial_step = initial_epoch, 0
+    logs: dict[str, float] = {}
     tell(listeners, "on_train_begin", {})
     try:
         for epoch in range(model.initial_epoch, epochs):
             tell(listeners, "on_epoch_begin", epoch, {})
-            number, model.initial_step = model.initial_step, 0
-            feed.begin(model, epoch - initial_epoch, number)
-            with model._means.counting() as means:
-                while feed.steps is None or number < feed.steps:
-                    taken = feed.take(number, at_once)
-                    if taken is None:
-                        break
-                    (inputs, targets, weights, rows), together = taken
-                    tell(listeners, "on_train_batch_begin", number, {})
-                    start, samples = perf_counter(), len(targets)
-                    size = samples if together == 1 else samples // together
-                    losses, scores = model.train_steps(inputs, targets, weights, rows, size)
-                    number += together
-                    means.add(model, losses, targets, scores, weights)
-                    logs = in_order(means.logs())
-                    if bar:
-                        bar.add(samples)
-                    tell(listeners, "on_train_batch_end", number - 1, logs)
-                    if not model.stop_training:
-                        check_finite(losses, epoch, number - together)
-                    if not watched:
-                        at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
-                    if model.stop_training and watched:
-                        break
-                if number == 0:
-                    raise ValueError("the generator gave no batch to train on")
-                feed.end()
-            if validation_data is not None and is_validated(epoch, validation_freq):
-                found = validate(
-                    model, validation_data, validation_batch_size or batch_size, validation_steps, listeners
-                )
+            first, model.initial_step = model.initial_step, 0
+            feed.begin(model, epoch - initial_epoch, first)
+            logs = train_epoch(model, feed, epoch, first, listeners, bar)
+            if validation is not None and is_validated(epoch, validation_freq):
+                found = measure(model, validation(), listeners)
                 logs = in_order(logs | {f"val_{name}": value for name, value in found.items()})
             tell(listeners, "on_epoch_end", epoch, Recorded(logs))
             if model.stop_training:
@@ -252,6 +220,62 @@ def fit(
     model.optimizer.finalize_variable_values(model.trainable_parameters)
     tell(listeners, "on_train_end", logs)
     return history
+
+
+def train_epoch(
+    model: "Sequential", feed: Feed, epoch: int, first: int, listeners: list[Callback], bar: ProgressBar | None
+) -> dict[str, float]:
+    """Trains on the batches of an epoch from number `first` on, and returns loss and metrics.
+
+    Several steps are done at once where no callback watches them; the last of them is the one that callbacks hear of.
+    """
+    watched = any(getattr(listener, "watches_batches", True) for listener in listeners)  # of a class of Keras' own, too
+    number, at_once = first, 1
+    logs: dict[str, float] = {}
+    with model._means.counting() as means:
+        while feed.steps is None or number < feed.steps:
+            taken = feed.take(number, at_once)
+            if taken is None:
+                break
+            (inputs, targets, weights, rows), together = taken
+            tell(listeners, "on_train_batch_begin", number, {})
+            start, samples = perf_counter(), len(targets)
+            size = samples if together == 1 else samples // together
+            losses, scores = model.train_steps(inputs, targets, weights, rows, size)
+            number += together
+            means.add(model, losses, targets, scores, weights)
+            logs = in_order(means.logs())
+            if bar:
+                bar.add(samples)
+            tell(listeners, "on_train_batch_end", number - 1, logs)
+            if not model.stop_training:
+                check_finite(losses, epoch, number - together)
+            if not watched:
+                at_once = max(1, int(PAUSE * together / (perf_counter() - start)))
+            elif model.stop_training:
+                break
+    if number == 0:
+        raise ValueError("the generator gave no batch to train on")
+    feed.end()
+    return logs
+
+
+def check_counts(epochs: int, initial_epoch: int, validation_freq: int | list[int], **counts: int | None) -> None:
+    """ValueError for a number of epochs, steps or samples that is none; `counts` may be None."""
+    for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+        if not isinstance(number, Integral):
+            raise ValueError(f"{name} must be a whole number, not {number!r}")
+    for name, given in counts.items():
+        if given is not None:
+            positive_integer(name, given)
+    for number in validation_freq if isinstance(validation_freq, list) else [validation_freq]:
+        positive_integer("validation_freq", number)
+
+
+def check_fitting(model: "Sequential", x: np.ndarray, y: np.ndarray) -> None:
+    """Builds the model for samples like x; ValueError where it was built for others, or the targets do not fit its loss."""
+    model.build((None, *x.shape[1:]))
+    model.check_targets(y)  # says which label is wrong
 
 
 def check_finite(losses: list[float], epoch: int, first: int) -> None:
@@ -271,16 +295,22 @@ def is_validated(epoch: int, validation_freq: int | list[int]) -> bool:
     return (epoch + 1) % validation_freq == 0
 
 
-def validate(
-    model: "Sequential", data: Any, batch_size: int | None, steps: int | None, listeners: list[Callback]
-) -> dict[str, float]:
-    """What `evaluate` says of validation data: a tuple (x, y) or (x, y, weights), or what gives batches."""
+def validation_of(model: "Sequential", data: Any, batch_size: int | None, steps: int | None) -> Callable[[], Feed]:
+    """What gives the batches of one validation: of a tuple (x, y) or (x, y, weights), or of what gives batches.
+
+    ValueError for arrays that do not fit the model, before anything is trained.
+    """
     data = data if isinstance(data, tuple | list) else (data, None)
     if len(data) not in (2, 3):
         raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), not {len(data)} things")
     x, y, sample_weight = (*data, None)[:3]
+    if not is_stream(x):
+        x, y, sample_weight = checked(model, x, y, sample_weight)
+        if y is None:
+            raise ValueError("validation_data needs targets: (x, y)")
+        check_fitting(model, x, y)
     default = SEEN if summed(model) else INFERENCE
-    return measure(model, to_measure(model, x, y, sample_weight, batch_size, steps, default), listeners)
+    return partial(to_measure, model, x, y, sample_weight, batch_size, steps, default)
 
 
 def summed(model: "Sequential") -> bool:

@@ -222,7 +222,9 @@ def test_softmax_cross_entropy_is_its_parts(ops):
 
 
 def test_devices_by_name():
-    assert get_ops("cpu") is get_ops("cpu") and get_ops().name == "cpu" and get_ops("reference").name == "reference"
+    assert (
+        get_ops("cpu") is get_ops("cpu") and get_ops("cpu").name == "cpu" and get_ops("reference").name == "reference"
+    )
     with pytest.raises(ValueError, match="unknown device 'tpu'; expected one of cpu, gpu, reference"):
         get_ops("tpu")
 

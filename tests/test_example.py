@@ -278,6 +278,13 @@ def test_bad_arguments(folder, run, arguments, part):
     assert (folder / "train.csv").read_bytes() == before
 
 
+def test_a_package_that_a_file_needs_is_missed_before_the_training(folder, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.setattr(minicnn.recipes, "train", None)  # whoever gets so far fails otherwise
+    assert_refused(run("--train", "train.csv", "--test", "test.csv", "--save", "net.keras"), "pip install h5py")
+    assert not (folder / "net.keras").exists()
+
+
 def test_a_gpu_that_is_not_there(folder, run):
     try:
         minicnn.get_ops("gpu")

@@ -250,6 +250,14 @@ def test_settings_of_parameters_are_attributes_which_may_change_until_the_layer_
         assert [parameter.regularizer, parameter.constraint] == settings
 
 
+@pytest.mark.parametrize("gradient", [None, 1.0, np.ones((2, 1), np.float32)])
+def test_a_gradient_of_another_shape_is_refused(gradient):
+    layer = minicnn.Dense(3, name="last")
+    layer.build((None, 2))
+    with pytest.raises(ValueError, match=r"last/kernel: expected a gradient of shape \(2, 3\), got"):
+        layer.kernel.gradient = gradient
+
+
 def test_gradients_are_overwritten_not_added():
     layer = layers.Dense(3)
     x, dy = RANDOM.standard_normal((4, 5)).astype("float32"), RANDOM.standard_normal((4, 3)).astype("float32")

@@ -498,6 +498,19 @@ def test_a_loss_without_a_reduction_gives_that_of_every_sample(cls, reduction):
         small(loss=loss)
 
 
+@pytest.mark.parametrize("name", sorted(losses.CLASSES))
+def test_whole_numbers_are_losses_as_the_same_floats_are(name):
+    loss = losses.CLASSES[name]()
+    targets = [1, 0] if name == "sparse_categorical_crossentropy" else [[0, 1], [1, 0]]
+    whole = [[1, 2], [3, 1]]
+    np.testing.assert_array_equal(loss(targets, whole), loss(targets, np.array(whole, np.float32)))
+
+
+def test_the_mean_of_squares_of_whole_numbers():
+    assert losses.MeanSquaredError()([[1, 2], [3, 4]], [[2, 2], [3, 3]]) == 0.5
+    assert losses.MeanSquaredError()([0.5, 1.5], [1, 2]) == 0.25
+
+
 def test_targets_and_reductions_that_do_not_fit():
     with pytest.raises(ValueError, match="predictions of shape .* but targets of shape"):
         small(loss="mse").fit(X, Y, verbose=0)

@@ -42,6 +42,11 @@ def test_accuracy_of_one_probability():
     assert metrics.BinaryAccuracy(threshold=0.3)([0, 1, 1], np.array([[0.2], [0.7], [0.4]])) == 1
 
 
+def test_a_confusion_matrix_of_more_labels_than_predictions():
+    with pytest.raises(ValueError, match="expected as many predictions as labels, 3, got 1"):
+        metrics.confusion_matrix([0, 1, 1], [1])
+
+
 def test_confusion_matrix():
     matrix = metrics.confusion_matrix([0, 0, 1, 2, 2], [0, 1, 1, 0, 0], 3)
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 1, 0], [2, 0, 0]])

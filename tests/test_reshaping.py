@@ -84,6 +84,13 @@ def test_rows_stay_in_order(ops, layer, shape, expected):
     np.testing.assert_array_equal(ops.numpy(layer.backward(ops.array(y))), x)
 
 
+@pytest.mark.parametrize("layer", [Flatten(), Reshape((3, 2))])
+def test_whole_numbers_come_out_as_floats(layer):
+    y = layer(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.reshape(-1), np.arange(12))
+
+
 def test_numbers_cross_to_the_device_and_back(ops):
     x = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
     assert_close(ops.numpy(ops.array(x.T)), x.T)

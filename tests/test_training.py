@@ -178,6 +178,23 @@ def test_steps_without_a_batch_size_see_all_samples():
     assert batches.counts["test"] == 7  # of 8 samples each
 
 
+@pytest.mark.parametrize(
+    "spoilt, sentence",
+    [
+        (lambda x, y: (x[:, :4], y), r"expected an input of shape \(None, 8, 8, 1\), received \(None, 4, 8, 1\)"),
+        (lambda x, y: (x, y[:9]), "20 samples but 9 targets"),
+        (lambda x, y: (x, y + 1), "label .* is 3"),
+        (lambda x, y: x, r"validation_data needs targets: \(x, y\)"),
+        (lambda x, y: (x, y, y, y), "not 4 things"),
+    ],
+)
+def test_validation_data_are_looked_at_before_anything_is_trained(spoilt, sentence):
+    model, (x, y) = network(), bars(40)
+    with pytest.raises(ValueError, match=sentence):
+        model.fit(x, y, verbose=0, validation_data=spoilt(*bars(20)))
+    assert model.optimizer.iterations == 0
+
+
 def test_validation_split_takes_the_last_share_before_shuffling():
     assert sorted(sum(seen(validation_split=0.3), [])) == list(range(7))
     one, other = linear(metrics=["accuracy"]), linear(metrics=["accuracy"])

@@ -44,8 +44,8 @@ def packs(rows: int, F: int, dtype: str) -> bool:
     Where registers are shorter than a cache line, always: packed, the lines that a tile reads one by one lie in a row.
     """
     type_ = np.dtype(dtype)
-    apart = F > PACKED * lanes(type_) and vector_registers()[0] < LINE
-    return rows >= REPEATED and (apart or F * type_.itemsize % WAY == 0)
+    line_by_line = PACKED * lanes(type_) < F and vector_registers()[0] < LINE
+    return rows >= REPEATED and (line_by_line or F * type_.itemsize % WAY == 0)
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,6 @@
 """What a layer is: settings, parameters, and a forward with its backward.
 
-A layer computes nothing itself; it asks the operations (`self.ops`) of the device its model is on.
+What is worth a kernel a layer asks of the operations (`self.ops`) of the device its model is on.
 """
 
 import inspect

@@ -79,6 +79,10 @@ class Parameter:
 
     @gradient.setter
     def gradient(self, gradient: Array) -> None:
+        if np.shape(gradient) != self.shape:
+            raise ValueError(
+                f"{self.name}: expected a gradient of shape {self.shape}, got {'none' if gradient is None else np.shape(gradient)}"
+            )
         self._gradient[...] = gradient
 
     def bind(self, value: Array, gradient: Array | None) -> None:

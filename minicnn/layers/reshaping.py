@@ -86,7 +86,8 @@ class Flatten(Layer):
         channels_last(self, data_format)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self.shape = self.check_input(x).shape
+        x = self.check_input(x)
+        self.shape = x.shape
         return x.reshape(len(x), self.output_shape[1])
 
     def backward(self, dy: Array) -> Array:

@@ -80,7 +80,6 @@ class CpuOps(WholeImages):
 
     def __init__(self) -> None:
         self.pool = POOL
-        self.precision = "fast"
         self.tapes = Tapes()
         self.poison = False  # whether memory that nobody has written to holds no numbers: for tests
 

@@ -494,6 +494,15 @@ class Ops:
             taps.append((row, column, weight * inside))
         return y.reshape(x.shape), taps
 
+    def affine_backward(self, dy: Array, saved: Saved) -> Array:
+        N, H, W, C = dy.shape
+        dx = self.xp.zeros_like(dy)
+        sample = self.xp.arange(N)[:, None]
+        for row, column, weight in saved:
+            # y += weight * x[sample, row, column]
+            self.xp.add.at(dx, (sample, row, column), weight[..., None].astype(dy.dtype) * dy.reshape(N, H * W, C))
+        return dx
+
     def moment_maps(self, x: Array, width: float, factors: tuple[float, float]) -> Array:
         """The matrices (N, 2, 3) with which `affine` makes images upright and `width` wide, see `MomentNormalization`."""
         N, H, W, _ = x.shape
@@ -516,15 +525,6 @@ class Ops:
         maps[:, 0, 0], maps[:, 1, 0], maps[:, 1, 1] = 1.0, slant, scale
         maps[:, 1, 2] = (1 - scale) * (right + centre[1]) - slant * (down + centre[0])
         return maps
-
-    def affine_backward(self, dy: Array, saved: Saved) -> Array:
-        N, H, W, C = dy.shape
-        dx = self.xp.zeros_like(dy)
-        sample = self.xp.arange(N)[:, None]
-        for row, column, weight in saved:
-            # y += weight * x[sample, row, column]
-            self.xp.add.at(dx, (sample, row, column), weight[..., None].astype(dy.dtype) * dy.reshape(N, H * W, C))
-        return dx
 
     def resize(self, x: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]) -> Array:
         """y[n,i,j,c] = Σ_tu v[i,t] · w[j,u] · x[n, p[i,t], q[j,u], c], where rows are (p, v) and columns (q, w)

@@ -115,4 +115,4 @@ def _pillow() -> Any:
     try:
         return import_module("PIL.Image")
     except ImportError as error:
-        raise ImportError('pictures need the package pillow: pip install "minicnn[images]"') from error
+        raise ImportError("pictures need the package pillow: pip install pillow") from error

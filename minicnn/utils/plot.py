@@ -38,7 +38,7 @@ def plot_model(
         figure = import_module("matplotlib.figure").Figure
     except ImportError:
         warnings.warn(
-            'plot_model: nothing is drawn without the package matplotlib: pip install "minicnn[plot]"', stacklevel=2
+            "plot_model: nothing is drawn without the package matplotlib: pip install matplotlib", stacklevel=2
         )
         return
     model.build()
