@@ -243,6 +243,23 @@ def test_a_call_that_is_a_row_of_layers_it_was_given_or_made_elsewhere():
     np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4)
 
 
+def test_layers_may_be_called_as_functions_with_a_derivative_are():
+    class Given(minicnn.Layer):
+        def __init__(self, norm, dot):
+            super().__init__()
+            self.norm, self.dot = norm, dot
+
+        def call(self, x):
+            return self.dot(self.norm(x))
+
+    kernel = np.arange(8.0).reshape(4, 2)
+    model = Sequential([Input((4,)), Given(layers.Rescaling(0.5), Dense(2, use_bias=False))])
+    model.set_weights([kernel])
+    model.compile("sgd", "mse")
+    np.testing.assert_allclose(model.predict(np.eye(4)), kernel / 2)
+    model.fit(np.eye(4), np.zeros((4, 2)), verbose=0)
+
+
 def test_threads_calculate_with_one_layer():
     """The second begins while the first calculates, and goes on after it has ended."""
     events = {3: threading.Event(), 4: threading.Event(), "ended": threading.Event()}

@@ -56,15 +56,17 @@ def calculates(names: dict[str, Any]) -> bool:
     """
     from .. import layers
 
-    _, used, things = _reached(names.values())
+    codes, used, things = _reached(names.values())
     if "add_weight" in used:
         return True
     if any(name[0].isupper() and name in layers.__all__ for name in used):
         return False
     if any(isinstance(one, Weighted) or isinstance(one, type) and issubclass(one, Weighted) for one in things):
         return False
+    attributes = {one.argval for code in codes for one in dis.get_instructions(code) if one.opname == "STORE_ATTR"}
     codes, called, _ = _reached([names["call"]])
-    return not {"__init__", "build"} & set(names) or any(map(has_derivative, called)) or any(map(_has_operators, codes))
+    derived = any(map(has_derivative, called - attributes))  # self.norm(x) is a layer of this name
+    return not {"__init__", "build"} & set(names) or derived or any(map(_has_operators, codes))
 
 
 def _own(layer: "Layer") -> dict[int, Parameter]:
