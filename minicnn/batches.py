@@ -13,6 +13,7 @@ from .metrics import labels_of
 from .seeding import generator
 
 if TYPE_CHECKING:
+    from .chain import Chain
     from .sequential import Sequential
 
 INFERENCE = 256  # samples of a batch that is not trained on, unless told
@@ -227,7 +228,7 @@ def sample_by_sample(x: np.ndarray, dtype: Any) -> np.ndarray:
     return np.ascontiguousarray(x, dtype if x.dtype.itemsize >= np.dtype(dtype).itemsize else None)
 
 
-def as_batch(model: "Sequential", x: Any) -> Any:
+def as_batch(model: "Chain", x: Any) -> Any:
     """x as the model takes it: a list of one array is that array, and an axis of length 1 comes or goes at the end, as in Keras.
 
     ValueError for arrays by name.

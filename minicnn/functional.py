@@ -10,13 +10,14 @@ import numpy as np
 
 from .absent import refuse_arguments
 from .batches import checked
+from .chain import UNKNOWN_INPUT, Chain
 from .layers.base import Layer, RandomLayer
 from .layers.reshaping import Input
 from .layers.symbolic import Tensor
 from .ops import Ops
 from .ops.reference import Array
 from .registered import new_name
-from .sequential import UNKNOWN_INPUT, Sequential
+from .sequential import Sequential
 
 
 class _ModelKind(type):
@@ -248,9 +249,9 @@ def _way(start: Layer, output: Any) -> list[Tensor]:
     return path[places[0] :] if places else []
 
 
-def _added(path: list[Tensor]) -> list[tuple[Layer | Sequential, int]]:
+def _added(path: list[Tensor]) -> list[tuple[Layer | Chain, int]]:
     """The layers of these tensors, or the models that were called as such, and how many layers each brought."""
-    found: list[tuple[Layer | Sequential, int]] = []
+    found: list[tuple[Layer | Chain, int]] = []
     for model, tensors in groupby(path, lambda tensor: tensor.model):
         passed = [tensor.layer for tensor in tensors]
         whole = model is not None and model.chain == passed
@@ -277,7 +278,7 @@ def _settle_modes(trained: list[Tensor], asked: list[Tensor]) -> None:
 
 def assembled(
     name: str | None,
-    members: Iterable[tuple[Layer | Sequential, bool | None]],
+    members: Iterable[tuple[Layer | Chain, bool | None]],
     input_shape: Sequence[int | None] | None,
     functional: bool,
 ) -> Sequential:

@@ -27,6 +27,7 @@ from .optimizers import schedules
 from .registered import class_of, custom_object_scope, known, made, snake_case
 
 if TYPE_CHECKING:
+    from .chain import Chain
     from .sequential import Sequential
 
 Arrays = Sequence[Any]  # NumPy arrays or h5py's data sets, which are read when they are indexed
@@ -97,13 +98,13 @@ def config_of(model: "Sequential") -> dict[str, Any]:
     return config
 
 
-def _kind(model: "Sequential") -> str:
+def _kind(model: "Chain") -> str:
     """Keras' class for a model: calls, which may say `training`, it writes of models made of tensors alone."""
     called = model._made_of_tensors or any(mode is not None for _, mode in model._members)
     return "Functional" if called else "Sequential"
 
 
-def _model_config(model: "Sequential") -> dict[str, Any]:
+def _model_config(model: "Chain") -> dict[str, Any]:
     """`config_of` without what was compiled, for a model that is built; models within it are described like layers."""
     kind, shape, members = _kind(model), list(model._layers[0].input_shape), model._members
     if kind == "Functional" and not isinstance(members[0][0], Input):
@@ -178,7 +179,7 @@ def _mode(entry: Any) -> bool | None:
     return None if training in (None, default) else bool(training)
 
 
-def _call(source: "Layer | Sequential", mode: bool | None) -> dict[str, Any]:
+def _call(source: "Layer | Chain", mode: bool | None) -> dict[str, Any]:
     """How Keras writes that a layer was called with what comes out of another, perhaps with training=mode."""
     last = source if isinstance(source, Layer) else source._layers[-1]
     tensor = {"shape": list(last.output_shape), "dtype": last.dtype.name, "keras_history": [source.name, 0, 0]}
@@ -186,7 +187,7 @@ def _call(source: "Layer | Sequential", mode: bool | None) -> dict[str, Any]:
     return {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": settings}
 
 
-def _layer_config(layer: "Layer | Sequential") -> dict[str, Any]:
+def _layer_config(layer: "Layer | Chain") -> dict[str, Any]:
     if not isinstance(layer, Layer):
         config = _model_config(layer)
         config["config"]["trainable"] = layer.trainable
@@ -298,7 +299,7 @@ def _decode(value: Any) -> Any:
     return made(cls, _accepted(cls, name, config))
 
 
-def _layer(entry: Any) -> "Layer | Sequential":
+def _layer(entry: Any) -> "Layer | Chain":
     name, config = entry["class_name"], entry["config"]
     label = f"layer {config.get('name', name)}"
     try:

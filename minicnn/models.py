@@ -6,6 +6,7 @@ from typing import Any
 
 from . import keras_format
 from .absent import without
+from .chain import Chain
 from .functional import Model, assembled
 from .layers.activation import WithActivation
 from .layers.base import Layer
@@ -48,11 +49,11 @@ def clone_model(
         return type(model).from_config(model.get_config())
 
 
-def _cloned(model: Sequential, make: Callable[[Layer], Layer]) -> Sequential:
+def _cloned(model: Chain, make: Callable[[Layer], Layer]) -> Sequential:
     """A model with what `make` makes in the place of each layer, also of those of models within it."""
 
-    def clone(member: Layer | Sequential) -> Layer | Sequential:
-        if isinstance(member, Sequential):
+    def clone(member: Layer | Chain) -> Layer | Chain:
+        if isinstance(member, Chain):
             return _cloned(member, make)
         return Input.from_config(member.get_config()) if isinstance(member, Input) else make(member)
 

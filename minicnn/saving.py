@@ -28,6 +28,7 @@ from .registered import (
 )
 
 if TYPE_CHECKING:
+    from .chain import Chain
     from .sequential import Sequential
 
 
@@ -96,7 +97,7 @@ def describe(model: "Sequential") -> dict[str, Any]:
     return described
 
 
-def _chain_description(model: "Sequential") -> dict[str, Any]:
+def _chain_description(model: "Chain") -> dict[str, Any]:
     """The layers of a built model; one within it is described like a layer, with this as its settings."""
     members = model._members
     layers = [
@@ -222,7 +223,7 @@ def _chain(told: Mapping[str, Any]) -> "Sequential":
     return model
 
 
-def layer_of(entry: Mapping[str, Any]) -> "Layer | Sequential":
+def layer_of(entry: Mapping[str, Any]) -> "Layer | Chain":
     """The layer, or the model within the model, that was described; ValueError for an unknown class."""
     name, config = class_of(entry), dict(entry["config"])
     cls = known().get(name) or keras_format.find("keras.layers", name)

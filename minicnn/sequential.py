@@ -1,43 +1,54 @@
-"""The model: a chain of layers that is built, trained, used for predictions and saved as one.
-
-All trainable parameters lie in one flat buffer, of which the layers hold views, and so do their gradients: an optimizer
-step is one call.
-"""
+"""The model: how a chain of layers is compiled, trained, asked and saved."""
 
 import json
+import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from math import prod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-from weakref import ref
+from typing import Any, TypeVar
 
 import numpy as np
 
-from . import captured, engine, keras_format, losses, optimizers, saving, training
+from . import captured, engine, keras_format, losses, optimizers, saving
 from .absent import by_name, refuse_arguments
-from .batches import as_batch, checked, numbers, weights_of
-from .callbacks import Callback, History, format_logs, say
-from .data.files import DataError
-from .layers.activation import ActivatedLayer, Activation, Softmax
-from .layers.base import (
-    Layer,
-    RandomLayer,
-    Shape,
-    apply,
-    check_begun,
-    enclosing,
+from .batches import (
+    INFERENCE,
+    SEEN,
+    Arrays,
+    Feed,
+    Stream,
+    as_batch,
+    batch_size_for,
+    checked,
+    is_stream,
+    positive_integer,
+    sample_by_sample,
+    split,
+    to_measure,
+    to_predict,
+    weights_of,
 )
-from .layers.parameter import Parameter, Weighted
-from .layers.reshaping import Input
-from .layers.symbolic import Tensor
-from .numbers import as_numbers
-from .ops import Ops, get_ops
-from .ops.reference import UNIT, Array
-from .registered import new_name
-from .seeding import new_seed
+from .callbacks import Callback, History, ProgressBar, Recorded, format_logs, say
+from .chain import Chain, is_ours
+from .data.files import DataError
+from .layers.base import Layer, RandomLayer, check_begun
+from .ops import Ops
+from .ops.reference import Array
+from .training import (
+    RunningMeans,
+    check_counts,
+    check_fitting,
+    in_order,
+    introduced,
+    is_validated,
+    measure,
+    summed,
+    tell,
+    train_epoch,
+    validation_of,
+)
 
+S = TypeVar("S", bound="Sequential")
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
 LACKED = by_name({  # methods that scripts call, behind what there is in their place
@@ -49,12 +60,9 @@ LACKED = by_name({  # methods that scripts call, behind what there is in their p
     "numbers are float32 and nothing is quantized": "quantize",
     "a model has its gradients inside; train_on_batch makes one step": "stateless_call",
 })  # fmt: skip
-UNKNOWN_INPUT = (
-    "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
-)
 
 
-class Sequential(Weighted):
+class Sequential(Chain):
     """Layers one after the other: `compile` says how they are trained, `fit` trains them, and `predict` asks them.
 
     With an `Input` first, every layer is built when it is added, and one that does not fit its input is reported at
@@ -62,39 +70,30 @@ class Sequential(Weighted):
     themselves: what either learns, both have learnt.
     """
 
-    _made_of_tensors = False  # whether it is Keras' Functional
-    _may_call = False  # whether a class of your own may define call
-
     def __init__(
         self,
-        layers: "Iterable[Layer | Sequential] | None" = None,
+        layers: Iterable[Layer | Chain] | None = None,
         trainable: bool = True,
         name: str | None = None,
         dtype: str | None = None,
     ) -> None:
-        if dtype not in (None, "float32"):
-            raise ValueError(f"a model begins in float32, not {dtype!r}: model.astype('float64') changes its type")
-        self.name = new_name(type(self).__name__) if name is None else name
-        self._layers: list[Layer] = []
-        self._added: list[tuple[Layer | Sequential, int]] = []  # what was added, and how many layers it brought
-        self._waiting: list[tuple[Layer | Sequential, bool | None]] = []  # for the shape of its input, to be `_add`ed
-        self._tensors: list[Tensor] = []  # what comes out of the layers, as far as their inputs are known
-        self._modes: list[bool | None] = []  # of each layer: whether it works as in training whatever the model does
-        self.ops: Ops = get_ops("cpu")
-        self.seed = new_seed()
         self.history: History | None = None
-        self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
-        self._means = training.RunningMeans()
-        self.stop_training = False
-        self.initial_epoch = self.initial_step = 0  # where `fit` begins
-        self._flat: tuple[Array, Array] | None = None
-        self._views: list[tuple[Parameter, Array]] = []
+        self._means = RunningMeans()
         self._engine = engine.Engine()
         self.run_eagerly = False
-        self._trainable = trainable
-        for layer in layers or []:
-            self.add(layer)
+        self.stop_training = False
+        self.initial_epoch = self.initial_step = 0  # where `fit` begins
+        super().__init__(layers, trainable, name, dtype)
+
+    def to(self: S, device: str | Ops) -> S:
+        """Moves the model to a device: "cpu", "gpu" or "reference".
+
+        On a GPU a training step is captured once and then replayed as one CUDA graph; where that is not possible it is done
+        layer by layer, and a warning says why. `fit` copies x to the GPU when it begins: changes of x meanwhile are not seen.
+        """
+        super().to(device)
+        self._engine = captured.engine_of(self.ops)
+        return self
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -104,7 +103,7 @@ class Sequential(Weighted):
                     f"model class {cls.__name__}: a {name} of your own is not called here; train_on_batch makes one step, "
                     "a Loss or a Callback of your own does the rest"
                 )
-        if _is_ours(cls):
+        if is_ours(cls):
             return
         for name in TAKEN:
             if name in vars(cls):
@@ -112,481 +111,19 @@ class Sequential(Weighted):
         if "call" in vars(cls) and not cls._may_call:
             raise TypeError(f"model class {cls.__name__}: a call of your own belongs to a Model, not to a Sequential")
 
-    @property
-    def layers(self) -> "list[Any]":
-        """The layers, and models, that were added; without the `Input`, as in Keras."""
-        return [layer for layer, _ in [*self._added, *self._waiting] if not isinstance(layer, Input)]
-
-    @property
-    def chain(self) -> list[Layer]:
-        """The same with the layers of added models in their places."""
-        return [layer for layer in self._layers if not isinstance(layer, Input)]
-
-    @property
-    def _members(self) -> "list[tuple[Layer | Sequential, bool | None]]":
-        """The layers, `Input` included, and models of which a description consists, each with the mode of its call.
-
-        In the place of a model that has changed since it was added, stands here for the second time or is of a class of your
-        own are its layers.
-        """
-        pairs, place = list(zip(self._layers, self._modes, strict=True)), 0
-        found: list[tuple[Layer | Sequential, bool | None]] = []
-        for added, number in self._added:
-            brought = pairs[place : place + number]
-            modes: list[bool | None] = []
-            if number and isinstance(added, Sequential) and _is_ours(type(added)):
-                modes = [mode for mode in (None, True, False) if added._brings(mode, first=not place) == brought]
-            found += [(added, modes[0])] if modes else brought
-            place += number
-        return found
-
-    def _brings(self, mode: bool | None, first: bool) -> list[tuple[Layer, bool | None]]:
-        """The layers that another model gets of this one, and their modes in a call with this mode; its `Input` if it comes first."""
-        return [
-            (layer, mode if own is None else own)
-            for layer, own in zip(self._layers, self._modes, strict=True)
-            if first or not isinstance(layer, Input)
-        ]
-
-    # ------------------------------------------------------------------ building
-
-    def add(self, layer: "Layer | Sequential") -> None:
-        """Puts a layer behind the others, or all layers of a model; TypeError for anything else, ValueError if it does not fit."""
-        self._add(layer)
-
-    def _add(self, layer: "Layer | Sequential", mode: bool | None = None) -> None:
-        """`add`; with a `mode` the layer or model works as in training, or does not, whatever this model does.
-
-        What comes after a model whose layers are not known before the shape of its input is waits with it for `build`.
-        """
-        known = self._layers[-1].output_shape if self._layers and self._layers[-1].built else None
-        if self._waiting or (isinstance(layer, Sequential) and layer._waits() and known is None):
-            if not isinstance(layer, Layer | Sequential):
-                raise TypeError(f"a model is made of layers, not of {layer!r}")
-            self._waiting.append((layer, mode))
-            return
-        if not isinstance(layer, Sequential):
-            self._append(layer, mode)
-            return
-        layer._needs_one_output("added")
-        if layer._waits():
-            layer.build(known)
-        inner = layer._brings(mode, first=not self._layers)
-        added = self._added[:]
-        with self._unchanged_if_it_fails():
-            for one, its_mode in inner:
-                self._append(one, its_mode)
-        self._added = [*added, (layer, len(inner))]
-
-    def _waits(self) -> bool:
-        """Whether some layers are not known before the shape of the input is."""
-        return bool(self._waiting) or (not self._layers and getattr(self, "call", None) is not None)
-
-    def _append(self, layer: Layer, mode: bool | None = None) -> None:
-        """`_add` for one layer."""
-        if not isinstance(layer, Layer):
-            raise TypeError(f"a model is made of layers, not of {layer!r}")
-        if layer.built and any(layer is other for other in self._layers):
-            layer = layer._copy_for_chain()
-        taken = {other.name for other in self._layers}
-        layer.make_way(taken)
-        layer.named_by_itself = False
-        if layer.name in taken:
-            raise ValueError(f"two layers of a model cannot both be named {layer.name!r}")
-        if isinstance(layer, Input):
-            if self._layers:
-                raise ValueError("an Input can only be the first layer of a model")
-            layer.build()
-        elif self._layers and self._layers[-1].built:
-            _build(layer, self._layers[-1].output_shape)
-        elif not self._layers and layer.given_shape is not None:
-            _build(layer, layer.given_shape)
-        if not self._trainable:
-            layer.trainable = False
-        self._layers.append(layer.to(self.ops))
-        self._modes.append(mode)
-        self._added.append((layer, 1))
-        self._flat = None
-        self._link()
-
-    def _link(self) -> None:
-        """Chains the layers whose input shape is known by tensors; a layer of another chain keeps its place there as well."""
-        linked = len(self._tensors)
-        for layer, mode in zip(self._layers[linked:], self._modes[linked:], strict=True):
-            if not layer.built:
-                break
-            source = self._tensors[-1] if self._tensors else None
-            if source is None and not isinstance(layer, Input):
-                start = Input(batch_shape=layer.input_shape, name=f"{layer.name}_input")
-                start.build()
-                source = Tensor(start)
-            self._tensors.append(Tensor(layer, source, mode))
-            layer._tensor = layer._tensor or self._tensors[-1]
-        if self._tensors:
-            (self._tensors[0].source or self._tensors[0]).owner = ref(self)
-
-    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
-        if self._waiting:
-            self._add_waiting(input_shape)
-        if not self._layers:
-            raise ValueError("a model without layers cannot be built: add some")
-        first = self._layers[0]
-        if not first.built and input_shape is None:
-            raise ValueError(UNKNOWN_INPUT)
-        anew = input_shape is not None and first.is_new_to(input_shape)
-        shape: Sequence[int | None] = input_shape if anew else first.input_shape  # type: ignore[assignment]
-        if input_shape is not None and tuple(input_shape)[1:] != tuple(shape)[1:]:
-            raise ValueError(f"layer {first.name}: expected an input of shape {shape}, received {tuple(input_shape)}")
-        if self._flat is None:  # layers may be new, or have been built as parts of other models
-            for layer in self._layers:
-                new = not layer.built
-                if not isinstance(layer, Input):
-                    _build(layer, shape)
-                if new:
-                    layer.to(self.ops)
-                shape = layer.output_shape
-            self._link()
-        if not self._is_gathered():
-            self._flat = self._gather()
-
-    def _add_waiting(self, input_shape: Sequence[int | None] | None) -> None:
-        """Adds what waits for the shape of its input, behind layers that are built now."""
-        if input_shape is None:
-            raise ValueError(UNKNOWN_INPUT)
-        shape = input_shape
-        with self._unchanged_if_it_fails():
-            waiting, self._waiting = self._waiting, []
-            for layer in self._layers:
-                _build(layer, shape)
-                shape = layer.to(self.ops).output_shape
-            self._link()
-            for added, mode in waiting:
-                if not self._layers and isinstance(added, Sequential):
-                    added.build(shape)
-                self._add(added, mode)
-
-    @contextmanager
-    def _unchanged_if_it_fails(self) -> Iterator[None]:
-        """Takes off again what was added before an error."""
-        before = self._layers[:], self._modes[:], self._added[:], self._waiting[:]
-        try:
-            yield
-        except (TypeError, ValueError):
-            self._layers, self._modes, self._added, self._waiting = before
-            del self._tensors[len(self._layers) :]
-            raise
-
-    def _is_gathered(self) -> bool:
-        """Whether exactly the trainable parameters lie in the flat buffer: not after freezing, copying or sharing some."""
-        parameters = self.trainable_parameters
-        return (
-            self._flat is not None
-            and len(parameters) == len(self._views)
-            and all(p is q and p.data is view for p, (q, view) in zip(parameters, self._views, strict=True))
-        )
-
-    def _gather(self) -> tuple[Array, Array]:
-        """Moves all trainable parameters into one buffer and their gradients into another."""
-        parameters = self.trainable_parameters
-        if self.optimizer is not None and self._views and [p for p, _ in self._views] != parameters:
-            self.optimizer.state = {}  # its moments are those of other parameters
-        starts = np.cumsum([0, *(-(-prod(p.shape) // UNIT) * UNIT for p in parameters)])
-        dtype = parameters[0].data.dtype if parameters else np.dtype("float32")
-        values, gradients = self.ops.zeros((int(starts[-1]),), dtype), self.ops.zeros((int(starts[-1]),), dtype)
-        spans = [
-            (p, slice(int(start), int(start) + prod(p.shape))) for p, start in zip(parameters, starts, strict=False)
-        ]
-        if self.optimizer is not None:
-            self.optimizer.spans = spans
-        for parameter, part in spans:
-            values[part] = parameter.data.reshape(-1)
-            parameter.bind(values[part].reshape(parameter.shape), gradients[part].reshape(parameter.shape))
-        self._views = [(parameter, parameter.data) for parameter in parameters]
-        return values, gradients
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy has memory of its own, which is gathered when it is first used."""
-        return self.__dict__ | {"_flat": None, "_tensors": []}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._layers and isinstance(self._layers[0], Input):  # else another one that it is in links its layers
-            self._link()
-
-    def to(self, device: str | Ops) -> "Sequential":
-        """Moves the model to a device: "cpu", "gpu" or "reference".
-
-        On a GPU a training step is captured once and then replayed as one CUDA graph; where that is not possible it is done
-        layer by layer, and a warning says why. `fit` copies x to the GPU when it begins: changes of x meanwhile are not seen.
-        """
-        left, self.ops = self.ops, device if isinstance(device, Ops) else get_ops(device)
-        self._engine = captured.engine_of(self.ops)
-        for layer in self._layers:
-            layer.to(self.ops)
-        self._flat = None
-        if self.optimizer is not None:
-            state = {name: self.ops.array(left.numpy(moment)) for name, moment in self.optimizer.state.items()}
-            self.optimizer.ops, self.optimizer.state = self.ops, state
-        return self
-
-    def astype(self, dtype: str) -> "Sequential":
-        """Changes the type of all arithmetic to "float32" or "float64"; moments of the optimizer start anew."""
-        self._needs_layers()
-        for layer in self._layers:
-            layer.astype(dtype)
-        self._flat = None
-        if self.optimizer is not None:
-            self.optimizer.state = {}
-        return self
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        return [parameter for layer in self._layers for parameter in layer.parameters]
-
-    @property
-    def trainable_parameters(self) -> list[Parameter]:
-        return [parameter for layer in self._layers for parameter in layer.trainable_parameters]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether any layer is trained; what is assigned goes to all layers, also later ones and those of models within this one."""
-        return any(layer.trainable for layer in self.chain) if self.chain else self._trainable
-
-    @trainable.setter
-    def trainable(self, trainable: bool) -> None:
-        self._trainable = trainable
-        for layer in self._layers:
-            layer.trainable = trainable
-        for part, _ in [*self._added, *self._waiting]:
-            part.trainable = trainable
-
-    @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        self.build()
-        return self._layers[0].input_shape
-
-    @property
-    def output_shape(self) -> tuple[int | None, ...]:
-        self.build()
-        return self._layers[-1].output_shape
-
-    @property
-    def input(self) -> Tensor:
-        """What goes in, and `output` what comes out, as `Tensor`s: for `Model(model.input, layer.output)`."""
-        self.build()
-        return self._tensors[0].source or self._tensors[0]
-
-    @property
-    def output(self) -> Tensor:
-        self.build()
-        return self._tensors[-1]
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        return [self.input]
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        return [self.output]
-
-    @property
-    def compiled(self) -> bool:
-        return self.optimizer is not None
-
-    @property
-    def losses(self) -> list[float]:
-        """What the regularizers of last outputs and of trained parameters add to the loss."""
-        return [loss for layer in self._layers for loss in layer.losses]
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
-        """What shape comes out for inputs of this shape, batch first; of several outputs a list."""
-        if not self._layers or self._waiting:
-            self.build(input_shape)
-        shape: Shape = tuple(input_shape)
-        for layer in self._layers:
-            shape = layer.compute_output_shape(shape)
-        return shape
-
-    @property
-    def built(self) -> bool:
-        """Whether all shapes are known; what a class of your own assigns changes nothing."""
-        return bool(self._layers) and not self._waiting and all(layer.built for layer in self._layers)
-
-    @built.setter
-    def built(self, built: bool) -> None: ...
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """The layer (or the model that was added) of this name, or of this place; ValueError if there is none."""
-        if (name is None) == (index is None):
-            raise ValueError("get_layer needs either a name or an index")
-        found = self.layers
-        if name is not None:
-            found = [layer for layer in [*self.layers, *self._layers] if layer.name == name]
-        if name is None and index is not None:
-            found = found[index : index + 1 or None]
-        if not found:
-            names = ", ".join(layer.name for layer in self.layers)
-            raise ValueError(f"the model has no layer {index if name is None else name!r}; it has {names}")
-        return found[0]
-
-    def pop(self) -> Any:
-        """Takes the last layer, or added model, off the model, and returns it."""
-        if not self.layers:
-            raise ValueError("the model has no layer that could be taken off")
-        if self._waiting:
-            return self._waiting.pop()[0]
-        last, brought = self._added.pop()
-        kept = len(self._layers) - brought
-        for layer, tensor in zip(self._layers[kept:], self._tensors[kept:], strict=False):
-            layer._tensor = None if layer._tensor is tensor else layer._tensor
-        self._flat = None
-        del self._layers[kept:], self._modes[kept:], self._tensors[kept:]
-        return last
-
-    def count_params(self) -> int:
-        """The numbers in the parameters of all layers, trained or not."""
-        self.build()
-        return sum(layer.count_params() for layer in self._layers)
-
-    def summary(
-        self,
-        line_length: int | None = None,
-        positions: Any = None,
-        print_fn: Any = None,
-        expand_nested: bool = False,
-        show_trainable: bool = False,
-        layer_range: Any = None,
-    ) -> None:
-        """Prints a line per layer: the shape of its output for one image, parameters, and this image's multiply-adds and memory.
-
-        A layer named otherwise than after its class has the class beside its name. What is not known before the model has
-        seen data is a question mark. All settings but `print_fn`, which may take the place of `print`, are there for Keras'
-        sake: the table is as wide as it must be.
-        """
-        known = bool(self._layers) and self._layers[0].built and not self._waiting
-        if known:
-            self.build()
-        print_fn = print_fn or say
-        rows = [("layer", "output", "parameters", "multiply-adds", "memory")]
-        memory = 0
-        for layer in [*self._layers, *(waiting for waiting, _ in self._waiting)]:
-            kind = type(layer).__name__
-            plain = layer.name.replace("_", "").startswith(kind.lower())  # the name says what it is
-            label = layer.name if plain else f"{layer.name} ({kind})"
-            facts = ("?",) * 4
-            if known and isinstance(layer, Layer):
-                bytes_ = prod(n for n in layer.output_shape[1:] if n is not None) * layer.dtype.itemsize
-                memory += bytes_
-                facts = (
-                    " × ".join(str(n) for n in layer.output_shape[1:]) or "1",
-                    f"{layer.count_params():,}",
-                    f"{layer.multiply_adds():,}",
-                    f"{bytes_ / 1024:,.1f} KiB" if bytes_ < 2**20 else f"{bytes_ / 2**20:,.1f} MiB",
-                )
-            rows.append((label if len(label) <= 25 else label[:24] + "…", *facts))
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        lines = [
-            "  ".join((str.ljust if c < 2 else str.rjust)(cell, widths[c]) for c, cell in enumerate(row))
-            for row in rows
-        ]
-        trained = sum(prod(parameter.shape) for parameter in self.trainable_parameters)
-        rule = "-" * len(lines[0])
-        print_fn("\n".join([f"Model: {self.name}", rule, lines[0], rule, *lines[1:], rule]))
-        if not known:
-            print_fn(
-                "not built: the shapes are known when it has seen data, or after build((None, height, width, channels))"
-            )
-            return
-        size = self._layers[0].dtype.itemsize
-        print_fn(
-            f"parameters: {self.count_params():,} ({trained:,} trainable), {self.count_params() * size / 2**20:.2f} MiB"
-        )
-        print_fn(
-            f"one image: {sum(layer.multiply_adds() for layer in self._layers):,} multiply-adds, {memory / 2**10:,.1f} KiB of activations"
-        )
-
-    # ------------------------------------------------------------------ forward and backward
-
-    def as_input(self, x: Any) -> Array:
-        """A batch on the model's device, in its number type."""
-        dtype = self._layers[0].dtype
-        x = self.ops.array(x) if getattr(x, "dtype", None) == np.uint8 else x  # which go to the device as bytes
-        return self.ops.array(x, dtype)
-
-    @property
-    def ends_with_softmax(self) -> bool:
-        """Whether the last layer is a softmax which the loss takes over."""
-        last = self._layers[-1]
-        if last.activity_regularizer is not None:  # of what comes out
-            return False
-        if self.loss is not None and not getattr(self.loss, "fuses_softmax", False):
-            return False
-        return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
-
-    def forward(self, x: Array, training: bool | None = False, scores: bool = False) -> Array:
-        """The output for a batch; with `scores`, what a final softmax would have received.
-
-        Where `training` is None every layer does what it does by itself.
-        """
-        self.build((None, *x.shape[1:]))
-        for number, layer in enumerate(self._layers[:-1]):
-            x = apply(layer, x, self._works_as_in_training(number, training))
-        last = self._layers[-1]
-        if not (scores and self.ends_with_softmax):
-            return apply(last, x, self._works_as_in_training(-1, training))
-        return last.linear(x) if isinstance(last, ActivatedLayer) else x
-
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """`forward`; for an `Input` or a `Tensor`, the `Tensor` that the last layer gives for it. ValueError for several."""
-        inputs = x if isinstance(x, list | tuple) else [x]
-        tensors = [one for one in [*inputs, training] if isinstance(one, Tensor | Layer)]
-        if len(tensors) > 1:
-            raise ValueError(
-                f"model {self.name}: a model is one chain of layers here, with one input, not {len(tensors)}"
-            )
-        x = tensors[0] if tensors else x
-        if not isinstance(x, Tensor | Layer):
-            x = as_batch(self, x)
-            x = numbers(x, "samples") if isinstance(x, list | tuple) else x
-            if self._layers and getattr(x, "dtype", None) == np.float64:
-                x = self.as_input(x)  # of images that were divided by a number
-            return as_numbers(self.forward(x, enclosing() if training is None else bool(training)))
-        if not self._layers or self._waiting:
-            self.build(x.shape if isinstance(x, Tensor) else x.given_shape)
-        for layer, mode in zip(self._layers, self._modes, strict=True):
-            if not isinstance(layer, Input):
-                x = layer(x, training=training if mode is None else mode)
-                x.model = self
-        return x
-
-    def _works_as_in_training(self, number: int, training: bool | None) -> bool:
-        """Whether a layer does where the model does, does not, or nobody says (None)."""
-        mode = training if self._modes[number] is None else self._modes[number]
-        return self._layers[number].works_as_in_training if mode is None else mode
-
-    def backward(self, dy: Array, scores: bool = False, input_gradient: bool = True) -> Array | None:
-        """The gradient for the last input, given that for its output (or scores).
-
-        The gradients of the parameters are overwritten. Without `input_gradient` it ends at the first layer that has
-        parameters, and returns None.
-        """
-        skip_softmax = scores and self.ends_with_softmax
-        trainable = [number for number, layer in enumerate(self._layers) if layer.trainable_parameters]
-        first = 0 if input_gradient else min(trainable, default=len(self._layers))
-        for number in reversed(range(first, len(self._layers))):
-            layer = self._layers[number]
-            dy = layer.with_activity(dy)
-            if not isinstance(layer, ActivatedLayer):
-                if not (skip_softmax and number == len(self._layers) - 1 and isinstance(layer, Softmax | Activation)):
-                    dy = layer.backward(dy)
-                continue
-            if not (skip_softmax and number == len(self._layers) - 1):
-                dy = layer.activate.backward(dy)
-            dy = layer.linear_backward(dy, input_gradient or number > first)
-        return dy if input_gradient else None
-
-    # ------------------------------------------------------------------ training
+    def __getattr__(self, name: str) -> Any:
+        """Says what a method that Keras has dropped is called today."""
+        check_begun(self, "_layers", name)
+        today = {
+            "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
+            "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",
+            "_make_predict_function": "make_predict_function",
+        }.get(name)  # fmt: skip
+        if today:
+            raise AttributeError(f"a model has no attribute {name!r}: Keras 3 has dropped it, use {today}")
+        if name in LACKED:
+            raise AttributeError(f"a model has no attribute {name!r}: {LACKED[name]}")
+        return object.__getattribute__(self, name)  # raises what a property did
 
     def compile(
         self,
@@ -624,7 +161,7 @@ class Sequential(Weighted):
                 f"the loss {self.loss.name} expects scores (from_logits=True), and gets those before the last softmax",
                 stacklevel=2,
             )
-        self._means = training.RunningMeans(_list_of_metrics(metrics), _list_of_metrics(weighted_metrics))
+        self._means = RunningMeans(_list_of_metrics(metrics), _list_of_metrics(weighted_metrics))
         self._flat = None
 
     def check_compiled(self) -> None:
@@ -723,20 +260,6 @@ class Sequential(Weighted):
             run = self._engine.run(self, images, kind)
         return run
 
-    def __getattr__(self, name: str) -> Any:
-        """Says what a method that Keras has dropped is called today."""
-        check_begun(self, "_layers", name)
-        today = {
-            "fit_generator": "fit", "evaluate_generator": "evaluate", "predict_generator": "predict",
-            "predict_proba": "predict", "predict_classes": "predict(x).argmax(axis=-1)", "to_yaml": "to_json",
-            "_make_predict_function": "make_predict_function",
-        }.get(name)  # fmt: skip
-        if today:
-            raise AttributeError(f"a model has no attribute {name!r}: Keras 3 has dropped it, use {today}")
-        if name in LACKED:
-            raise AttributeError(f"a model has no attribute {name!r}: {LACKED[name]}")
-        return object.__getattribute__(self, name)  # raises what a property did
-
     def scores_of(self, x: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and the scores of a batch, without training."""
         with self._engine.lock:
@@ -811,7 +334,7 @@ class Sequential(Weighted):
         with self._means.counting() as means:
             means.add(self, [loss], y, scores, sample_weight)
             logs = means.logs() | {"loss": loss}
-        return training.in_order(logs) if return_dict else list(logs.values()) if len(logs) > 1 else loss
+        return in_order(logs) if return_dict else list(logs.values()) if len(logs) > 1 else loss
 
     def fit(
         self,
@@ -845,10 +368,75 @@ class Sequential(Weighted):
         the batch.
         """
         refuse_arguments("fit", dropped)
-        return training.fit(
-            self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
-            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
+        validated = validation_data is not None or bool(validation_split)
+        check_counts(
+            epochs, initial_epoch, validation_freq, steps_per_epoch=steps_per_epoch,
+            **{"validation_steps": validation_steps, "validation_batch_size": validation_batch_size} if validated else {},
         )  # fmt: skip
+        self.check_compiled()
+        assert self.optimizer is not None
+        feed: Feed
+        if is_stream(x):
+            for name, value in (
+                ("y", y),
+                ("sample_weight", sample_weight),
+                ("validation_split", validation_split or None),
+            ):
+                if value is not None:
+                    raise ValueError(f"fit cannot take {name} with a generator, whose batches hold everything")
+            feed = Stream(x, steps_per_epoch, class_weight, shuffle)
+            if feed.steps is None and not feed.repeats and epochs - initial_epoch > 1:
+                raise ValueError(
+                    "a generator without a length needs steps_per_epoch to be trained on for several epochs"
+                )
+        else:
+            x, y, sample_weight = checked(self, x, y, sample_weight)
+            if y is None:
+                raise ValueError("fit needs targets: fit(x, y)")
+            if validation_data is None and validation_split:
+                x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
+            size = batch_size_for(len(x), batch_size, steps_per_epoch, 32)
+            weights = weights_of(y, sample_weight, class_weight)
+            check_fitting(self, x, y)
+            feed = Arrays(
+                sample_by_sample(x, self._layers[0].dtype), y, weights, min(len(x), size), shuffle, steps_per_epoch
+            )
+            if validation_steps is None:  # which say the size of validation batches
+                batch_size = 32 if batch_size is None else size
+        validation = None
+        if validated:
+            validation = validation_of(self, validation_data, validation_batch_size or batch_size, validation_steps)
+
+        if verbose == "auto":
+            verbose = 1 if sys.stdout.isatty() else 2
+        history = History()
+        bar = ProgressBar() if verbose else None
+        listeners = introduced(
+            self, callbacks, history, *([bar] if bar else []),
+            epochs=epochs, steps=feed.steps, samples=feed.samples, verbose=verbose, validation_freq=validation_freq,
+        )  # fmt: skip
+        self.history, self.stop_training = history, False
+        self.initial_epoch, self.initial_step = initial_epoch, 0
+        logs: dict[str, float] = {}
+        tell(listeners, "on_train_begin", {})
+        try:
+            for epoch in range(self.initial_epoch, epochs):
+                tell(listeners, "on_epoch_begin", epoch, {})
+                first, self.initial_step = self.initial_step, 0
+                feed.begin(self, epoch - initial_epoch, first)
+                logs = train_epoch(self, feed, epoch, first, listeners, bar)
+                if validation is not None and is_validated(epoch, validation_freq):
+                    found = measure(self, validation(), listeners)
+                    logs = in_order(logs | {f"val_{name}": value for name, value in found.items()})
+                tell(listeners, "on_epoch_end", epoch, Recorded(logs))
+                if self.stop_training:
+                    break
+        finally:
+            if bar:
+                bar.close()
+        self.optimizer.finalize_variable_values(self.trainable_parameters)
+        tell(listeners, "on_train_end", logs)
+        return history
 
     def evaluate(
         self,
@@ -867,11 +455,13 @@ class Sequential(Weighted):
         x is an array, or gives batches as for `fit`. The numbers are also printed, in one line, unless `verbose` is 0.
         """
         refuse_arguments("evaluate", dropped)
-        logs = training.evaluate(self, x, y, sample_weight, batch_size, steps, callbacks, verbose)
+        default = SEEN if summed(self) or callbacks else INFERENCE
+        feed = to_measure(self, x, y, sample_weight, batch_size, steps, default)
+        logs = measure(self, feed, introduced(self, callbacks, epochs=1, steps=feed.steps, verbose=verbose))
         if verbose:
-            say(f"evaluation: {format_logs(training.in_order(logs))}")
+            say(f"evaluation: {format_logs(in_order(logs))}")
         if return_dict:
-            return training.in_order(logs)
+            return in_order(logs)
         return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
     def predict(
@@ -888,25 +478,42 @@ class Sequential(Weighted):
         Nothing is printed, whatever `verbose` says.
         """
         refuse_arguments("predict", dropped)
-        return self._named(training.predict(self, x, batch_size, steps, callbacks, verbose))
+        most = INFERENCE if batch_size is None else batch_size
+        if (
+            type(x) is np.ndarray
+            and type(most) is int
+            and x.ndim
+            and 0 < len(x) <= most
+            and steps is None
+            and not callbacks
+        ):
+            # one batch, for which all that follows would take as long as a small network
+            return self._named(self.outputs_of(x))
+        if steps is not None:
+            positive_integer("steps", steps)
+        count, batches = to_predict(self, x, batch_size, steps, SEEN if callbacks else INFERENCE)
+        listeners = introduced(self, callbacks, epochs=1, steps=count, verbose=verbose)
+        tell(listeners, "on_predict_begin", {})
+        parts: list[Any] = []
+        for number, batch in enumerate(batches):
+            tell(listeners, "on_predict_batch_begin", number, {})
+            parts.append(self.outputs_of(batch))
+            tell(listeners, "on_predict_batch_end", number, {"outputs": parts[-1]} if listeners else {})
+        tell(listeners, "on_predict_end", {})
+        if not parts:
+            raise ValueError("there was no batch to predict")
+        if isinstance(parts[0], list):  # of several outputs
+            return self._named([np.concatenate(of_one) for of_one in zip(*parts, strict=True)])
+        return self._named(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     def make_predict_function(self, force: bool = False) -> None:
         """There for Keras' sake, and for programs that serve requests: nothing is to be made before `predict` is called."""
 
-    # ------------------------------------------------------------------ weights
+    # ------------------------------------------------------------------ files
 
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all parameters, layer by layer, in Keras' order."""
-        return [weight for layer in self._layers for weight in layer.get_weights()]
-
-    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Sets all parameters, in the order and shapes of `get_weights`; ValueError for another number or shape."""
-        expected = len(self.parameters)
-        if len(weights) != expected:
-            raise ValueError(f"expected {expected} arrays, one per parameter, got {len(weights)}")
-        rest = iter(weights)
-        for layer in self._layers:
-            layer.set_weights([next(rest) for _ in layer.parameters])
+    @property
+    def compiled(self) -> bool:
+        return self.optimizer is not None
 
     def save(
         self,
@@ -932,7 +539,7 @@ class Sequential(Weighted):
         compiled = self.optimizer, self.loss, self._means
         try:
             if not include_optimizer:
-                self.optimizer, self.loss, self._means = None, None, training.RunningMeans()
+                self.optimizer, self.loss, self._means = None, None, RunningMeans()
             saving.write_model(self, filepath)
         finally:
             self.optimizer, self.loss, self._means = compiled
@@ -986,31 +593,9 @@ class Sequential(Weighted):
         self._needs_layers()
         return json.dumps(keras_format.config_of(self), **options)
 
-    def _needs_layers(self) -> None:
-        if self._waits():
-            raise ValueError(UNKNOWN_INPUT)
-
-    def _needs_one_output(self, action: str) -> None:
-        """ValueError for a model of several outputs; a `Sequential` has one."""
-
     def _named(self, outputs: Any) -> Any:
         """The outputs as they were asked for: by name, or as they are."""
         return outputs
-
-
-def _is_ours(kind: type) -> bool:
-    """Whether a class of models is `Sequential` or `Model`, and not of your own."""
-    return kind.__module__.startswith(f"{__package__}.")
-
-
-def _build(layer: Layer, shape: Sequence[int | None]) -> None:
-    """Builds a layer, unless it brings its parameters along; ValueError if those are for other inputs."""
-    if layer.is_new_to(shape):
-        layer.build(shape)
-    elif layer.check_input_shape(shape)[1:] != layer.input_shape[1:]:
-        raise ValueError(
-            f"layer {layer.name}: already built for inputs of shape {layer.input_shape}, received {tuple(shape)}"
-        )
 
 
 def _of_one_output(given: Any, what: str) -> Any:

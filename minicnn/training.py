@@ -3,8 +3,7 @@
 An epoch is one pass over the batches that `batches.py` makes of the data.
 """
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -19,20 +18,13 @@ from . import metrics as all_metrics
 from .batches import (
     INFERENCE,
     SEEN,
-    Arrays,
     Feed,
-    Stream,
-    batch_size_for,
     checked,
     is_stream,
     positive_integer,
-    sample_by_sample,
-    split,
     to_measure,
-    to_predict,
-    weights_of,
 )
-from .callbacks import Callback, History, ProgressBar, Recorded
+from .callbacks import Callback, ProgressBar, Recorded
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -137,91 +129,6 @@ def tell(listeners: Iterable[Callback], hook: str, *arguments: Any) -> None:
         getattr(listener, hook)(*arguments)
 
 
-def fit(
-    model: "Sequential",
-    x: Any,
-    y: Any,
-    batch_size: int | None,
-    epochs: int,
-    verbose: Any,
-    callbacks: Callback | Iterable[Callback] | None,
-    validation_split: float,
-    validation_data: Any,
-    shuffle: bool,
-    class_weight: Mapping[int, float] | None,
-    sample_weight: Any,
-    initial_epoch: int,
-    steps_per_epoch: int | None,
-    validation_steps: int | None,
-    validation_batch_size: int | None,
-    validation_freq: int | list[int],
-) -> History:
-    """See `Sequential.fit`."""
-    validated = validation_data is not None or bool(validation_split)
-    check_counts(
-        epochs, initial_epoch, validation_freq, steps_per_epoch=steps_per_epoch,
-        **{"validation_steps": validation_steps, "validation_batch_size": validation_batch_size} if validated else {},
-    )  # fmt: skip
-    model.check_compiled()
-    assert model.optimizer is not None
-    feed: Feed
-    if is_stream(x):
-        for name, value in (("y", y), ("sample_weight", sample_weight), ("validation_split", validation_split or None)):
-            if value is not None:
-                raise ValueError(f"fit cannot take {name} with a generator, whose batches hold everything")
-        feed = Stream(x, steps_per_epoch, class_weight, shuffle)
-        if feed.steps is None and not feed.repeats and epochs - initial_epoch > 1:
-            raise ValueError("a generator without a length needs steps_per_epoch to be trained on for several epochs")
-    else:
-        x, y, sample_weight = checked(model, x, y, sample_weight)
-        if y is None:
-            raise ValueError("fit needs targets: fit(x, y)")
-        if validation_data is None and validation_split:
-            x, y, sample_weight, validation_data = split(x, y, sample_weight, validation_split)
-        size = batch_size_for(len(x), batch_size, steps_per_epoch, 32)
-        weights = weights_of(y, sample_weight, class_weight)
-        check_fitting(model, x, y)
-        feed = Arrays(
-            sample_by_sample(x, model._layers[0].dtype), y, weights, min(len(x), size), shuffle, steps_per_epoch
-        )
-        if validation_steps is None:  # which say the size of validation batches
-            batch_size = 32 if batch_size is None else size
-    validation = None
-    if validated:
-        validation = validation_of(model, validation_data, validation_batch_size or batch_size, validation_steps)
-
-    if verbose == "auto":
-        verbose = 1 if sys.stdout.isatty() else 2
-    history = History()
-    bar = ProgressBar() if verbose else None
-    listeners = introduced(
-        model, callbacks, history, *([bar] if bar else []),
-        epochs=epochs, steps=feed.steps, samples=feed.samples, verbose=verbose, validation_freq=validation_freq,
-    )  # fmt: skip
-    model.history, model.stop_training = history, False
-    model.initial_epoch, model.initial_step = initial_epoch, 0
-    logs: dict[str, float] = {}
-    tell(listeners, "on_train_begin", {})
-    try:
-        for epoch in range(model.initial_epoch, epochs):
-            tell(listeners, "on_epoch_begin", epoch, {})
-            first, model.initial_step = model.initial_step, 0
-            feed.begin(model, epoch - initial_epoch, first)
-            logs = train_epoch(model, feed, epoch, first, listeners, bar)
-            if validation is not None and is_validated(epoch, validation_freq):
-                found = measure(model, validation(), listeners)
-                logs = in_order(logs | {f"val_{name}": value for name, value in found.items()})
-            tell(listeners, "on_epoch_end", epoch, Recorded(logs))
-            if model.stop_training:
-                break
-    finally:
-        if bar:
-            bar.close()
-    model.optimizer.finalize_variable_values(model.trainable_parameters)
-    tell(listeners, "on_train_end", logs)
-    return history
-
-
 def train_epoch(
     model: "Sequential", feed: Feed, epoch: int, first: int, listeners: list[Callback], bar: ProgressBar | None
 ) -> dict[str, float]:
@@ -318,22 +225,6 @@ def summed(model: "Sequential") -> bool:
     return getattr(model.loss, "reduction", "") == "sum" or getattr(model.loss, "calls", False)
 
 
-def evaluate(
-    model: "Sequential",
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    batch_size: int | None,
-    steps: int | None,
-    callbacks: Callback | Iterable[Callback] | None,
-    verbose: Any,
-) -> dict[str, float]:
-    """See `Sequential.evaluate`."""
-    default = SEEN if summed(model) or callbacks else INFERENCE
-    feed = to_measure(model, x, y, sample_weight, batch_size, steps, default)
-    return measure(model, feed, introduced(model, callbacks, epochs=1, steps=feed.steps, verbose=verbose))
-
-
 def measure(model: "Sequential", feed: Feed, listeners: list[Callback]) -> dict[str, float]:
     """Loss and metrics over an epoch of batches."""
     tell(listeners, "on_test_begin", {})
@@ -357,40 +248,3 @@ def measure(model: "Sequential", feed: Feed, listeners: list[Callback]) -> dict[
         feed.end()
         tell(listeners, "on_test_end", in_order(means.logs()))
         return means.logs()
-
-
-def predict(
-    model: "Sequential",
-    x: Any,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    callbacks: Callback | Iterable[Callback] | None = None,
-    verbose: Any = 0,
-) -> Any:
-    """See `Sequential.predict`."""
-    most = INFERENCE if batch_size is None else batch_size
-    if (
-        type(x) is np.ndarray
-        and type(most) is int
-        and x.ndim
-        and 0 < len(x) <= most
-        and steps is None
-        and not callbacks
-    ):
-        return model.outputs_of(x)  # one batch, for which all that follows would take as long as a small network
-    if steps is not None:
-        positive_integer("steps", steps)
-    count, batches = to_predict(model, x, batch_size, steps, SEEN if callbacks else INFERENCE)
-    listeners = introduced(model, callbacks, epochs=1, steps=count, verbose=verbose)
-    tell(listeners, "on_predict_begin", {})
-    parts: list[Any] = []
-    for number, batch in enumerate(batches):
-        tell(listeners, "on_predict_batch_begin", number, {})
-        parts.append(model.outputs_of(batch))
-        tell(listeners, "on_predict_batch_end", number, {"outputs": parts[-1]} if listeners else {})
-    tell(listeners, "on_predict_end", {})
-    if not parts:
-        raise ValueError("there was no batch to predict")
-    if isinstance(parts[0], list):  # of several outputs
-        return [np.concatenate(of_one) for of_one in zip(*parts, strict=True)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

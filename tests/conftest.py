@@ -70,7 +70,7 @@ def emulated():
         pytest.skip(MISSING)
     found = emulated_ops()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minicnn.sequential.get_ops", lambda name: found if name == "emulated" else minicnn.get_ops(name))
+        patch.setattr("minicnn.chain.get_ops", lambda name: found if name == "emulated" else minicnn.get_ops(name))
         yield found
 
 

@@ -106,7 +106,7 @@ def device(emulated, monkeypatch):
     monkeypatch.setattr(emulated.xp, "get_default_memory_pool", lambda: pool, raising=False)
     for module in (gpu, gpu_timing, gpu_training):
         monkeypatch.setattr(module, "get_ops", lambda name: emulated if name == "gpu" else get_ops(name))
-    monkeypatch.setattr("minicnn.sequential.get_ops", lambda name: Ops() if name == "gpu" else get_ops(name))
+    monkeypatch.setattr("minicnn.chain.get_ops", lambda name: Ops() if name == "gpu" else get_ops(name))
     monkeypatch.setattr(gpu, "Worker", Here)
     monkeypatch.setattr(peers, "has_cuda", lambda: False)
     monkeypatch.setattr(gpu, "SIDE", 8)

@@ -128,7 +128,7 @@ def device(emulated, monkeypatch):
 
     monkeypatch.setattr(emulated.xp, "RawModule", module, raising=False)
     choose = minicnn.get_ops
-    for place in ("minicnn.sequential.get_ops", "minicnn.cuda.__main__.get_ops"):
+    for place in ("minicnn.chain.get_ops", "minicnn.cuda.__main__.get_ops"):
         monkeypatch.setattr(place, lambda name: emulated if name == "gpu" else choose(name))
     return SimpleNamespace(ops=emulated, given=given)
 
