@@ -61,14 +61,14 @@ NO_DEVICE = "cudaErrorNoDevice: no CUDA-capable device is detected"
 @pytest.mark.parametrize(
     "module, sentence",
     [
-        (None, r'needs CuPy, which cannot be imported \(.*\); install the extra with: pip install "minicnn\[gpu\]" .*'),
+        (None, r'needs CuPy, which cannot be imported \(.*\); install it with: pip install "cupy-cuda13x\[ctk\]" .*'),
         (cupy(error=OLD, driver=0), r"needs NVIDIA's driver, and none is loaded; install it from nvidia.com/drivers.*"),
         (cupy(error=OLD, driver=12080), r"driver is too old for this CuPy: it knows CUDA 12.8.*13.2; update.*cupy-cuda12x"),
         (cupy(error=NO_DEVICE), r"needs an NVIDIA GPU, and the driver finds none.*CUDA_VISIBLE_DEVICES.*"),
         (cupy(devices=0), r"needs an NVIDIA GPU, and the driver finds none.*CUDA_VISIBLE_DEVICES.*"),
         (cupy(error="cudaErrorSystemNotReady: not\nyet"), r"cannot be used: cudaErrorSystemNotReady: not yet"),
         (cupy(capability="75"), r"is too old: the kernels need compute capability 8.0, an Ampere GPU or newer, and it has 7.5"),
-        (cupy(nvrtc="libnvrtc.so.13\nnot found"), r"needs NVRTC, .* \(libnvrtc.so.13 not found\); install the extra with: .*"),
+        (cupy(nvrtc="libnvrtc.so.13\nnot found"), r"needs NVRTC, .* \(libnvrtc.so.13 not found\); install it with: .*"),
         (
             cupy(headers="Failed to find\nCUDA headers"),
             r"cannot be used, since no kernel can be compiled \(Failed to find CUDA headers\); install .*",

@@ -14,7 +14,7 @@ from .gpu_elementwise import ElementwiseOps
 from .gpu_optimizers import OptimizerOps
 from .reference import Array
 
-INSTALL = 'install the extra with: pip install "minicnn[gpu]" (CuPy for CUDA 13; on CUDA 12 install "cupy-cuda12x[ctk]" instead)'
+INSTALL = 'install it with: pip install "cupy-cuda13x[ctk]" (on CUDA 12: "cupy-cuda12x[ctk]")'
 LEAST = 80  # compute capability 8.0, whose tensor cores take TF32
 
 
