@@ -6,11 +6,11 @@ step is one call.
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 import numpy as np
@@ -38,6 +38,7 @@ from .ops.reference import UNIT, Array
 from .registered import new_name
 from .seeding import new_seed
 
+T = TypeVar("T")
 OVERRIDDEN = "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function"
 TAKEN = "forward", "backward", "chain", "ops", "parameters", "inputs", "outputs"  # of which some are not Keras' as well
 LACKED = by_name({  # methods that scripts call, behind what there is in their place
@@ -52,6 +53,17 @@ LACKED = by_name({  # methods that scripts call, behind what there is in their p
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
 )
+
+
+class Shown(Generic[T]):
+    """A property in whose place a class of your own may put an attribute, as in Keras: `self.input_shape = input_shape`."""
+
+    def __init__(self, get: Callable[[Any], T]) -> None:
+        self.get = get
+        self.__doc__ = get.__doc__
+
+    def __get__(self, model: Any, kind: type | None = None) -> T:
+        return self if model is None else self.get(model)  # type: ignore[return-value]
 
 
 class Sequential(Weighted):
@@ -361,12 +373,12 @@ class Sequential(Weighted):
         for part, _ in [*self._added, *self._waiting]:
             part.trainable = trainable
 
-    @property
+    @Shown
     def input_shape(self) -> tuple[int | None, ...]:
         self.build()
         return self._layers[0].input_shape
 
-    @property
+    @Shown
     def output_shape(self) -> tuple[int | None, ...]:
         self.build()
         return self._layers[-1].output_shape
@@ -382,11 +394,11 @@ class Sequential(Weighted):
         self.build()
         return self._tensors[-1]
 
-    @property
+    @Shown
     def inputs(self) -> list[Tensor]:
         return [self.input]
 
-    @property
+    @Shown
     def outputs(self) -> list[Tensor]:
         return [self.output]
 
@@ -599,6 +611,7 @@ class Sequential(Weighted):
         steps_per_execution: int = 1,
         jit_compile: str | bool = "auto",
         auto_scale_loss: bool = True,
+        **dropped: Any,
     ) -> None:
         """Chooses how to train: an optimizer, a loss and metrics, as objects or by name.
 
@@ -606,6 +619,7 @@ class Sequential(Weighted):
         With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it. The last
         three are there for Keras' sake: all kernels are compiled, and how many steps are done at once `fit` decides.
         """
+        refuse_arguments("compile", dropped)
         loss_weights = list(loss_weights.values()) if isinstance(loss_weights, dict) else loss_weights
         if loss_weights and loss_weights not in ([1], 1):
             words = isinstance(loss_weights, list | tuple) and all(isinstance(one, str) for one in loss_weights)
@@ -776,7 +790,7 @@ class Sequential(Weighted):
     def check_targets(self, y: Any) -> None:
         """Raises ValueError for targets that do not fit the loss and the output."""
         if self.loss is not None and hasattr(self.loss, "targets_of"):
-            self.loss.targets_of(y, (None, *self.output_shape[1:]))
+            self.loss.targets_of(y, (None, *self.output.shape[1:]))
 
     def train_on_batch(
         self,

@@ -38,6 +38,7 @@ LACKED = by_name({  # methods of Keras' layers, behind what there is in their pl
     "Keras 3 has dropped it, use input": "get_input_at get_input_shape_at",
     "a penalty for what comes out of a layer is its argument activity_regularizer": "add_loss",
     "metrics are given to compile": "add_metric",
+    "today it is add_weight(name=…, shape=…)": "add_variable",
 })  # fmt: skip
 
 
