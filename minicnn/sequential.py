@@ -532,6 +532,9 @@ class Sequential(Weighted):
         last = self._layers[-1]
         if last.activity_regularizer is not None:  # of what comes out
             return False
+        ours: Any = next(filter(_is_ours, type(last).__mro__))
+        if type(last).forward is not ours.forward or type(last).backward is not ours.backward:  # of a class of your own
+            return False
         if self.loss is not None and not getattr(self.loss, "fuses_softmax", False):
             return False
         return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
@@ -589,7 +592,7 @@ class Sequential(Weighted):
         for number in reversed(range(first, len(self._layers))):
             layer = self._layers[number]
             dy = layer.with_activity(dy)
-            if not isinstance(layer, ActivatedLayer):
+            if not isinstance(layer, ActivatedLayer) or type(layer).backward is not ActivatedLayer.backward:
                 if not (skip_softmax and number == len(self._layers) - 1 and isinstance(layer, Softmax | Activation)):
                     dy = layer.backward(dy)
                 continue
@@ -1013,7 +1016,7 @@ class Sequential(Weighted):
 
 
 def _is_ours(kind: type) -> bool:
-    """Whether a class of models is `Sequential` or `Model`, and not of your own."""
+    """Whether a class, of models or of layers, is one of minicnn, and not of your own."""
     return kind.__module__.startswith(f"{__package__}.")
 
 
