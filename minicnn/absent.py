@@ -73,6 +73,11 @@ ARGUMENTS = by_name({  # that Keras 3 has dropped, behind what is used today
     "inputs": "input",
     "outputs": "output",
     "steps": "val_samples",
+    "steps_per_execution": "experimental_steps_per_execution",
+    "run_eagerly": "experimental_run_tf_function",
+    "sample_weight or class_weight of fit alone": "sample_weight_mode",
+    "the y of fit": "target_tensors",
+    "model.to, a model is on one device": "distribute",
 })  # fmt: skip
 
 

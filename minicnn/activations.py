@@ -12,6 +12,7 @@ import numpy as np
 
 from .absent import without
 from .derivatives import Traced, device_of, on_device
+from .numbers import as_numbers
 from .ops import get_ops
 from .ops.reference import ELEMENTWISE, Array
 
@@ -46,7 +47,7 @@ def _or_layer(make: Function) -> Callable[[Function], Function]:
             if layer is not None and isinstance(x, Traced):
                 layer.to(device_of(x)).build(x.shape)
                 return Traced(layer.forward(x.array), (x, layer.backward))
-            return function(x, *arguments, **options) if layer is None else layer(x)
+            return as_numbers(function(x, *arguments, **options)) if layer is None else layer(x)
 
         return either
 

@@ -61,7 +61,7 @@ class Run:
         self.update = self.ops.optimizer_step(self.optimizer, *self.flat)
 
         zeros, dtype = self.ops.zeros, self.dtype
-        scores: Any = (images, *model.output_shape[1:])
+        scores: Any = (images, *model._layers[-1].output_shape[1:])
         terms = scores[:-1]  # the shape of a batch's losses
         self.fused = self.loss.from_logits or model.ends_with_softmax
         self.sparse = type(self.loss) is SparseCategoricalCrossentropy and self.fused

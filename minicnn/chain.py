@@ -16,7 +16,7 @@ from . import losses, optimizers
 from .batches import as_batch, numbers
 from .callbacks import say
 from .layers.activation import ActivatedLayer, Activation, Softmax
-from .layers.base import Layer, Shape, apply, enclosing
+from .layers.base import Layer, Overridable, Shape, apply, enclosing
 from .layers.parameter import Parameter, Weighted
 from .layers.reshaping import Input
 from .layers.symbolic import Tensor
@@ -310,12 +310,12 @@ class Chain(Weighted):
         for part, _ in [*self._added, *self._waiting]:
             part.trainable = trainable
 
-    @property
+    @Overridable
     def input_shape(self) -> tuple[int | None, ...]:
         self.build()
         return self._layers[0].input_shape
 
-    @property
+    @Overridable
     def output_shape(self) -> tuple[int | None, ...]:
         self.build()
         return self._layers[-1].output_shape
@@ -331,11 +331,11 @@ class Chain(Weighted):
         self.build()
         return self._tensors[-1]
 
-    @property
+    @Overridable
     def inputs(self) -> list[Tensor]:
         return [self.input]
 
-    @property
+    @Overridable
     def outputs(self) -> list[Tensor]:
         return [self.output]
 
@@ -465,6 +465,9 @@ class Chain(Weighted):
         last = self._layers[-1]
         if last.activity_regularizer is not None:  # of what comes out
             return False
+        ours: Any = next(filter(is_ours, type(last).__mro__))
+        if type(last).forward is not ours.forward or type(last).backward is not ours.backward:  # of a class of your own
+            return False
         if self.loss is not None and not getattr(self.loss, "fuses_softmax", False):
             return False
         return (isinstance(last, Softmax) and last.axis == -1) or getattr(last, "activation_name", "") == "softmax"
@@ -522,7 +525,7 @@ class Chain(Weighted):
         for number in reversed(range(first, len(self._layers))):
             layer = self._layers[number]
             dy = layer.with_activity(dy)
-            if not isinstance(layer, ActivatedLayer):
+            if not isinstance(layer, ActivatedLayer) or type(layer).backward is not ActivatedLayer.backward:
                 if not (skip_softmax and number == len(self._layers) - 1 and isinstance(layer, Softmax | Activation)):
                     dy = layer.backward(dy)
                 continue
@@ -555,7 +558,7 @@ class Chain(Weighted):
 
 
 def is_ours(kind: type) -> bool:
-    """Whether a class of models is `Sequential` or `Model`, and not of your own."""
+    """Whether a class, of models or of layers, is one of minicnn, and not of your own."""
     return kind.__module__.startswith(f"{__package__}.")
 
 

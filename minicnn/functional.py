@@ -11,7 +11,7 @@ import numpy as np
 from .absent import refuse_arguments
 from .batches import checked
 from .chain import UNKNOWN_INPUT, Chain
-from .layers.base import Layer, RandomLayer
+from .layers.base import Layer, Overridable, RandomLayer
 from .layers.reshaping import Input
 from .layers.symbolic import Tensor
 from .ops import Ops
@@ -84,6 +84,8 @@ class Model(Sequential, metaclass=_ModelKind):
         outputs = list(outputs.values()) if isinstance(outputs, dict) else outputs
         inputs = list(inputs.values()) if isinstance(inputs, dict) else inputs
         inputs, outputs = (list(given) if isinstance(given, list | tuple) else [given] for given in (inputs, outputs))
+        while len(inputs) == 1 and isinstance(inputs[0], list | tuple):  # as in Model([model.inputs], …)
+            inputs = list(inputs[0])
         if len(inputs) != 1 or not outputs:
             raise ValueError(
                 f"a model is one chain of layers here, with one input, not {len(inputs)}, and at least one output"
@@ -153,17 +155,17 @@ class Model(Sequential, metaclass=_ModelKind):
         return output
 
     @property
-    def outputs(self) -> list[Tensor]:
-        self.build()
-        return [self._tensors[end] for end in self._ends or [-1]]
-
-    @property
     def output(self) -> Any:
-        return self.outputs if self._ends else super().output
+        self.build()
+        return [self._tensors[end] for end in self._ends] if self._ends else super().output
 
-    @property
+    @Overridable
+    def outputs(self) -> list[Tensor]:
+        return self.output if self._ends else [self.output]
+
+    @Overridable
     def output_shape(self) -> Any:
-        return [tensor.shape for tensor in self.outputs] if self._ends else super().output_shape
+        return [tensor.shape for tensor in self.output] if self._ends else self.output.shape
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
         if not self._ends:

@@ -34,6 +34,8 @@ class Loss(Configured):
     def __init_subclass__(cls) -> None:
         if "__call__" in vars(cls):
             raise TypeError(f"loss class {cls.__name__}: expected call(y_true, y_pred), got __call__")
+        if "call" in vars(cls):  # which gets what the model gives, not the scores before a softmax
+            cls.fuses_softmax = False
 
     name = "loss"
     dtype = "float32"  # which a `call` of your own may ask for
@@ -51,9 +53,14 @@ class Loss(Configured):
         """The losses, calculated with NumPy or functions of `backend` and `ops`: of each sample, of more, or one number.
 
         They are calculated on the CPU, also for a model on a GPU, whose predictions are copied. Their derivative is that of
-        `minicnn.derivatives`; ValueError in training where that does not know it.
+        `minicnn.derivatives`; ValueError in training where that does not know it. That of a loss here gives those of each
+        sample (N, …), for a `call` of yours that changes them.
         """
-        raise TypeError(f"{type(self).__name__} does not define call(y_true, y_pred)")
+        loss, kind = copy(self), next(cls for cls in type(self).__mro__ if getattr(cls, "call", None) is Loss.call)
+        if kind is Loss:
+            raise TypeError(f"{type(self).__name__} does not define call(y_true, y_pred)")
+        loss.__class__, loss.reduction = kind, None
+        return loss(y_true, y_pred)
 
     @property
     def calls(self) -> bool:
@@ -435,6 +442,8 @@ class CategoricalFocalCrossentropy(_OfProbabilities):
 
     def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
         """The smoothed targets times α."""
+        if self.calls:
+            return super().targets_of(y_true, shape)
         targets = super().targets_of(y_true, shape) * (1 - self.label_smoothing) + self.label_smoothing / shape[-1]
         if np.shape(self.alpha) not in ((), (1,), shape[-1:]):
             raise ValueError(f"{self.name}: alpha must be one number, or {shape[-1]}, not {self.alpha!r}")
@@ -465,6 +474,8 @@ class _CrossEntropy(_OfProbabilities):
         raise TypeError(f"{type(self).__name__} does not define one_hot")
 
     def targets_of(self, y_true: Any, shape: tuple[Any, ...]) -> np.ndarray:
+        if self.calls:
+            return super().targets_of(y_true, shape)
         if len(shape) != 2:
             raise ValueError(f"{self.name} expects predictions of shape (batch, classes), got {tuple(shape)}")
         targets = self.one_hot(np.asarray(y_true), shape[1])

@@ -531,7 +531,7 @@ def _details(models: list[Sequential], settings: Mapping[str, Any]) -> str:
             rows.append(f"<tr>{name}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
         which = f"The first of {len(models)} networks" if len(models) > 1 else "The network"
         parts.append(
-            f'<div class="wide"><table class="layers"><caption>{which}, for inputs of {_size(model.input_shape)}; multiply-adds are those '
+            f'<div class="wide"><table class="layers"><caption>{which}, for inputs of {_size(model.input.shape)}; multiply-adds are those '
             'of one image.</caption><thead><tr><th scope="col">layer</th><th scope="col">kind</th><th scope="col">output</th>'
             f'<th scope="col">parameters</th><th scope="col">multiply-adds</th></tr></thead><tbody>{"".join(rows)}</tbody><tfoot><tr>'
             f'<th scope="row">sum</th><td></td><td></td><td>{model.count_params():,}</td>'

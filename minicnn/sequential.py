@@ -136,6 +136,7 @@ class Sequential(Chain):
         steps_per_execution: int = 1,
         jit_compile: str | bool = "auto",
         auto_scale_loss: bool = True,
+        **dropped: Any,
     ) -> None:
         """Chooses how to train: an optimizer, a loss and metrics, as objects or by name.
 
@@ -143,6 +144,7 @@ class Sequential(Chain):
         With `run_eagerly` every layer is called on its own, with the same numbers, so that a debugger sees it. The last
         three are there for Keras' sake: all kernels are compiled, and how many steps are done at once `fit` decides.
         """
+        refuse_arguments("compile", dropped)
         loss_weights = list(loss_weights.values()) if isinstance(loss_weights, dict) else loss_weights
         if loss_weights and loss_weights not in ([1], 1):
             words = isinstance(loss_weights, list | tuple) and all(isinstance(one, str) for one in loss_weights)
@@ -299,7 +301,7 @@ class Sequential(Chain):
     def check_targets(self, y: Any) -> None:
         """Raises ValueError for targets that do not fit the loss and the output."""
         if self.loss is not None and hasattr(self.loss, "targets_of"):
-            self.loss.targets_of(y, (None, *self.output_shape[1:]))
+            self.loss.targets_of(y, (None, *self.output.shape[1:]))
 
     def train_on_batch(
         self,

@@ -287,6 +287,17 @@ def test_errors_in_properties_are_not_hidden():
             "Model has no argument 'input': Keras 3 has dropped it, use inputs$",
         ),
         (lambda: minicnn.Model(Input((2,)), what=2), "Model has no argument 'what'$"),
+        (
+            lambda: small().compile("sgd", "mse", experimental_steps_per_execution=9),
+            "compile has no argument 'experimental_steps_per_execution': Keras 3 has dropped it, use steps_per_execution$",
+        ),
+        (
+            lambda: small().compile("sgd", "mse", sample_weight_mode="temporal"),
+            "use sample_weight or class_weight of fit",
+        ),
+        (lambda: small().compile("sgd", "mse", target_tensors=[Y]), "use the y of fit$"),
+        (lambda: small().compile("sgd", "mse", distribute=None), "use model.to, a model is on one device$"),
+        (lambda: small().compile("sgd", "mse", metric=["acc"]), "compile has no argument 'metric'$"),
     ],
 )
 def test_arguments_that_keras_has_dropped(give, sentence):
@@ -319,6 +330,10 @@ def test_arguments_of_layers_that_keras_has_dropped():
         (
             lambda: layers.Flatten(name="f").add_loss(X),
             "layer f: there is no add_loss: .* argument activity_regularizer",
+        ),
+        (
+            lambda: layers.Flatten(name="f").add_variable("kernel", shape=[3, 2]),
+            r"layer f: there is no add_variable: today it is add_weight\(name=…, shape=…\)",
         ),
         (
             lambda: small().stateless_call([], [], X),

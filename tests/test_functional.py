@@ -197,6 +197,16 @@ def test_a_model_is_called_on_a_list_of_one():
     np.testing.assert_array_equal(whole.predict(X), model.predict(X))
 
 
+def test_the_inputs_of_a_model_in_a_list_of_one_begin_another():
+    model = small()
+    seen = Model([model.inputs], [model.layers[0].output, model.output])
+    maps, scores = seen.predict(X)
+    np.testing.assert_allclose(maps, np.asarray(model.layers[0].forward(X)), atol=1e-6)
+    np.testing.assert_array_equal(scores, model.predict(X))
+    with pytest.raises(ValueError, match="with one input, not 2"):
+        Model([[Input((6, 6, 1)), *model.inputs]], model.output)
+
+
 # ---------------------------------------------------------------------- several outputs, and parts of models
 
 
@@ -514,6 +524,36 @@ def test_attributes_of_models():
     ]  # fmt: skip
     punished = Sequential([Input((3,)), Dense(2, kernel_regularizer="l2"), Dense(2)])
     assert punished.losses == [pytest.approx(punished.penalty())] and punished.losses[0] > 0
+
+
+class Assigned(Model):
+    """As many models that are published keep the shape they are made with."""
+
+    def __init__(self, input_shape, classes, **options):
+        super().__init__(**options)
+        self.input_shape, self.output_shape = input_shape, (classes,)
+        self.inputs, self.outputs = "images", Dense(classes, activation="softmax")
+        self.flatten = Flatten()
+
+    def call(self, x):
+        return self.outputs(self.flatten(x))
+
+
+def test_attributes_of_your_own_in_the_place_of_shapes_and_ends(tmp_path):
+    model = Assigned((6, 6, 1), 4)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(X, Y, verbose=0)
+    assert (model.input_shape, model.output_shape, model.inputs) == ((6, 6, 1), (4,), "images")
+    assert model.outputs is model.layers[-1] and model.output.shape == (None, 4)
+    plain = Sequential([Input((6, 6, 1)), Flatten(), Dense(4, activation="softmax")])
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    assert model.evaluate(X, Y, verbose=0) == model.test_on_batch(X, Y)
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = Assigned((6, 6, 1), 4)
+    other.build((None, 6, 6, 1))
+    other.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
 
 
 def test_a_call_that_is_no_chain():

@@ -455,7 +455,54 @@ def test_one_loss_for_all_samples_is_weighed_by_each(reduction, expected):
     np.testing.assert_array_equal(gradient, [[0], [expected / 3], [0]])
 
 
+@pytest.mark.parametrize(
+    "cls, options, y",
+    [
+        (losses.CategoricalCrossentropy, {"label_smoothing": 0.2}, ONE_HOT),
+        (losses.SparseCategoricalCrossentropy, {}, LABELS),
+        (losses.BinaryCrossentropy, {"label_smoothing": 0.1}, ONE_HOT),
+        (losses.CategoricalFocalCrossentropy, {"alpha": [0.1, 0.2, 0.3, 0.4, 0.5], "label_smoothing": 0.1}, ONE_HOT),
+        (losses.Huber, {"delta": 0.3}, ONE_HOT),
+    ],
+)
+def test_a_call_of_yours_may_change_what_a_loss_gives(cls, options, y):
+    """3 l + l², whose slope is 3 + 2 l times that of l; the targets are those that were given."""
+    p = PROBABILITIES / PROBABILITIES.sum(axis=1, keepdims=True)
+
+    class Changed(cls):
+        def call(self, y_true, y_pred):
+            np.testing.assert_array_equal(y_true, y)
+            of_sample = super().call(y_true, y_pred)
+            assert np.shape(of_sample) == (N,)
+            return 3 * of_sample + of_sample**2
+
+    terms, slopes = zip(*(cls(**options).value_and_gradient(y[n : n + 1], p[n : n + 1]) for n in range(N)), strict=True)
+    terms, slopes = np.array(terms), np.concatenate(slopes)
+    value, gradient = Changed(**options).value_and_gradient(y, p, WEIGHTS)
+    assert value == pytest.approx((WEIGHTS * (3 * terms + terms**2)).mean(), rel=1e-9)
+    np.testing.assert_allclose(gradient, (WEIGHTS * (3 + 2 * terms))[:, None] * slopes / N, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(cls(**options).call(y, p), terms, rtol=1e-9)
+
+
 # ---------------------------------------------------------------------- in a model
+
+
+def test_a_call_of_your_own_gets_what_the_model_gives():
+    """And not the scores before its softmax, which the loss that it is made from would take."""
+
+    class Own(losses.CategoricalCrossentropy):
+        def call(self, y_true, y_pred):
+            return -minicnn.ops.sum(y_true * minicnn.ops.log(y_pred), axis=-1)
+
+    rows = np.eye(4, dtype="float32")[Y]
+    models = [small(loss=loss) for loss in (Own(), "categorical_crossentropy")]
+    values = [model.fit(X, rows, epochs=2, shuffle=False, verbose=0).history["loss"] for model in models]
+    np.testing.assert_allclose(*values, rtol=1e-5)
+    for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert models[0].evaluate(X, rows, verbose=0)[0] == pytest.approx(
+        models[1].evaluate(X, rows, verbose=0)[0], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(

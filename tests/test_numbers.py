@@ -30,6 +30,7 @@ def test_what_metrics_layers_losses_and_schedules_return_answers_to_numpy():
         assert type(pickle.loads(pickle.dumps(value))) is type(value) and json.loads(json.dumps(value)) == value
     for values in (
         metrics.F1Score()(rows, p), losses.categorical_crossentropy(rows, p), losses.mse(rows, p), Dense(2)(p),
+        *(getattr(minicnn.activations, name)(p) for name in ("softmax", "log_softmax", "relu", "gelu", "sigmoid")),
         minicnn.optimizers.schedules.CosineDecay(0.1, 8)(np.arange(9)),
     ):  # fmt: skip
         assert type(values.numpy()) is np.ndarray and np.array_equal(values.numpy(), values)

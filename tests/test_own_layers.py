@@ -15,6 +15,7 @@ from small import X, Y
 
 import minicnn
 from minicnn import Conv2D, Dense, Dropout, Flatten, Input, Model, Sequential, layers
+from minicnn.gradcheck import check_model
 from minicnn.layers import Layer
 
 RANDOM = np.random.default_rng(0)
@@ -396,6 +397,59 @@ def test_a_layer_that_says_in_its_call_how_the_built_in_one_works(tmp_path):
     model.save(tmp_path / "m.keras")
     again = minicnn.models.load_model(tmp_path / "m.keras", custom_objects={"MonteCarloDropout": MonteCarloDropout})
     assert type(again.layers[1]) is MonteCarloDropout and (again.predict(x) != again.predict(x)).any()
+
+
+class Doubling:
+    """What a layer gives for twice its input, with the gradient for that."""
+
+    def forward(self, x, training=False):
+        return super().forward(2 * x, training)
+
+    def backward(self, dy):
+        return 2 * super().backward(dy)
+
+
+@pytest.mark.parametrize("base, options", [(Dense, {"units": 4}), (layers.Activation, {}), (layers.Softmax, {})])
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_last_softmax_of_ones_own_is_what_the_loss_is_of(base, options, run_eagerly):
+    """The loss is that of what `predict` gives, and a step goes down its slope, as central differences find it."""
+
+    class Own(Doubling, base):
+        pass
+
+    last = Own(**({} if base is layers.Softmax else options | {"activation": "softmax"}))
+    model = Sequential([Input((6, 6, 1)), Flatten(), Dense(4), last]).astype("float64")
+    model.compile(minicnn.optimizers.SGD(0.01), "sparse_categorical_crossentropy", run_eagerly=run_eagerly)
+    x, before = X.astype(float), model.get_weights()
+
+    def loss_of(weights):
+        model.set_weights(weights)
+        return -np.log(model.predict(x, verbose=0)[np.arange(len(Y)), Y]).mean()
+
+    assert model.evaluate(x, Y, verbose=0) == pytest.approx(loss_of(before), rel=1e-9)
+    model.train_on_batch(x, Y)
+    steps = [(old - new) / 0.01 for old, new in zip(before, model.get_weights(), strict=True)]
+    ahead, behind = (
+        loss_of([w + move * step for w, step in zip(before, steps, strict=True)]) for move in (1e-5, -1e-5)
+    )
+    assert (ahead - behind) / 2e-5 == pytest.approx(sum((step**2).sum() for step in steps), rel=1e-5)
+
+
+def test_a_backward_of_ones_own_is_called_layer_by_layer_too():
+    class Own(Doubling, Conv2D):
+        pass
+
+    model = Sequential([Input((6, 6, 1)), Conv2D(2, 3), Own(3, 2, activation="relu"), Flatten(), Dense(4)])
+    start, found = model.astype("float64").get_weights(), []
+    for run_eagerly in (False, True):
+        model.set_weights(start)
+        loss = minicnn.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, run_eagerly=run_eagerly)
+        check_model(model, X[:3], Y[:3])  # by differences
+        model.train_on_batch(X, Y)
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_a_call_of_a_built_in_layer_may_not_calculate():

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import count
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ LACKED = by_name({  # methods of Keras' layers, behind what there is in their pl
     "Keras 3 has dropped it, use input": "get_input_at get_input_shape_at",
     "a penalty for what comes out of a layer is its argument activity_regularizer": "add_loss",
     "metrics are given to compile": "add_metric",
+    "today it is add_weight(name=…, shape=…)": "add_variable",
 })  # fmt: skip
 
 
@@ -84,14 +85,17 @@ def apply(layer: "Layer", x: Array, training: bool) -> Array:
     return y
 
 
-class _Overridable:
-    """A property that a layer of your own may replace by assigning to it."""
+T = TypeVar("T")
 
-    def __init__(self, function: Callable[[Any], Tensor]) -> None:
+
+class Overridable(Generic[T]):
+    """A property that a layer or model of your own may replace by assigning to it: `self.input_shape = input_shape`."""
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
         self.function, self.__doc__ = function, function.__doc__
 
-    def __get__(self, layer: Any, kind: type) -> Any:
-        return self if layer is None else self.function(layer)
+    def __get__(self, thing: Any, kind: type | None = None) -> T:
+        return self if thing is None else self.function(thing)  # type: ignore[return-value]
 
 
 class _LayerKind(type):
@@ -355,12 +359,12 @@ class Layer(Weighted, metaclass=_LayerKind):
         """A copy belongs to no chain; a copied model links the copies of its layers again."""
         return self.__dict__ | {"_tensor": None, "activity": None, "_back": None}
 
-    @_Overridable
+    @Overridable
     def input(self) -> Tensor:
         """What goes in, as a `Tensor`, where the layer was first put behind another: see `output`."""
         return self.output.source or self.output
 
-    @_Overridable
+    @Overridable
     def output(self) -> Tensor:
         """What comes out, as a `Tensor`: `Model(model.input, layer.output)` is the model up to here.
 

@@ -135,6 +135,36 @@ def test_losses_that_are_calculated(keras, random, function, as_class, weighted)
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("CategoricalCrossentropy", {"label_smoothing": 0.1}),
+        ("SparseCategoricalCrossentropy", {}),
+        ("BinaryCrossentropy", {"from_logits": True}),
+        ("MeanSquaredError", {}),
+    ],
+)
+def test_losses_made_from_others(keras, random, name, options):
+    """Losses of three epochs, and the weights after their 12 steps."""
+    x, start = random.standard_normal((28, 5)).astype("float32"), random.standard_normal((5, 4)).astype("float32")
+    labels = random.integers(0, 4, 28)
+    y = labels if name.startswith("Sparse") else np.eye(4, dtype="float32")[labels]
+    found = []
+    for k in (minicnn, keras):
+
+        class Own(getattr(k.losses, name)):
+            def call(self, y_true, y_pred, k=k):
+                return 2 * super().call(y_true, y_pred) + k.ops.max(y_pred, axis=-1)
+
+        model = k.Sequential([k.Input((5,)), k.layers.Dense(4, activation="softmax", use_bias=False)])
+        model.layers[-1].set_weights([start])
+        model.compile(k.optimizers.SGD(0.3), Own(**options))
+        history = model.fit(x, y, 7, 3, shuffle=False, verbose=0).history["loss"]
+        found.append((history, model.evaluate(x, y, verbose=0), model.get_weights()[0]))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", sorted({loss.__name__ for loss in losses.FUNCTIONS}))
 def test_functions(keras, random, name):
     y, p = targets_and_predictions("labels" if "sparse" in name else "rows", False, random)
