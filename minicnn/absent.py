@@ -32,11 +32,11 @@ DROPPED = by_name({  # modules that Keras 3 has no longer, behind what is used t
 })  # fmt: skip
 _IMAGES = "the layers here are those for the classification of images"
 _CHAIN = "a model is one chain of layers here, and nothing joins branches"
-_DATASETS = "the data sets are mnist and fashion_mnist"
+_DATASETS = "the data sets are mnist, fashion_mnist, cifar10 and cifar100"
 ABSENT = by_name({  # modules that are not here, behind the reason
     "nothing is trained beforehand, build a Sequential": "applications",
     _DATASETS: """
-        datasets.cifar10 datasets.cifar100 datasets.cifar datasets.imdb datasets.reuters datasets.boston_housing
+        datasets.cifar datasets.imdb datasets.reuters datasets.boston_housing
         datasets.california_housing""",
     "numbers are float32, or float64 where a layer is given that dtype": "mixed_precision dtype_policies",
     "call fit and predict yourself": "wrappers estimator",

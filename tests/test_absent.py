@@ -151,7 +151,10 @@ def test_a_class_that_is_not_here_given_as_a_setting():
         ),
         ("import minicnn.layers.convolutional", "use minicnn.layers$"),
         ("from minicnn.applications import VGG16", "minicnn has no applications: nothing is trained beforehand"),
-        ("from minicnn.datasets import cifar10", "minicnn.datasets has no cifar10: the data sets are mnist"),
+        (
+            "from minicnn.datasets import imdb",
+            "minicnn.datasets has no imdb: the data sets are mnist, fashion_mnist, cifar10",
+        ),
         ("from minicnn.wrappers.scikit_learn import KerasClassifier", "minicnn has no wrappers: call fit and predict"),
         ("import minicnn; minicnn.backend.map_fn(3)", "use NumPy's functions or those of minicnn.activations"),
         (
@@ -176,7 +179,7 @@ def test_a_class_that_is_not_here_given_as_a_setting():
         ("import minicnn.legacy", "import from minicnn itself"),
         ("from minicnn.objectives import mse", "use minicnn.losses$"),
         ("import minicnn.initializations", "use minicnn.initializers$"),
-        ("from minicnn.datasets import imdb", "are mnist and fashion_mnist"),
+        ("from minicnn.datasets import imdb", "are mnist, fashion_mnist, cifar10 and cifar100"),
         ("from minicnn.random import normal", "numpy.random"),
         ("from minicnn.callbacks import Nothing", "cannot import name 'Nothing'"),
         ("import minicnn.layers.nothing", "No module named 'minicnn.layers.nothing'"),

@@ -1,9 +1,10 @@
-"""Where images and labels come from: Kaggle's CSV files, the IDX files of MNIST and Fashion-MNIST, or our own drawing.
+"""Where images and labels come from: Kaggle's CSV files, MNIST and its relatives, CIFAR, or our own drawing.
 
-Images are uint8 (N, 28, 28, 1), white ink on black, and labels int64 (N,); whatever is wrong with a file is said in one
-`DataError`.
+Images are uint8, of digits (N, 28, 28, 1), white ink on black, and labels int64 (N,); whatever is wrong with a file is said
+in one `DataError`.
 """
 
+from .cifar import load_cifar10, load_cifar100
 from .distorted import distort
 from .files import DataError, check_writable
 from .idx import read_idx
@@ -15,6 +16,8 @@ __all__ = [
     "DataError",
     "check_writable",
     "distort",
+    "load_cifar10",
+    "load_cifar100",
     "load_fashion_mnist",
     "load_mnist",
     "read_idx",

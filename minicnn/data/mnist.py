@@ -1,32 +1,15 @@
-"""MNIST and Fashion-MNIST, downloaded once from public mirrors and kept in a cache folder.
+"""MNIST and Fashion-MNIST: the files that are downloaded once, and the arrays in them."""
 
-The original files are known by their SHA-256, so it does not matter who sent them.
-"""
-
-import hashlib
-import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .files import PathLike, make_folder, reason, write_bytes
+from .download import Source, fetch
+from .files import PathLike
 from .idx import read_idx
 
 Digits: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-TIMEOUT = 10.0  # seconds without an answer
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set of four files: where they are downloaded from, and what each must hash to."""
-
-    folder: str  # in the cache
-    mirrors: tuple[str, ...]
-    sha256: dict[str, str]  # name of the file: digest in hexadecimal
-
 
 MNIST = Source(
     "",
@@ -80,59 +63,10 @@ def load_fashion_mnist(cache: PathLike | None = None) -> tuple[Digits, Digits]:
 
 
 def _load(source: Source, cache: PathLike | None) -> tuple[Digits, Digits]:
-    user = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    folder = (Path(user, "minicnn") if cache is None else Path(cache)) / source.folder
     train_images, train_labels, test_images, test_labels = (
-        read_idx(_fetch(source, name, folder)) for name in source.sha256
+        read_idx(fetch(source, name, cache)) for name in source.sha256
     )
     return (
         (train_images[..., np.newaxis], train_labels.astype(np.int64)),  # (60000, 28, 28, 1), (60000,)
         (test_images[..., np.newaxis], test_labels.astype(np.int64)),  # (10000, 28, 28, 1), (10000,)
     )
-
-
-def _fetch(source: Source, name: str, folder: Path) -> Path:
-    """The path of an intact copy of the file in `folder`, downloaded if there is none."""
-    from http.client import HTTPException
-
-    def is_intact(content: bytes) -> bool:
-        return hashlib.sha256(content).hexdigest() == source.sha256[name]
-
-    path, failures = folder / name, []
-    if path.is_file():
-        if is_intact(path.read_bytes()):
-            return path
-        failures.append(f"the copy in {folder} is damaged")
-    make_folder(folder)
-    for mirror in source.mirrors:
-        try:
-            content = _download(mirror + name)
-        except (OSError, HTTPException) as error:
-            cause = getattr(error, "reason", error)  # a URLError wraps what happened
-            failures.append(f"{mirror} gave no answer ({reason(cause) if isinstance(cause, Exception) else cause})")
-            continue
-        if is_intact(content):
-            write_bytes(path, content)
-            return path
-        failures.append(f"{mirror} sent a damaged file")
-    raise ConnectionError(
-        f"{name} could not be downloaded ({'; '.join(failures)}): put {', '.join(source.sha256)} into {folder} by hand."
-    )
-
-
-def _download(url: str) -> bytes:
-    """What the address gives, with a progress bar on a terminal."""
-    from urllib.request import urlopen
-
-    from tqdm import tqdm
-
-    content = bytearray()
-    name = url.rpartition("/")[2]
-    with (
-        urlopen(url, timeout=TIMEOUT) as answer,
-        tqdm(total=answer.length, unit="B", unit_scale=True, desc=name, disable=None) as bar,
-    ):
-        while block := answer.read(1 << 16):
-            content += block
-            bar.update(len(block))
-    return bytes(content)
