@@ -66,7 +66,8 @@ class Run:
         self.nodes = self._nodes(model.ops)
         self.first = self._first_trainable()
         for number, node in enumerate(self.nodes):
-            node.prepare(self.training and number > self.first)
+            node.input_gradient = self.training and number > self.first
+            node.prepare()
         if self.training:
             self.tape.barrier()
         else:
@@ -97,7 +98,7 @@ class Run:
                         self.tape.barrier()  # else recomputing would run in one phase with the dense layer's gradients
                     recomputed = self.nodes[number - 1].recompute()
                     node.x = node.x if recomputed is None else recomputed
-                dy = node.backward(dy, number > self.first)
+                dy = node.backward(dy)
             for node in self.nodes:
                 node.finish()
             self._penalties()

@@ -36,11 +36,12 @@ class Node:
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer: Any = layer  # of any class, whose settings a node knows
         self.tape, self.ops, self.training, self.images = tape, ops, training, images
+        self.input_gradient = False  # whether something before it is trained
 
     def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
 
-    def prepare(self, input_gradient: bool) -> None:
+    def prepare(self) -> None:
         """Adds the instructions that depend on the parameters alone."""
 
     def refresh(self) -> None:
@@ -60,7 +61,7 @@ class Node:
         self.tape.call(call, self.x, self.y)
         return self.y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
 
         def call() -> None:
@@ -103,7 +104,7 @@ class SameNode(Node):
         self.x = x
         return x.reshaped(len(x), *self.layer.output_shape[1:])
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return dy.reshaped(*self.x.shape)
 
 
@@ -117,7 +118,7 @@ class ActivityNode(Node):
         self.tape.call(call, x)
         return x
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
 
         def call() -> None:
@@ -133,7 +134,7 @@ class RescalingNode(Node):
         instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)
         return dx
@@ -182,9 +183,9 @@ class ConvolutionNode(ProductNode):
     def choice(self, geometry: Geometry) -> Convolution:
         return choose(geometry, self.images, self.tape.dtype, self.ops.precision)
 
-    def prepare(self, input_gradient: bool) -> None:
+    def prepare(self) -> None:
         self.algorithm.prepare_forward(self.tape, self.kernel)
-        if input_gradient:
+        if self.input_gradient:
             self.algorithm.prepare_backward(self.tape, self.kernel)
 
     def forward(self, x: Buffer) -> Buffer:
@@ -195,10 +196,10 @@ class ConvolutionNode(ProductNode):
     def recompute(self) -> Buffer | None:
         return self.forward(self.x) if self.cheap and self.y.nbytes > KEPT else None
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         self.finish = self.algorithm.backward(  # type: ignore[method-assign]
-            self.tape, dy, self.mask(), self.x, self.kernel, dx if input_gradient else None, *self.gradients()
+            self.tape, dy, self.mask(), self.x, self.kernel, dx if self.input_gradient else None, *self.gradients()
         )
         return dx
 
@@ -224,8 +225,8 @@ class SeparableNode(DepthwiseNode):
     def kernel(self) -> Array:
         return self.layer.depthwise_kernel.data
 
-    def prepare(self, input_gradient: bool) -> None:
-        super().prepare(input_gradient)
+    def prepare(self) -> None:
+        super().prepare()
         self.pointwise.prepare_forward(self.tape, self.points)
         if self.training:
             self.pointwise.prepare_backward(self.tape, self.points)
@@ -241,7 +242,7 @@ class SeparableNode(DepthwiseNode):
         self.algorithm.forward(self.tape, x, None, False, between)
         return between
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         between, dkernel, dpoints, dbias = self.between, *self.gradients()
         dx, dbetween = self.tape.buffer(self.x.shape), self.tape.buffer(between.shape)
         if self.between_again and between.nbytes > KEPT:
@@ -250,7 +251,7 @@ class SeparableNode(DepthwiseNode):
             self.tape, dy, self.mask(), between, self.points, dbetween, dpoints, dbias
         )
         finish_kernel = self.algorithm.backward(
-            self.tape, dbetween, None, self.x, self.kernel, dx if input_gradient else None, dkernel, None
+            self.tape, dbetween, None, self.x, self.kernel, dx if self.input_gradient else None, dkernel, None
         )
 
         def finish() -> None:
@@ -274,12 +275,12 @@ class DenseNode(ProductNode):
         self.product.forward(self.tape, as_rows(x), kernel, self.bias, self.relu, as_rows(self.y))
         return self.y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         mask = self.mask()
         self.product.backward(
             self.tape, as_rows(dy), None if mask is None else as_rows(mask), as_rows(self.x),
-            self.layer.kernel.data, as_rows(dx) if input_gradient else None, *self.gradients(),
+            self.layer.kernel.data, as_rows(dx) if self.input_gradient else None, *self.gradients(),
         )  # fmt: skip
         return dx
 
@@ -296,7 +297,7 @@ class ReLUNode(Node):
         instructions.relu(self.tape, *in_same_bands(x, self.y))
         return self.y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         instructions.relu_backward(self.tape, dy, self.y, dx)
         return dx
@@ -331,7 +332,7 @@ class MaxPoolingNode(Node):
         apart = size == strides and pads == NO_PADS and y_shape[1] * size[0] == x.shape[1]
         return gcd(x.bands, y_shape[1]) if apart else 1
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         assert self.winner is not None
         instructions.max_pool_backward(self.tape, dy.reshaped(*self.y_shape), self.winner, dx, *self.window())
@@ -348,7 +349,7 @@ class AveragePoolingNode(MaxPoolingNode):
         instructions.avg_pool(self.tape, *images, size, strides, pads)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         instructions.avg_pool_backward(self.tape, dy.reshaped(*self.y_shape), dx, *self.window())
         return dx
@@ -379,7 +380,7 @@ class DropoutNode(RandomNode):
     def forward(self, x: Buffer) -> Buffer:
         return self.dropped(x)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return self.dropped(dy)
 
     def dropped(self, x: Buffer) -> Buffer:
@@ -416,7 +417,7 @@ class AlphaDropoutNode(DropoutNode):
     def forward(self, x: Buffer) -> Buffer:
         return self.rescaled(self.dropped(self.rescaled(x, 1.0, -SELU_LEAST)), self.scale, self.scale * SELU_LEAST)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return self.rescaled(self.dropped(dy), self.scale, 0.0)
 
     @property
@@ -435,7 +436,7 @@ class GaussianNoiseNode(RandomNode):
         instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return dy  # noise does not depend on x
 
 
@@ -453,7 +454,7 @@ class PReLUNode(Node):
         instructions.prelu(self.tape, x, self.alpha, y)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         instructions.prelu_backward(self.tape, dy, self.x, self.alpha, dx, self.dalpha)
         return dx
@@ -492,7 +493,7 @@ class RandomAffineNode(Node):
         instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value, self.field)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
 
         def call() -> None:
@@ -511,7 +512,7 @@ class MomentNormalizationNode(Node):
         instructions.affine(self.tape, x, maps, y, "constant", 0.0)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return self.layer.backward(dy)  # which says that there is none
 
 
@@ -524,9 +525,9 @@ class RandomBlurNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         self.weights = [np.zeros((STEPS, size), self.tape.dtype) for size in x.shape[1:3]]
         self.reach, self.chosen = (np.zeros((STEPS, size), np.int64) for size in (2, len(x)))
-        return self.backward(x, True)
+        return self.backward(x)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         rows, columns = map(Steps, self.weights)
         instructions.blur(self.tape, dy, rows, columns, Steps(self.reach), Steps(self.chosen), dx)
@@ -545,7 +546,7 @@ class RandomErasingNode(Node):
         instructions.erase(self.tape, x, Steps(self.boxes), fill, layer.value_range, Steps(self.keys), y)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx, nothing = self.tape.buffer(dy.shape), np.zeros(dy.shape[3])
         instructions.erase(self.tape, dy, Steps(self.boxes), nothing, (0.0, 0.0), 0, dx)
         return dx
@@ -565,7 +566,7 @@ class RandomNoiseNode(Node):
         instructions.random_noise(self.tape, x, Steps(self.levels), Steps(self.keys), y)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return dy
 
 
@@ -598,14 +599,14 @@ class BatchNormalizationNode(Node):
         self.x = self.x if recomputed is None else recomputed
         return self.x
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         layer = self.layer
         dx = self.tape.buffer(dy.shape)
         dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
         dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
         shift = self.beta if self.relu else None
         instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
-        if input_gradient:
+        if self.input_gradient:
             self.tape.barrier()
             instructions.input_gradient(self.tape, dy, self.recomputed_x(), dx, self.found, shift)
         return dx
@@ -646,7 +647,7 @@ class NormalizationNode(Node):
         self.coefficients = [np.array(one) for one in layer.coefficients()]
         return self.scaled(x, *self.coefficients)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         _, scale, _ = self.coefficients
         zero = np.zeros_like(scale)
         return self.scaled(dy, zero, scale, zero)
@@ -672,7 +673,7 @@ class ZeroPaddingNode(Node):
         instructions.pad(self.tape, x, y, self.layer.padding)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.buffer(len(dy), self.layer.input_shape)
         instructions.crop(self.tape, dy, dx, self.layer.padding)
         return dx
