@@ -15,7 +15,7 @@ import numpy as np
 
 from .absent import without
 from .kernels import arrays
-from .layers.activation import ActivatedLayer, Activation, Linear, ReLU, Softmax, WithActivation
+from .layers.activation import ActivatedLayer, Activation, Linear, Softmax, WithActivation
 from .layers.base import Layer, RandomLayer
 from .layers.parameter import Parameter
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -33,6 +33,7 @@ from .nodes import (
     SameNode,
     ScoresNode,
     node_class,
+    settings_of,
 )
 from .ops import instructions
 from .ops.cpu import CpuOps
@@ -319,14 +320,6 @@ class Run:
         return self.outputs if self.staged else self.tape.array(self.scores)
 
 
-# Settings of layers that are written on a tape.
-SETTINGS = (
-    *("rate", "stddev", "epsilon", "momentum", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
-    *("width", "factors"),
-    *("max_value", "negative_slope", "threshold", "activate"),
-)
-
-
 def _rows_of(rows: Any, samples: int) -> np.ndarray:
     """Sample numbers as kernels read them; IndexError for one that there is not."""
     rows = np.asarray(rows)
@@ -337,16 +330,13 @@ def _rows_of(rows: Any, samples: int) -> np.ndarray:
 
 def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     """(object, attribute) of all that a tape depends on, in training or not, and that may be changed at any time."""
-    found: list[tuple[Any, str]] = []
-    inner = [layer.activate for layer in model._layers if isinstance(layer, WithActivation)]
-    inner = [layer for layer in inner if type(layer) is not Linear]  # which has no settings
-    for layer in [*model._layers, *inner]:
-        ours = isinstance(layer, ReLU | WithActivation)
-        if node_class(layer, True) is not Node or ours:  # a layer that is called may have any others
-            found += [(layer, name) for name in SETTINGS if hasattr(layer, name)]
+    activated = [layer for layer in model._layers if isinstance(layer, WithActivation)]
+    found: list[tuple[Any, str]] = [(layer, "activate") for layer in activated]
+    for layer in [*model._layers, *(layer.activate for layer in activated)]:
+        found += [(layer, name) for name in settings_of(layer)]
     if not training:
         return found
-    judges = (model.optimizer, "parts"), (model.loss, "from_logits")
+    judges = (model, "ends_with_softmax"), (model.optimizer, "parts"), (model.loss, "from_logits")
     found += [(owner, name) for owner, name in judges if hasattr(owner, name)]
     regularized = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
     found += [(regularizer, factor) for regularizer in regularized for factor in ("l1", "l2")]

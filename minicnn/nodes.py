@@ -15,7 +15,6 @@ from . import layers as all_layers
 from .layers.activation import Linear, ReLU
 from .layers.augmentation import _RandomAffine
 from .layers.base import Layer, apply
-from .layers.dropout import _Dropping
 from .layers.parameter import Parameter
 from .ops import instructions
 from .ops.cpu import CpuOps
@@ -32,6 +31,8 @@ KEPT = 1 << 21  # bytes, which stay in a cache
 
 class Node:
     """A layer on one tape. This base class calls the layer's own methods, so it works for every layer."""
+
+    settings: tuple[str, ...] = ()  # of the layer, that are written on the tape: another value takes another tape
 
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer: Any = layer  # of any class, whose settings a node knows
@@ -129,6 +130,8 @@ class ActivityNode(Node):
 
 
 class RescalingNode(Node):
+    settings = "scale", "offset"
+
     def forward(self, x: Buffer) -> Buffer:
         y = self.buffer(len(x), x.shape)
         instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)
@@ -292,6 +295,8 @@ def in_same_bands(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
 
 
 class ReLUNode(Node):
+    settings = "max_value", "negative_slope", "threshold"  # none of which it has
+
     def forward(self, x: Buffer) -> Buffer:
         self.y = self.buffer(len(x), x.shape)
         instructions.relu(self.tape, *in_same_bands(x, self.y))
@@ -377,6 +382,8 @@ class RandomNode(Node):
 
 
 class DropoutNode(RandomNode):
+    settings = ("rate",)
+
     def forward(self, x: Buffer) -> Buffer:
         return self.dropped(x)
 
@@ -431,6 +438,8 @@ class AlphaDropoutNode(DropoutNode):
 
 
 class GaussianNoiseNode(RandomNode):
+    settings = ("stddev",)
+
     def forward(self, x: Buffer) -> Buffer:
         y = self.tape.buffer(x.shape)
         instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))
@@ -463,6 +472,8 @@ class PReLUNode(Node):
 class LeakyReLUNode(PReLUNode):
     """A LeakyReLU: one α for all, which nobody trains."""
 
+    settings = ("negative_slope",)
+
     def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
         return np.full(list(x.shape[1:]), self.layer.negative_slope, x.dtype), None
 
@@ -470,6 +481,7 @@ class LeakyReLUNode(PReLUNode):
 class RandomAffineNode(Node):
     """A random affine map of each image, and perhaps displacements; the maps are drawn in Python."""
 
+    settings = "elastic", "fill_mode", "fill_value"
     field: Buffer | None = None
 
     def before_step(self, number: int) -> None:
@@ -477,9 +489,9 @@ class RandomAffineNode(Node):
         self.matrices[number] = layer.matrices(len(self.x))
         if self.field is not None:
             rows, columns, strength, key = layer.displacements(len(self.x))
-            settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
-            for kept, setting in zip(self.settings, settings, strict=True):
-                kept[number] = setting
+            drawn = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
+            for kept, one in zip(self.drawn, drawn, strict=True):
+                kept[number] = one
 
     def forward(self, x: Buffer) -> Buffer:
         layer = self.layer
@@ -487,9 +499,9 @@ class RandomAffineNode(Node):
         if layer.elastic is not None:
             N, H, W, _ = x.shape
             rows, columns, strength = (np.zeros((STEPS, size), self.tape.dtype) for size in (H, W, N))
-            self.settings = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
+            self.drawn = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
             self.field = self.tape.buffer((N, 2, H, W))
-            instructions.random_field(self.tape, [Steps(kept) for kept in self.settings], self.field)
+            instructions.random_field(self.tape, [Steps(kept) for kept in self.drawn], self.field)
         instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value, self.field)
         return y
 
@@ -506,6 +518,8 @@ class RandomAffineNode(Node):
 
 
 class MomentNormalizationNode(Node):
+    settings = "width", "factors"
+
     def forward(self, x: Buffer) -> Buffer:
         maps, y = self.tape.buffer((len(x), 2, 3), dtype=np.float64), self.tape.buffer(x.shape)
         instructions.moment_maps(self.tape, x, maps, self.layer.width, self.layer.factors)
@@ -535,6 +549,8 @@ class RandomBlurNode(Node):
 
 
 class RandomErasingNode(Node):
+    settings = "fill_value", "value_range"
+
     def before_step(self, number: int) -> None:
         self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))
         self.keys[number] = instructions.key_array(key)
@@ -573,6 +589,7 @@ class RandomNoiseNode(Node):
 class BatchNormalizationNode(Node):
     """Batch normalisation with the statistics of the batch."""
 
+    settings = "epsilon", "momentum"
     relu = False  # whether a ReLU follows
     before: Node | None = None  # what x comes from, if that may be cheaper to compute again than to keep
 
@@ -621,6 +638,7 @@ class BatchNormalizationNode(Node):
 class FixedBatchNormalizationNode(Node):
     """Batch normalisation with the moving averages: outside training."""
 
+    settings = ("epsilon",)
     relu = False
 
     def forward(self, x: Buffer) -> Buffer:
@@ -641,6 +659,8 @@ class FixedBatchNormalizationNode(Node):
 
 class NormalizationNode(Node):
     """Shifts and scales by numbers that nobody trains, but that may be others in the next step."""
+
+    settings = ("invert",)
 
     def forward(self, x: Buffer) -> Buffer:
         layer = self.layer
@@ -684,6 +704,7 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Identity: SameNode,
     all_layers.ActivityRegularization: SameNode,
     Linear: SameNode,
+    ReLU: ReLUNode,
     all_layers.Flatten: SameNode,
     all_layers.Reshape: SameNode,
     all_layers.Rescaling: RescalingNode,
@@ -700,8 +721,10 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.GlobalAveragePooling2D: GlobalAveragePoolingNode,
     all_layers.ZeroPadding2D: ZeroPaddingNode,
     all_layers.LeakyReLU: LeakyReLUNode,
+    all_layers.PReLU: PReLUNode,
 }
-TRAINING: dict[type[Layer], type[Node]] = {
+TRAINING: dict[type[Layer], type[Node]] = dict.fromkeys(_RandomAffine.__subclasses__(), RandomAffineNode)
+TRAINING |= ALWAYS | {
     all_layers.Dropout: DropoutNode,
     all_layers.SpatialDropout2D: SpatialDropoutNode,
     all_layers.AlphaDropout: AlphaDropoutNode,
@@ -712,18 +735,8 @@ TRAINING: dict[type[Layer], type[Node]] = {
     all_layers.RandomGaussianBlur: RandomBlurNode,
     all_layers.BatchNormalization: BatchNormalizationNode,
 }
-INFERENCE: dict[type[Layer], type[Node]] = {
-    all_layers.Dropout: SameNode,
-    all_layers.SpatialDropout2D: SameNode,
-    all_layers.AlphaDropout: SameNode,
-    all_layers.GaussianDropout: SameNode,
-    all_layers.GaussianNoise: SameNode,
-    all_layers.RandomErasing: SameNode,
-    all_layers.RandomGaussianNoise: SameNode,
-    all_layers.RandomGaussianBlur: SameNode,
-    all_layers.BatchNormalization: FixedBatchNormalizationNode,
-}
-
+INFERENCE: dict[type[Layer], type[Node]] = dict.fromkeys(TRAINING, SameNode)
+INFERENCE |= ALWAYS | {all_layers.BatchNormalization: FixedBatchNormalizationNode}
 
 # nodes that can do a ReLU that follows, as well
 RECTIFYING = (
@@ -733,19 +746,19 @@ RECTIFYING = (
 
 
 def node_class(layer: Any, training: bool) -> type[Node]:
-    """The node class for this very class of layer; `Node` for subclasses, which may do anything."""
-    kind = type(layer)
-    if kind is ReLU:
-        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
-        return ReLUNode if plain else Node
-    if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
-        return RandomAffineNode if training else SameNode
-    if isinstance(layer, _Dropping) and kind.__module__ == _Dropping.__module__ and not layer.rate:
+    """The node class for this very class of layer, as it is set now; `Node` for subclasses, which may do anything."""
+    kind = (TRAINING if training else INFERENCE).get(type(layer), Node)
+    if issubclass(kind, DropoutNode) and not layer.rate or kind is GaussianNoiseNode and not layer.stddev:
         return SameNode
-    if kind is all_layers.GaussianNoise and not layer.stddev:
-        return SameNode
-    if kind is all_layers.PReLU:
-        return Node if instructions.repeats(layer.alpha.shape, layer.input_shape[1:]) is None else PReLUNode
-    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):
+    if kind is ReLUNode and (layer.max_value is not None or layer.negative_slope or layer.threshold):
         return Node
-    return ALWAYS.get(kind) or (TRAINING if training else INFERENCE).get(kind) or Node
+    if kind is PReLUNode and instructions.repeats(layer.alpha.shape, layer.input_shape[1:]) is None:
+        return Node
+    if type(layer) is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):
+        return Node
+    return kind
+
+
+def settings_of(layer: Layer) -> list[str]:
+    """The settings of a layer that its nodes, in training or not, have written on a tape."""
+    return sorted({name for kinds in (TRAINING, INFERENCE) for name in kinds.get(type(layer), Node).settings})

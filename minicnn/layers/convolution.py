@@ -57,7 +57,7 @@ class _Convolution(ActivatedLayer):
     """What the convolutions share: their windows, and how many channels come out."""
 
     input_rank = 4
-    shaping = "kernel_size", "strides", "padding", "dilation_rate", "output_padding"
+    shaping = "kernel_size", "strides", "padding", "dilation_rate", "output_padding", "filters", "depth_multiplier"
     filters: int
     depth_multiplier: int
 

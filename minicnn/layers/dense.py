@@ -17,6 +17,8 @@ class Dense(ActivatedLayer):
     that are no positive integer.
     """
 
+    shaping = ("units",)
+
     def __init__(
         self,
         units: int,
