@@ -191,6 +191,9 @@ class Run:
 
         def call() -> None:
             run.loss, gradient = model.loss_of(run.y, run.tape.array(scores), run.sample_weight)
+            if np.shape(gradient) != scores.shape:
+                name = getattr(model.loss, "name", "")
+                raise ValueError(f"loss {name}: its gradient must be of shape {scores.shape}, not {np.shape(gradient)}")
             run.tape.array(run.gradient)[...] = gradient
 
         self.tape.call(call, scores, self.gradient)

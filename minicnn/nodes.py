@@ -52,12 +52,7 @@ class Node:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            y = self.output(self.tape.array(self.x))
-            if y.shape != self.y.shape:
-                raise ValueError(
-                    f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
-                )
-            self.tape.array(self.y)[...] = y
+            self.write("its output", self.output(self.tape.array(self.x)), self.y)
 
         self.tape.call(call, self.x, self.y)
         return self.y
@@ -66,10 +61,19 @@ class Node:
         dx = self.tape.buffer(self.x.shape)
 
         def call() -> None:
-            self.tape.array(dx)[...] = self.gradient(self.tape.array(dy))
+            gradient = self.gradient(self.tape.array(dy))
+            if self.input_gradient:
+                self.write("what its backward returns", gradient, dx)
 
         self.tape.call(call, dy, dx)
         return dx
+
+    def write(self, what: str, values: Array, place: Buffer) -> None:
+        """Puts what the layer made in its place, which may not be filled by repeating it."""
+        if np.shape(values) != place.shape:
+            found = "None" if values is None else f"of shape {np.shape(values)}"
+            raise ValueError(f"layer {self.layer.name}: {what} must be of shape {place.shape}, and is {found}")
+        self.tape.array(place)[...] = values
 
     def output(self, x: Array) -> Array:
         return apply(self.layer, x, self.training)
