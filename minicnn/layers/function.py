@@ -132,7 +132,8 @@ class Lambda(Layer):
         return input_shape[0], *shape[1:]
 
     def _copy_for_chain(self) -> Layer:
-        return Lambda(self.function, self.given_output_shape, arguments=self.arguments, dtype=self.dtype.name)
+        kept: Any = {name: getattr(self, name) for name in ("arguments", "dtype", "trainable", "activity_regularizer")}
+        return Lambda(self.function, self.given_output_shape, **kept)
 
     def get_config(self) -> dict[str, Any]:
         name = getattr(self.function, "__name__", "")
