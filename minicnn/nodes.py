@@ -153,10 +153,6 @@ class ProductNode(Node):
     relu = False
     masked = False  # whether dy comes with the ReLU's zeros already
 
-    @property
-    def bias(self) -> Any:
-        return None if self.layer.bias is None else self.layer.bias.data
-
     def gradients(self) -> list[Any]:
         """Where the gradients of kernel, or kernels, and bias go; nobody looks at those of a frozen layer."""
         layer, trainable = self.layer, self.layer.trainable_parameters
@@ -197,7 +193,7 @@ class ConvolutionNode(ProductNode):
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-        self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
+        self.algorithm.forward(self.tape, x, self.layer.bias_data, self.relu, self.y)
         return self.y
 
     def recompute(self) -> Buffer | None:
@@ -241,7 +237,7 @@ class SeparableNode(DepthwiseNode):
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
         self.between = self.depthwise(x)
-        self.pointwise.forward(self.tape, self.between, self.bias, self.relu, self.y)
+        self.pointwise.forward(self.tape, self.between, self.layer.bias_data, self.relu, self.y)
         return self.y
 
     def depthwise(self, x: Buffer) -> Buffer:
@@ -279,7 +275,7 @@ class DenseNode(ProductNode):
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
         kernel = self.layer.kernel.data
-        self.product.forward(self.tape, as_rows(x), kernel, self.bias, self.relu, as_rows(self.y))
+        self.product.forward(self.tape, as_rows(x), kernel, self.layer.bias_data, self.relu, as_rows(self.y))
         return self.y
 
     def backward(self, dy: Buffer) -> Buffer:
