@@ -422,9 +422,8 @@ class Engine:
     def _glance(self, model: "Sequential", training: bool) -> list[Any]:
         """The values that `unchanged_run` compares: the count of all writes to parameters, and the model's other settings."""
         ops: Any = model.ops
-        found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name]
-        if isinstance(ops, CpuOps):
-            found += [ops.precision, ops.poison]
+        poison = getattr(ops, "poison", False)
+        found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name, ops.precision, poison]
         if training:
             found += [model.optimizer, model.loss]
             found += [] if model.optimizer is None else map(id, model.optimizer.state.values())
