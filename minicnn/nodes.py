@@ -21,7 +21,7 @@ from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Convolution, Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
-from .ops.reference import NO_PADS, SELU_LEAST, Array, alpha_scale, positions, spread
+from .ops.reference import NO_PADS, SELU_LEAST, Array, alpha_scale, pooled, repeats, spread
 from .tape import Buffer, Steps, Tape
 
 STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
@@ -318,8 +318,7 @@ class MaxPoolingNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         size, strides, pads = self.window()
         self.x, y = x, self.buffer(len(x), self.layer.output_shape)
-        y_shape = (len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3])
-        self.y_shape = y_shape
+        self.y_shape = y_shape = pooled(x.shape, size, strides, pads)
         kind = instructions.winner_type(size, self.tape.dtype)
         self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
         bands = self.bands(x, y_shape)
@@ -348,7 +347,7 @@ class AveragePoolingNode(MaxPoolingNode):
     def forward(self, x: Buffer) -> Buffer:
         size, strides, pads = self.window()
         self.x, y = x, self.buffer(len(x), self.layer.output_shape)
-        self.y_shape = (len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3])
+        self.y_shape = pooled(x.shape, size, strides, pads)
         bands = self.bands(x, self.y_shape)
         images = in_bands(x, bands), in_bands(y.reshaped(*self.y_shape), bands)
         instructions.avg_pool(self.tape, *images, size, strides, pads)
@@ -752,7 +751,7 @@ def node_class(layer: Any, training: bool) -> type[Node]:
         return SameNode
     if kind is ReLUNode and (layer.max_value is not None or layer.negative_slope or layer.threshold):
         return Node
-    if kind is PReLUNode and instructions.repeats(layer.alpha.shape, layer.input_shape[1:]) is None:
+    if kind is PReLUNode and not repeats(layer.alpha, layer.input_shape[1:]):
         return Node
     if type(layer) is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):
         return Node

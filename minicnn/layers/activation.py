@@ -11,7 +11,7 @@ from .. import activations
 from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
-from ..registered import class_of, description, known
+from ..registered import class_of, description, known, name_of_function
 from .base import Layer, check_numbers
 from .function import Lambda
 from .normalization import Rescaling
@@ -293,11 +293,7 @@ def serialize(activation: Any) -> Any:
     if isinstance(activation, Layer):
         return description(activation)
     if callable(activation) and not name_of(activation):
-        if getattr(activation, "__name__", "<lambda>") == "<lambda>":
-            raise ValueError(
-                "an activation that is a lambda has no name under which it could be saved: write it with def"
-            )
-        return {"class_name": "function", "config": activation.__name__}
+        return {"class_name": "function", "config": name_of_function(activation, "an activation")}
     return name_of(activation)
 
 
