@@ -17,7 +17,7 @@ import numpy as np
 
 from . import engine, losses
 from .layers import Lambda, RandomElasticTransform, RandomGaussianBlur
-from .layers.base import Layer, RandomLayer
+from .layers.base import RandomLayer
 from .layers.parameter import Parameter
 from .losses import SparseCategoricalCrossentropy
 from .ops import Ops
@@ -242,16 +242,6 @@ class Engine(engine.Engine):
         super().__init__()
         self.resident = Resident()
         self.said: set[str] = set()  # warnings
-        self.owners: tuple[Any, ...] = ()  # of settings, whose names and values follow
-        self.names: tuple[str, ...] = ()
-        self.seen: list[Any] = []
-
-    def unchanged_run(self, model: "Sequential", images: int, kind: str) -> Any:
-        found = self.found((kind, images))
-        return found if found is not None and self.seen == self._see(model) else None
-
-    def own_writes(self) -> None:
-        self.seen[0] = Parameter.writes
 
     def run(self, model: "Sequential", images: int, kind: str) -> Any:
         """The run for training on batches of so many images, made anew if the model has changed; else None, which is said once."""
@@ -262,30 +252,17 @@ class Engine(engine.Engine):
             warn_once(model, found, "layer by layer")
             return None
         assert model.optimizer is not None
-        self.owners, self.names = zip(*_settings(model), strict=True)
-        self.seen = self._see(model)
+        self.settings = [[], [*zip(*_settings(model), strict=True)]]
+        self.glances = [self._glance(model, training) for training in (False, True)]
         made_of = model._flat, model.optimizer, model.loss, *model.optimizer.state.values(), *model._layers
         made_of += tuple(parameter.data for parameter in model.parameters)
-        state = *map(id, made_of), *self.seen[1:]
+        state = *map(id, made_of), *self.glances[True][1:]
         if state != self.state:
             self.runs.clear()
             self.state, self.kept = state, made_of  # so that nothing else gets their ids
         if (kind, images) not in self.runs:
             self.keep((kind, images), Run(model, images, self.resident))
         return self.runs[kind, images]
-
-    def _see(self, model: "Sequential") -> list[Any]:
-        """What changes with any change of parameters, and all else that a model does not notice itself."""
-        own = [
-            Parameter.writes,
-            model._flat is None,
-            model.optimizer,
-            model.loss,
-            model.run_eagerly,
-            model.ops.precision,
-        ]
-        moments = () if model.optimizer is None else map(id, model.optimizer.state.values())
-        return [*own, *moments, *map(getattr, self.owners, self.names)]
 
 
 def engine_of(ops: Ops) -> engine.Engine:
@@ -326,17 +303,7 @@ def problem(model: "Sequential") -> str | None:
 
 def _settings(model: "Sequential") -> list[tuple[Any, str]]:
     """(object, attribute) of all that a captured step depends on and that may be changed at any time."""
-    loss: Any = model.loss
-    found: list[tuple[Any, str]] = [(model.optimizer, "parts")]
-    found += [(loss, name) for name in signature(type(loss)).parameters]
-    for layer in model._layers:
-        for one in (layer, getattr(layer, "activation", None)):
-            if isinstance(one, Layer):
-                found += [
-                    (one, name)
-                    for name in ("trainable", "activity_regularizer", *signature(type(one).__init__).parameters)
-                ]
-    for parameter in model.parameters:
-        found += [(parameter, "trainable"), (parameter, "regularizer")]
-        found += [(parameter.regularizer, factor) for factor in ("l1", "l2")]
-    return [(owner, name) for owner, name in found if name != "self" and hasattr(owner, name)]
+    found = engine._settings(model, True)
+    for one in (model.loss, *model._layers, *(layer.activate for layer in model._layers if hasattr(layer, "activate"))):
+        found += [(one, name) for name in signature(type(one).__init__).parameters if hasattr(one, name)]
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from .absent import without
 from .ops.reference import Array
-from .registered import Configured, described, description
+from .registered import Configured, described, description, name_of_function
 
 Axes = int | Sequence[int]
 CLASSES: dict[str, type["Constraint"]] = {}  # by name; those of your own too, from when they are defined on
@@ -108,11 +108,7 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
     if constraint is None:
         return None
     if not isinstance(constraint, Constraint):
-        if getattr(constraint, "__name__", "<lambda>") == "<lambda>":
-            raise ValueError(
-                f"constraint {constraint!r}: expected a function that has a name, or a Constraint, to be saved"
-            )
-        return {"class_name": constraint.__name__, "config": {}}
+        return {"class_name": name_of_function(constraint, "a constraint"), "config": {}}
     config = {
         name: list(value) if isinstance(value, tuple | np.ndarray) else value
         for name, value in constraint.get_config().items()

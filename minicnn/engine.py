@@ -15,7 +15,7 @@ import numpy as np
 
 from .absent import without
 from .kernels import arrays
-from .layers.activation import ActivatedLayer, Activation, Linear, ReLU, Softmax, WithActivation
+from .layers.activation import ActivatedLayer, Activation, Linear, Softmax, WithActivation
 from .layers.base import Layer, RandomLayer
 from .layers.parameter import Parameter
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -33,6 +33,7 @@ from .nodes import (
     SameNode,
     ScoresNode,
     node_class,
+    settings_of,
 )
 from .ops import instructions
 from .ops.cpu import CpuOps
@@ -66,7 +67,8 @@ class Run:
         self.nodes = self._nodes(model.ops)
         self.first = self._first_trainable()
         for number, node in enumerate(self.nodes):
-            node.prepare(self.training and number > self.first)
+            node.input_gradient = self.training and number > self.first
+            node.prepare()
         if self.training:
             self.tape.barrier()
         else:
@@ -97,7 +99,7 @@ class Run:
                         self.tape.barrier()  # else recomputing would run in one phase with the dense layer's gradients
                     recomputed = self.nodes[number - 1].recompute()
                     node.x = node.x if recomputed is None else recomputed
-                dy = node.backward(dy, number > self.first)
+                dy = node.backward(dy)
             for node in self.nodes:
                 node.finish()
             self._penalties()
@@ -189,6 +191,9 @@ class Run:
 
         def call() -> None:
             run.loss, gradient = model.loss_of(run.y, run.tape.array(scores), run.sample_weight)
+            if np.shape(gradient) != scores.shape:
+                name = getattr(model.loss, "name", "")
+                raise ValueError(f"loss {name}: its gradient must be of shape {scores.shape}, not {np.shape(gradient)}")
             run.tape.array(run.gradient)[...] = gradient
 
         self.tape.call(call, scores, self.gradient)
@@ -318,14 +323,6 @@ class Run:
         return self.outputs if self.staged else self.tape.array(self.scores)
 
 
-# Settings of layers that are written on a tape.
-SETTINGS = (
-    *("rate", "stddev", "epsilon", "momentum", "scale", "offset", "fill_mode", "fill_value", "value_range", "elastic"),
-    *("width", "factors"),
-    *("max_value", "negative_slope", "threshold", "activate"),
-)
-
-
 def _rows_of(rows: Any, samples: int) -> np.ndarray:
     """Sample numbers as kernels read them; IndexError for one that there is not."""
     rows = np.asarray(rows)
@@ -336,16 +333,13 @@ def _rows_of(rows: Any, samples: int) -> np.ndarray:
 
 def _settings(model: "Sequential", training: bool) -> list[tuple[Any, str]]:
     """(object, attribute) of all that a tape depends on, in training or not, and that may be changed at any time."""
-    found: list[tuple[Any, str]] = []
-    inner = [layer.activate for layer in model._layers if isinstance(layer, WithActivation)]
-    inner = [layer for layer in inner if type(layer) is not Linear]  # which has no settings
-    for layer in [*model._layers, *inner]:
-        ours = isinstance(layer, ReLU | WithActivation)
-        if node_class(layer, True) is not Node or ours:  # a layer that is called may have any others
-            found += [(layer, name) for name in SETTINGS if hasattr(layer, name)]
+    activated = [layer for layer in model._layers if isinstance(layer, WithActivation)]
+    found: list[tuple[Any, str]] = [(layer, "activate") for layer in activated]
+    for layer in [*model._layers, *(layer.activate for layer in activated)]:
+        found += [(layer, name) for name in settings_of(layer)]
     if not training:
         return found
-    judges = (model.optimizer, "parts"), (model.loss, "from_logits")
+    judges = (model, "ends_with_softmax"), (model.optimizer, "parts"), (model.loss, "from_logits")
     found += [(owner, name) for owner, name in judges if hasattr(owner, name)]
     regularized = [parameter.regularizer for parameter in model.parameters if isinstance(parameter.regularizer, L1L2)]
     found += [(regularizer, factor) for regularizer in regularized for factor in ("l1", "l2")]
@@ -428,9 +422,8 @@ class Engine:
     def _glance(self, model: "Sequential", training: bool) -> list[Any]:
         """The values that `unchanged_run` compares: the count of all writes to parameters, and the model's other settings."""
         ops: Any = model.ops
-        found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name]
-        if isinstance(ops, CpuOps):
-            found += [ops.precision, ops.poison]
+        poison = getattr(ops, "poison", False)
+        found = [Parameter.writes, model._flat is None, model.run_eagerly, ops, ops.name, ops.precision, poison]
         if training:
             found += [model.optimizer, model.loss]
             found += [] if model.optimizer is None else map(id, model.optimizer.state.values())

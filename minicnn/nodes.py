@@ -15,14 +15,13 @@ from . import layers as all_layers
 from .layers.activation import Linear, ReLU
 from .layers.augmentation import _RandomAffine
 from .layers.base import Layer, apply
-from .layers.dropout import _Dropping
 from .layers.parameter import Parameter
 from .ops import instructions
 from .ops.cpu import CpuOps
 from .ops.cpu_convolution import Convolution, Geometry, as_rows, choose, in_bands
 from .ops.cpu_dense import Dense
 from .ops.instructions import Moments
-from .ops.reference import NO_PADS, SELU_LEAST, Array, alpha_scale, positions, spread
+from .ops.reference import NO_PADS, SELU_LEAST, Array, alpha_scale, pooled, repeats, spread
 from .tape import Buffer, Steps, Tape
 
 STEPS = 16  # training steps of one run of a tape, at most: Python fills in beforehand what differs between them
@@ -33,14 +32,17 @@ KEPT = 1 << 21  # bytes, which stay in a cache
 class Node:
     """A layer on one tape. This base class calls the layer's own methods, so it works for every layer."""
 
+    settings: tuple[str, ...] = ()  # of the layer, that are written on the tape: another value takes another tape
+
     def __init__(self, layer: Layer, tape: Tape, ops: CpuOps, training: bool, images: int) -> None:
         self.layer: Any = layer  # of any class, whose settings a node knows
         self.tape, self.ops, self.training, self.images = tape, ops, training, images
+        self.input_gradient = False  # whether something before it is trained
 
     def buffer(self, images: int, like: Sequence[int | None], dtype: Any = None) -> Buffer:
         return self.tape.buffer((images, *(int(n or 0) for n in like[1:])), dtype=dtype)
 
-    def prepare(self, input_gradient: bool) -> None:
+    def prepare(self) -> None:
         """Adds the instructions that depend on the parameters alone."""
 
     def refresh(self) -> None:
@@ -50,24 +52,28 @@ class Node:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
 
         def call() -> None:
-            y = self.output(self.tape.array(self.x))
-            if y.shape != self.y.shape:
-                raise ValueError(
-                    f"layer {self.layer.name}: gives an output of shape {y.shape}, but says {self.y.shape}"
-                )
-            self.tape.array(self.y)[...] = y
+            self.write("its output", self.output(self.tape.array(self.x)), self.y)
 
         self.tape.call(call, self.x, self.y)
         return self.y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
 
         def call() -> None:
-            self.tape.array(dx)[...] = self.gradient(self.tape.array(dy))
+            gradient = self.gradient(self.tape.array(dy))
+            if self.input_gradient:
+                self.write("what its backward returns", gradient, dx)
 
         self.tape.call(call, dy, dx)
         return dx
+
+    def write(self, what: str, values: Array, place: Buffer) -> None:
+        """Puts what the layer made in its place, which may not be filled by repeating it."""
+        if np.shape(values) != place.shape:
+            found = "None" if values is None else f"of shape {np.shape(values)}"
+            raise ValueError(f"layer {self.layer.name}: {what} must be of shape {place.shape}, and is {found}")
+        self.tape.array(place)[...] = values
 
     def output(self, x: Array) -> Array:
         return apply(self.layer, x, self.training)
@@ -103,7 +109,7 @@ class SameNode(Node):
         self.x = x
         return x.reshaped(len(x), *self.layer.output_shape[1:])
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return dy.reshaped(*self.x.shape)
 
 
@@ -117,7 +123,7 @@ class ActivityNode(Node):
         self.tape.call(call, x)
         return x
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
 
         def call() -> None:
@@ -128,12 +134,14 @@ class ActivityNode(Node):
 
 
 class RescalingNode(Node):
+    settings = "scale", "offset"
+
     def forward(self, x: Buffer) -> Buffer:
         y = self.buffer(len(x), x.shape)
         instructions.rescale(self.tape, x, y, self.layer.scale, self.layer.offset)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         instructions.rescale(self.tape, dy, dx, self.layer.scale, 0.0)
         return dx
@@ -144,10 +152,6 @@ class ProductNode(Node):
 
     relu = False
     masked = False  # whether dy comes with the ReLU's zeros already
-
-    @property
-    def bias(self) -> Any:
-        return None if self.layer.bias is None else self.layer.bias.data
 
     def gradients(self) -> list[Any]:
         """Where the gradients of kernel, or kernels, and bias go; nobody looks at those of a frozen layer."""
@@ -182,23 +186,23 @@ class ConvolutionNode(ProductNode):
     def choice(self, geometry: Geometry) -> Convolution:
         return choose(geometry, self.images, self.tape.dtype, self.ops.precision)
 
-    def prepare(self, input_gradient: bool) -> None:
+    def prepare(self) -> None:
         self.algorithm.prepare_forward(self.tape, self.kernel)
-        if input_gradient:
+        if self.input_gradient:
             self.algorithm.prepare_backward(self.tape, self.kernel)
 
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
-        self.algorithm.forward(self.tape, x, self.bias, self.relu, self.y)
+        self.algorithm.forward(self.tape, x, self.layer.bias_data, self.relu, self.y)
         return self.y
 
     def recompute(self) -> Buffer | None:
         return self.forward(self.x) if self.cheap and self.y.nbytes > KEPT else None
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         self.finish = self.algorithm.backward(  # type: ignore[method-assign]
-            self.tape, dy, self.mask(), self.x, self.kernel, dx if input_gradient else None, *self.gradients()
+            self.tape, dy, self.mask(), self.x, self.kernel, dx if self.input_gradient else None, *self.gradients()
         )
         return dx
 
@@ -224,8 +228,8 @@ class SeparableNode(DepthwiseNode):
     def kernel(self) -> Array:
         return self.layer.depthwise_kernel.data
 
-    def prepare(self, input_gradient: bool) -> None:
-        super().prepare(input_gradient)
+    def prepare(self) -> None:
+        super().prepare()
         self.pointwise.prepare_forward(self.tape, self.points)
         if self.training:
             self.pointwise.prepare_backward(self.tape, self.points)
@@ -233,7 +237,7 @@ class SeparableNode(DepthwiseNode):
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
         self.between = self.depthwise(x)
-        self.pointwise.forward(self.tape, self.between, self.bias, self.relu, self.y)
+        self.pointwise.forward(self.tape, self.between, self.layer.bias_data, self.relu, self.y)
         return self.y
 
     def depthwise(self, x: Buffer) -> Buffer:
@@ -241,7 +245,7 @@ class SeparableNode(DepthwiseNode):
         self.algorithm.forward(self.tape, x, None, False, between)
         return between
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         between, dkernel, dpoints, dbias = self.between, *self.gradients()
         dx, dbetween = self.tape.buffer(self.x.shape), self.tape.buffer(between.shape)
         if self.between_again and between.nbytes > KEPT:
@@ -250,7 +254,7 @@ class SeparableNode(DepthwiseNode):
             self.tape, dy, self.mask(), between, self.points, dbetween, dpoints, dbias
         )
         finish_kernel = self.algorithm.backward(
-            self.tape, dbetween, None, self.x, self.kernel, dx if input_gradient else None, dkernel, None
+            self.tape, dbetween, None, self.x, self.kernel, dx if self.input_gradient else None, dkernel, None
         )
 
         def finish() -> None:
@@ -271,15 +275,15 @@ class DenseNode(ProductNode):
     def forward(self, x: Buffer) -> Buffer:
         self.x, self.y = x, self.buffer(len(x), self.layer.output_shape)
         kernel = self.layer.kernel.data
-        self.product.forward(self.tape, as_rows(x), kernel, self.bias, self.relu, as_rows(self.y))
+        self.product.forward(self.tape, as_rows(x), kernel, self.layer.bias_data, self.relu, as_rows(self.y))
         return self.y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         mask = self.mask()
         self.product.backward(
             self.tape, as_rows(dy), None if mask is None else as_rows(mask), as_rows(self.x),
-            self.layer.kernel.data, as_rows(dx) if input_gradient else None, *self.gradients(),
+            self.layer.kernel.data, as_rows(dx) if self.input_gradient else None, *self.gradients(),
         )  # fmt: skip
         return dx
 
@@ -291,12 +295,14 @@ def in_same_bands(x: Buffer, y: Buffer) -> tuple[Buffer, Buffer]:
 
 
 class ReLUNode(Node):
+    settings = "max_value", "negative_slope", "threshold"  # none of which it has
+
     def forward(self, x: Buffer) -> Buffer:
         self.y = self.buffer(len(x), x.shape)
         instructions.relu(self.tape, *in_same_bands(x, self.y))
         return self.y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         instructions.relu_backward(self.tape, dy, self.y, dx)
         return dx
@@ -312,8 +318,7 @@ class MaxPoolingNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         size, strides, pads = self.window()
         self.x, y = x, self.buffer(len(x), self.layer.output_shape)
-        y_shape = (len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3])
-        self.y_shape = y_shape
+        self.y_shape = y_shape = pooled(x.shape, size, strides, pads)
         kind = instructions.winner_type(size, self.tape.dtype)
         self.winner = self.buffer(len(x), y_shape, kind) if self.training else None
         bands = self.bands(x, y_shape)
@@ -331,7 +336,7 @@ class MaxPoolingNode(Node):
         apart = size == strides and pads == NO_PADS and y_shape[1] * size[0] == x.shape[1]
         return gcd(x.bands, y_shape[1]) if apart else 1
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         assert self.winner is not None
         instructions.max_pool_backward(self.tape, dy.reshaped(*self.y_shape), self.winner, dx, *self.window())
@@ -342,13 +347,13 @@ class AveragePoolingNode(MaxPoolingNode):
     def forward(self, x: Buffer) -> Buffer:
         size, strides, pads = self.window()
         self.x, y = x, self.buffer(len(x), self.layer.output_shape)
-        self.y_shape = (len(x), *positions(x.shape[1:3], pads, size, strides), x.shape[3])
+        self.y_shape = pooled(x.shape, size, strides, pads)
         bands = self.bands(x, self.y_shape)
         images = in_bands(x, bands), in_bands(y.reshaped(*self.y_shape), bands)
         instructions.avg_pool(self.tape, *images, size, strides, pads)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(self.x.shape)
         instructions.avg_pool_backward(self.tape, dy.reshaped(*self.y_shape), dx, *self.window())
         return dx
@@ -376,10 +381,12 @@ class RandomNode(Node):
 
 
 class DropoutNode(RandomNode):
+    settings = ("rate",)
+
     def forward(self, x: Buffer) -> Buffer:
         return self.dropped(x)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return self.dropped(dy)
 
     def dropped(self, x: Buffer) -> Buffer:
@@ -416,7 +423,7 @@ class AlphaDropoutNode(DropoutNode):
     def forward(self, x: Buffer) -> Buffer:
         return self.rescaled(self.dropped(self.rescaled(x, 1.0, -SELU_LEAST)), self.scale, self.scale * SELU_LEAST)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return self.rescaled(self.dropped(dy), self.scale, 0.0)
 
     @property
@@ -430,12 +437,14 @@ class AlphaDropoutNode(DropoutNode):
 
 
 class GaussianNoiseNode(RandomNode):
+    settings = ("stddev",)
+
     def forward(self, x: Buffer) -> Buffer:
         y = self.tape.buffer(x.shape)
         instructions.gaussian_noise(self.tape, x, y, self.layer.stddev, Steps(self.keys))
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return dy  # noise does not depend on x
 
 
@@ -453,7 +462,7 @@ class PReLUNode(Node):
         instructions.prelu(self.tape, x, self.alpha, y)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         instructions.prelu_backward(self.tape, dy, self.x, self.alpha, dx, self.dalpha)
         return dx
@@ -462,6 +471,8 @@ class PReLUNode(Node):
 class LeakyReLUNode(PReLUNode):
     """A LeakyReLU: one α for all, which nobody trains."""
 
+    settings = ("negative_slope",)
+
     def slopes(self, x: Buffer) -> tuple[np.ndarray, np.ndarray | None]:
         return np.full(list(x.shape[1:]), self.layer.negative_slope, x.dtype), None
 
@@ -469,6 +480,7 @@ class LeakyReLUNode(PReLUNode):
 class RandomAffineNode(Node):
     """A random affine map of each image, and perhaps displacements; the maps are drawn in Python."""
 
+    settings = "elastic", "fill_mode", "fill_value"
     field: Buffer | None = None
 
     def before_step(self, number: int) -> None:
@@ -476,9 +488,9 @@ class RandomAffineNode(Node):
         self.matrices[number] = layer.matrices(len(self.x))
         if self.field is not None:
             rows, columns, strength, key = layer.displacements(len(self.x))
-            settings = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
-            for kept, setting in zip(self.settings, settings, strict=True):
-                kept[number] = setting
+            drawn = rows, columns, instructions.reach(rows, columns), strength, instructions.key_array(key)
+            for kept, one in zip(self.drawn, drawn, strict=True):
+                kept[number] = one
 
     def forward(self, x: Buffer) -> Buffer:
         layer = self.layer
@@ -486,13 +498,13 @@ class RandomAffineNode(Node):
         if layer.elastic is not None:
             N, H, W, _ = x.shape
             rows, columns, strength = (np.zeros((STEPS, size), self.tape.dtype) for size in (H, W, N))
-            self.settings = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
+            self.drawn = rows, columns, np.zeros((STEPS, 2), int), strength, np.zeros((STEPS, 3), np.uint64)
             self.field = self.tape.buffer((N, 2, H, W))
-            instructions.random_field(self.tape, [Steps(kept) for kept in self.settings], self.field)
+            instructions.random_field(self.tape, [Steps(kept) for kept in self.drawn], self.field)
         instructions.affine(self.tape, x, Steps(self.matrices), y, layer.fill_mode, layer.fill_value, self.field)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
 
         def call() -> None:
@@ -505,13 +517,15 @@ class RandomAffineNode(Node):
 
 
 class MomentNormalizationNode(Node):
+    settings = "width", "factors"
+
     def forward(self, x: Buffer) -> Buffer:
         maps, y = self.tape.buffer((len(x), 2, 3), dtype=np.float64), self.tape.buffer(x.shape)
         instructions.moment_maps(self.tape, x, maps, self.layer.width, self.layer.factors)
         instructions.affine(self.tape, x, maps, y, "constant", 0.0)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return self.layer.backward(dy)  # which says that there is none
 
 
@@ -524,9 +538,9 @@ class RandomBlurNode(Node):
     def forward(self, x: Buffer) -> Buffer:
         self.weights = [np.zeros((STEPS, size), self.tape.dtype) for size in x.shape[1:3]]
         self.reach, self.chosen = (np.zeros((STEPS, size), np.int64) for size in (2, len(x)))
-        return self.backward(x, True)
+        return self.backward(x)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.tape.buffer(dy.shape)
         rows, columns = map(Steps, self.weights)
         instructions.blur(self.tape, dy, rows, columns, Steps(self.reach), Steps(self.chosen), dx)
@@ -534,6 +548,8 @@ class RandomBlurNode(Node):
 
 
 class RandomErasingNode(Node):
+    settings = "fill_value", "value_range"
+
     def before_step(self, number: int) -> None:
         self.boxes[number], key = self.layer.boxes(len(self.boxes[0]))
         self.keys[number] = instructions.key_array(key)
@@ -545,7 +561,7 @@ class RandomErasingNode(Node):
         instructions.erase(self.tape, x, Steps(self.boxes), fill, layer.value_range, Steps(self.keys), y)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx, nothing = self.tape.buffer(dy.shape), np.zeros(dy.shape[3])
         instructions.erase(self.tape, dy, Steps(self.boxes), nothing, (0.0, 0.0), 0, dx)
         return dx
@@ -565,13 +581,14 @@ class RandomNoiseNode(Node):
         instructions.random_noise(self.tape, x, Steps(self.levels), Steps(self.keys), y)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         return dy
 
 
 class BatchNormalizationNode(Node):
     """Batch normalisation with the statistics of the batch."""
 
+    settings = "epsilon", "momentum"
     relu = False  # whether a ReLU follows
     before: Node | None = None  # what x comes from, if that may be cheaper to compute again than to keep
 
@@ -598,14 +615,14 @@ class BatchNormalizationNode(Node):
         self.x = self.x if recomputed is None else recomputed
         return self.x
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         layer = self.layer
         dx = self.tape.buffer(dy.shape)
         dgamma = self.found.dgamma if layer.gamma is None else layer.gamma.gradient
         dbeta = self.found.dbeta if layer.beta is None else layer.beta.gradient
         shift = self.beta if self.relu else None
         instructions.gradient_sums(self.tape, dy, self.x, self.found, dgamma, dbeta, shift)
-        if input_gradient:
+        if self.input_gradient:
             self.tape.barrier()
             instructions.input_gradient(self.tape, dy, self.recomputed_x(), dx, self.found, shift)
         return dx
@@ -620,6 +637,7 @@ class BatchNormalizationNode(Node):
 class FixedBatchNormalizationNode(Node):
     """Batch normalisation with the moving averages: outside training."""
 
+    settings = ("epsilon",)
     relu = False
 
     def forward(self, x: Buffer) -> Buffer:
@@ -641,12 +659,14 @@ class FixedBatchNormalizationNode(Node):
 class NormalizationNode(Node):
     """Shifts and scales by numbers that nobody trains, but that may be others in the next step."""
 
+    settings = ("invert",)
+
     def forward(self, x: Buffer) -> Buffer:
         layer = self.layer
         self.coefficients = [np.array(one) for one in layer.coefficients()]
         return self.scaled(x, *self.coefficients)
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         _, scale, _ = self.coefficients
         zero = np.zeros_like(scale)
         return self.scaled(dy, zero, scale, zero)
@@ -672,7 +692,7 @@ class ZeroPaddingNode(Node):
         instructions.pad(self.tape, x, y, self.layer.padding)
         return y
 
-    def backward(self, dy: Buffer, input_gradient: bool) -> Buffer:
+    def backward(self, dy: Buffer) -> Buffer:
         dx = self.buffer(len(dy), self.layer.input_shape)
         instructions.crop(self.tape, dy, dx, self.layer.padding)
         return dx
@@ -683,6 +703,7 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.Identity: SameNode,
     all_layers.ActivityRegularization: SameNode,
     Linear: SameNode,
+    ReLU: ReLUNode,
     all_layers.Flatten: SameNode,
     all_layers.Reshape: SameNode,
     all_layers.Rescaling: RescalingNode,
@@ -699,8 +720,10 @@ ALWAYS: dict[type[Layer], type[Node]] = {
     all_layers.GlobalAveragePooling2D: GlobalAveragePoolingNode,
     all_layers.ZeroPadding2D: ZeroPaddingNode,
     all_layers.LeakyReLU: LeakyReLUNode,
+    all_layers.PReLU: PReLUNode,
 }
-TRAINING: dict[type[Layer], type[Node]] = {
+TRAINING: dict[type[Layer], type[Node]] = dict.fromkeys(_RandomAffine.__subclasses__(), RandomAffineNode)
+TRAINING |= ALWAYS | {
     all_layers.Dropout: DropoutNode,
     all_layers.SpatialDropout2D: SpatialDropoutNode,
     all_layers.AlphaDropout: AlphaDropoutNode,
@@ -711,18 +734,8 @@ TRAINING: dict[type[Layer], type[Node]] = {
     all_layers.RandomGaussianBlur: RandomBlurNode,
     all_layers.BatchNormalization: BatchNormalizationNode,
 }
-INFERENCE: dict[type[Layer], type[Node]] = {
-    all_layers.Dropout: SameNode,
-    all_layers.SpatialDropout2D: SameNode,
-    all_layers.AlphaDropout: SameNode,
-    all_layers.GaussianDropout: SameNode,
-    all_layers.GaussianNoise: SameNode,
-    all_layers.RandomErasing: SameNode,
-    all_layers.RandomGaussianNoise: SameNode,
-    all_layers.RandomGaussianBlur: SameNode,
-    all_layers.BatchNormalization: FixedBatchNormalizationNode,
-}
-
+INFERENCE: dict[type[Layer], type[Node]] = dict.fromkeys(TRAINING, SameNode)
+INFERENCE |= ALWAYS | {all_layers.BatchNormalization: FixedBatchNormalizationNode}
 
 # nodes that can do a ReLU that follows, as well
 RECTIFYING = (
@@ -732,19 +745,19 @@ RECTIFYING = (
 
 
 def node_class(layer: Any, training: bool) -> type[Node]:
-    """The node class for this very class of layer; `Node` for subclasses, which may do anything."""
-    kind = type(layer)
-    if kind is ReLU:
-        plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
-        return ReLUNode if plain else Node
-    if isinstance(layer, _RandomAffine) and kind.__module__ == _RandomAffine.__module__:
-        return RandomAffineNode if training else SameNode
-    if isinstance(layer, _Dropping) and kind.__module__ == _Dropping.__module__ and not layer.rate:
+    """The node class for this very class of layer, as it is set now; `Node` for subclasses, which may do anything."""
+    kind = (TRAINING if training else INFERENCE).get(type(layer), Node)
+    if issubclass(kind, DropoutNode) and not layer.rate or kind is GaussianNoiseNode and not layer.stddev:
         return SameNode
-    if kind is all_layers.GaussianNoise and not layer.stddev:
-        return SameNode
-    if kind is all_layers.PReLU:
-        return Node if instructions.repeats(layer.alpha.shape, layer.input_shape[1:]) is None else PReLUNode
-    if kind is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):
+    if kind is ReLUNode and (layer.max_value is not None or layer.negative_slope or layer.threshold):
         return Node
-    return ALWAYS.get(kind) or (TRAINING if training else INFERENCE).get(kind) or Node
+    if kind is PReLUNode and not repeats(layer.alpha, layer.input_shape[1:]):
+        return Node
+    if type(layer) is all_layers.BatchNormalization and not (layer.of_channels and (layer.trainable or not training)):
+        return Node
+    return kind
+
+
+def settings_of(layer: Layer) -> list[str]:
+    """The settings of a layer that its nodes, in training or not, have written on a tape."""
+    return sorted({name for kinds in (TRAINING, INFERENCE) for name in kinds.get(type(layer), Node).settings})

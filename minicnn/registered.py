@@ -37,6 +37,14 @@ def new_name(kind: str) -> str:
     return f"{kind}_{count}" if count else kind
 
 
+def name_of_function(function: Any, what: str) -> str:
+    """Under which a file keeps it; ValueError where there is none."""
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise ValueError(f"{what} without a name cannot be saved: write it with def")
+    return str(name)
+
+
 class Configured:
     """Base of what is made again of the arguments that its `get_config` returns."""
 

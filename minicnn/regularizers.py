@@ -15,7 +15,7 @@ from .absent import without
 from .derivatives import UnknownDerivative, derivative
 from .ops import Ops
 from .ops.reference import Array
-from .registered import Configured, described, description
+from .registered import Configured, described, description, name_of_function
 
 CLASSES: dict[str, type["Regularizer"]] = {}  # by name; those of your own too, from when they are defined on
 
@@ -181,11 +181,7 @@ def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     if regularizer is None:
         return None
     if isinstance(regularizer, FunctionRegularizer):
-        if getattr(regularizer.function, "__name__", "<lambda>") == "<lambda>":
-            raise ValueError(
-                "a regularizer that is a lambda has no name under which it could be saved: write it with def"
-            )
-        return {"class_name": regularizer.function.__name__, "config": {}}
+        return {"class_name": name_of_function(regularizer.function, "a regularizer"), "config": {}}
     return description(regularizer)
 
 

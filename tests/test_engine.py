@@ -5,6 +5,7 @@ to differences of the loss, and results to the reference operations.
 """
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -508,6 +509,79 @@ def test_changes_between_steps_are_noticed(precision, name, next_one):
         map(differ, eager.get_weights(), unchanged.get_weights())
     )
     assert differs == (name not in NEUTRAL)
+
+
+SAMPLE = {  # what a layer is made with where it asks, or its default says nothing
+    "filters": 2, "kernel_size": 3, "units": 3, "rate": 0.4, "stddev": 0.2, "scale": 0.5, "groups": 1, "target_shape": (4, 9, 2),
+    "dims": (2, 1, 3), "height": 3, "width": 4, "factor": 0.3, "height_factor": 0.2, "width_factor": 0.1, "activation": "relu",
+    "function": np.abs, "cropping": 1, "value_range": (0.0, 1.0), "mean": 0.3, "variance": 2.0,
+}  # fmt: skip
+ELSE = {
+    "fill_mode": "wrap",
+    "fill_value": 0.7,
+    "elastic": (2.0, 3.0),
+    "max_value": 0.5,
+}  # what cannot be told from the value
+
+
+def another(value):
+    """Another value of the same kind; None if there is none."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(another, value))
+    if isinstance(value, float):
+        return value / 2 + 0.25
+    return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else None
+
+
+def outcome(ask, *data):
+    try:
+        return ask(*data)
+    except (ValueError, IndexError) as error:
+        return [type(error).__name__]
+
+
+KINDS = {kind for kind in vars(layers).values() if isinstance(kind, type) and issubclass(kind, layers.Layer)}
+
+
+@pytest.mark.parametrize("name", sorted(kind.__name__ for kind in KINDS - {layers.Layer, layers.Input}))
+def test_any_setting_that_can_be_changed_is_noticed(name):
+    """Of every layer: what a tape was laid out for, it is laid out anew for, or the change is refused."""
+    kind = getattr(layers, name)
+    arguments = list(inspect.signature(kind).parameters)
+    made = {argument: SAMPLE[argument] for argument in arguments if argument in SAMPLE}
+    random = np.random.default_rng(0)
+    x, y = random.random((5, 6, 6, 2), "float32"), np.arange(5) % CLASSES
+    for argument in arguments:
+        minicnn.set_random_seed(1)
+        chain = [layers.Conv2D(2, 1), kind(**made), layers.Flatten(), layers.Dense(CLASSES)]
+        chain[0].trainable = name != "MomentNormalization"  # whose gradient there is not
+        chain += [chain.pop(1)] if name == "Softmax" else []
+        model = Sequential([layers.Input(x.shape[1:]), *chain])
+        model.compile(SGD(0.1), SparseCategoricalCrossentropy(from_logits=name != "Softmax"))
+        changed = next(layer for layer in model.layers if type(layer) is kind and layer is not chain[0])
+        value = vars(changed).get(argument)
+        value = ELSE[argument] if argument in ELSE and value is None or argument == "fill_mode" else another(value)
+        if value is None:
+            continue
+        found = []
+        for each in twins(model):
+            given = each.layers[model.layers.index(changed)]
+            results = [each.train_step(x, y), each.predict(x), each.evaluate(x, y)]
+            try:
+                setattr(given, argument, value)
+            except ValueError as error:
+                assert "make a new one" in str(error)
+                break
+            asked = (
+                (each.predict, x),
+                (each.train_step, x, y),
+                (each.evaluate, x, y),
+                (each.train_step, x, y),
+                (each.predict, x),
+            )
+            found.append([*results, *(outcome(*one) for one in asked), each.get_weights()])
+        for one, other in zip(*map(flat, found), strict=True) if found else ():
+            np.testing.assert_array_equal(one, other, err_msg=f"{argument} = {value}")
 
 
 def flat(results):

@@ -177,6 +177,11 @@ def test_a_second_place_in_a_chain():
     one, start = layers.Lambda(lambda x: x + 1), layers.Input((3,))
     model = minicnn.Model(start, one(layers.ReLU()(one(start))))
     np.testing.assert_array_equal(model.predict(np.zeros((2, 3))), np.full((2, 3), 2))
+    penalized = layers.Lambda(lambda x: x + 1, trainable=False, activity_regularizer="l2", dtype="float64")
+    first, second = (penalized(layers.Dense(2)(penalized(layers.Input((3,))))).chain[at] for at in (1, 3))
+    assert first is penalized and second is not penalized
+    for name in ("trainable", "activity_regularizer", "dtype", "function"):
+        assert getattr(second, name) is getattr(first, name)
     config = layers.Lambda(cut, arguments={"rows": 3}, name="c").get_config()
     assert json.loads(json.dumps(config))["arguments"] == {"rows": 3}
 

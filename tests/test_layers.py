@@ -849,9 +849,19 @@ def test_errors_name_the_layer(make, setting):
         (layers.Conv2DTranspose(2, 3, strides=2, name="c"), "strides", (1, 1)),
         (layers.DepthwiseConv2D(3, name="c"), "kernel_size", (5, 5)),
         (layers.MaxPooling2D(name="c"), "pool_size", (3, 3)),
+        (layers.GlobalMaxPooling2D(name="c"), "keepdims", True),
+        (layers.ZeroPadding2D(name="c"), "padding", ((2, 0), (2, 0))),
+        (layers.Cropping2D(1, name="c"), "cropping", ((2, 0), (2, 0))),
+        (layers.Permute((2, 1, 3), name="c"), "dims", (1, 2, 3)),
+        (layers.Reshape((8, 9), name="c"), "target_shape", (9, 8)),
+        (layers.UpSampling2D(name="c"), "size", (3, 3)),
+        (layers.Resizing(3, 4, name="c"), "width", 5),
+        (layers.CenterCrop(3, 4, name="c"), "height", 5),
+        (layers.Conv2D(2, 3, name="c"), "filters", 3),
+        (layers.Dense(2, name="c"), "units", 3),
     ],
 )
-def test_a_built_layer_keeps_the_window_that_its_memory_was_laid_out_for(layer, setting, value):
+def test_a_built_layer_keeps_what_its_memory_was_laid_out_for(layer, setting, value):
     setattr(layer, setting, getattr(layer, setting))
     layer.build((None, 6, 6, 2))
     with pytest.raises(ValueError, match=f"^layer c: {setting} says what shape comes out"):

@@ -41,6 +41,48 @@ def test_a_layer_of_ones_own_trains_in_a_model(device):
     assert (scale.get_weights()[0] != 1).all()
 
 
+class Wrong(Scale):
+    """Its `backward` returns what `wrong` makes of the gradient."""
+
+    wrong = None
+
+    def backward(self, dy):
+        return self.wrong(super().backward(dy))
+
+
+@pytest.mark.parametrize(
+    "wrong, found",
+    [
+        (lambda dx: None, "None"),
+        (lambda dx: dx.sum(axis=0), r"of shape \(2,\)"),
+        (lambda dx: dx.sum(axis=1, keepdims=True), r"of shape \(4, 1\)"),
+        (lambda dx: dx.sum(), r"of shape \(\)"),
+    ],
+)
+def test_a_backward_that_returns_no_gradient_of_its_input(monkeypatch, wrong, found):
+    monkeypatch.setattr(Wrong, "wrong", staticmethod(wrong))
+    x, y = np.ones((4, 2), "float32"), np.arange(4) % 2
+    model = minicnn.Sequential([Input((2,)), layers.Dense(2), Wrong(name="mine"), layers.Dense(2)])
+    model.compile("sgd", minicnn.losses.SparseCategoricalCrossentropy(from_logits=True))
+    sentence = rf"^layer mine: what its backward returns must be of shape \(4, 2\), and is {found}$"
+    with pytest.raises(ValueError, match=sentence):
+        model.fit(x, y, verbose=0)
+    model.layers[0].trainable = False  # so that nobody asks for it
+    for model.run_eagerly in (False, True):
+        assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+
+
+def test_a_loss_whose_gradient_has_another_shape():
+    class Short(minicnn.losses.Loss):
+        def terms(self, targets, y_pred, xp):
+            return (y_pred - targets)[..., 0] ** 2, 2 * (y_pred - targets)[..., :1]
+
+    model = minicnn.Sequential([Input((2,)), layers.Dense(3)])
+    model.compile("sgd", Short(name="short"))
+    with pytest.raises(ValueError, match=r"^loss short: its gradient must be of shape \(4, 3\), not \(4, 1\)$"):
+        model.fit(np.ones((4, 2), "float32"), np.ones((4, 3)), verbose=0)
+
+
 def test_a_layer_of_ones_own_may_keep_what_it_likes():
     class Mine(layers.Layer):
         def forward(self, x, training=False):

@@ -134,7 +134,7 @@ class NoGradient(Regularizer):
         (lambda: OrthogonalRegularizer(mode="both"), "mode must be 'rows' or 'columns', not 'both'"),
         (lambda: OrthogonalRegularizer()(np.ones((3, 3, 1))), r"expected weights of two axes, received an array of shape \(3, 3, 1\)"),
         (lambda: NoGradient().gradient(np.ones(3)), r"the regularizer NoGradient has no gradient \(.*: make a"),
-        (lambda: regularizers.serialize(regularizers.get(lambda w: abs(w).sum())), "a regularizer that is a lambda has no name"),
+        (lambda: regularizers.serialize(regularizers.get(lambda w: abs(w).sum())), "a regularizer without a name cannot be saved"),
         (lambda: layers.Input((3,), name="i", activity_regularizer="l2"), "layer i: activity_regularizer is not offered here"),
     ],
 )  # fmt: skip

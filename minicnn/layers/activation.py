@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations, constraints, initializers, regularizers
+from .. import activations
 from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
-from ..registered import class_of, description, known
-from .base import SETTINGS, Layer, check_numbers
+from ..registered import class_of, description, known, name_of_function
+from .base import Layer, check_numbers
 from .function import Lambda
 from .normalization import Rescaling
 from .parameter import Parameter
@@ -112,9 +112,7 @@ class PReLU(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        self._keep_settings(alpha=(alpha_initializer, alpha_regularizer, alpha_constraint))
         axes = [] if shared_axes is None else list(shared_axes) if np.iterable(shared_axes) else [shared_axes]
         if not all(isinstance(axis, Integral) for axis in axes):
             raise ValueError(
@@ -295,11 +293,7 @@ def serialize(activation: Any) -> Any:
     if isinstance(activation, Layer):
         return description(activation)
     if callable(activation) and not name_of(activation):
-        if getattr(activation, "__name__", "<lambda>") == "<lambda>":
-            raise ValueError(
-                "an activation that is a lambda has no name under which it could be saved: write it with def"
-            )
-        return {"class_name": "function", "config": activation.__name__}
+        return {"class_name": "function", "config": name_of_function(activation, "an activation")}
     return name_of(activation)
 
 
@@ -352,11 +346,12 @@ class WithActivation(Layer):
 class ActivatedLayer(WithActivation):
     """A layer y = activation(linear(x)); the two parts stay apart, so that a loss can take the scores before a softmax.
 
-    Subclasses define `linear`, of a kernel and perhaps a bias, and `linear_backward`. ReLU is fused into them: they ask the
-    device for an operation that ends with it.
+    `linear` is the device's `operation` on x, a kernel, perhaps a bias, and a window. Where ReLU is fused into it, it is
+    the operation that ends with ReLU, such as `conv2d_relu`.
     """
 
     fuses_relu = True
+    operation = ""
 
     def __init__(
         self,
@@ -368,16 +363,28 @@ class ActivatedLayer(WithActivation):
         """`settings` has the initializer, the regularizer and the constraint of each parameter."""
         super().__init__(**options)
         self.use_bias, self._settings = use_bias, tuple(settings)
-        for name, given in settings.items():
-            for (kind, module), setting in zip(SETTINGS.items(), given, strict=True):
-                setattr(self, f"{name}_{kind}", module.get(setting))
+        self._keep_settings(**settings)
         self.activation = activation
 
+    def _window(self) -> tuple[Any, ...]:
+        """What `operation` takes after the bias."""
+        return ()
+
+    @property
+    def bias_data(self) -> Array | None:
+        return None if self.bias is None else self.bias.data
+
     def linear(self, x: Array) -> Array:
-        raise TypeError(f"layer {self.name} does not define linear(x)")
+        operation = getattr(self.ops, self.operation + "_relu" * self.fused_relu)
+        y, self.saved = operation(self.check_input(x), self.kernel.data, self.bias_data, *self._window())
+        return y
 
     def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
-        raise TypeError(f"layer {self.name} does not define linear_backward(dy)")
+        backward = getattr(self.ops, self.operation + "_relu" * self.fused_relu + "_backward")
+        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.data, self.saved, input_gradient)
+        if self.bias is not None:
+            self.bias.gradient = dbias
+        return dx
 
     def add_weights(self, shape: Sequence[int]) -> None:
         """The kernel, of this shape, and the bias."""

@@ -63,6 +63,11 @@ def smoothing(length: int, sigma: float, size: int) -> np.ndarray:
     return found[:length]
 
 
+def second(key: Key) -> Key:
+    """The key of the second kind of numbers that a layer draws in one forward."""
+    return key[0], key[1], 1
+
+
 class _Augmentation(OfImages, RandomLayer):
     """y = `augmented(x)` in training, else x: (N, H, W, C). Called by itself on an array, it changes it, as in Keras."""
 
@@ -158,6 +163,12 @@ class _RandomAffine(_Augmentation):
             axis=1,
         )
 
+    def identities(self, samples: int, dtype: Any) -> Array:
+        """Matrices (N, 2, 3) that leave every pixel where it is."""
+        matrices = self.ops.zeros((samples, 2, 3), dtype)
+        matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
+        return matrices
+
     def matrices(self, samples: int) -> Array:
         raise TypeError(f"layer {self.name} does not define matrices(samples)")
 
@@ -182,8 +193,7 @@ class _RandomAffine(_Augmentation):
         direction; alpha of Simard et al. is 1.7 sigma times this one. `chosen` (N,) is 0 for images that stay.
         """
         rows, columns = self.smoothing([max(sigma, 1e-6)] * 2, [int(6 * sigma) | 1] * 2, drawn)
-        seed, step, _ = self.key
-        return rows, columns, chosen * (math.sqrt(3) * alpha * sigma), (seed, step, 1)
+        return rows, columns, chosen * (math.sqrt(3) * alpha * sigma), second(self.key)
 
     def augmented(self, x: Array) -> Array:
         matrices = self.maps(len(x))
@@ -280,8 +290,7 @@ class RandomTranslation(_RandomAffine):
     def matrices(self, samples: int) -> Array:
         _, H, W, _ = self.input_shape
         down, right = self.draw(samples)
-        matrices = self.ops.zeros((samples, 2, 3), down.dtype)
-        matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
+        matrices = self.identities(samples, down.dtype)
         matrices[:, 0, 2], matrices[:, 1, 2] = -down * H, -right * W
         return matrices
 
@@ -380,8 +389,7 @@ class RandomShear(_RandomAffine):
     def matrices(self, samples: int) -> Array:
         x, y, side = self.draw(samples)
         sign = self.ops.xp.where(side < 0, -1.0, 1.0)
-        matrices = self.ops.zeros((samples, 2, 3), x.dtype)
-        matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
+        matrices = self.identities(samples, x.dtype)
         matrices[:, 0, 1], matrices[:, 1, 0] = sign * y, sign * x
         return matrices
 
@@ -467,9 +475,7 @@ class RandomElasticTransform(_RandomAffine):
 
     def matrices(self, samples: int) -> Array:
         self.drawn = self.draw(samples)
-        matrices = self.ops.zeros((samples, 2, 3), "float64")
-        matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
-        return matrices
+        return self.identities(samples, "float64")
 
     def displacements(self, samples: int) -> tuple[Array, Array, Array, Key]:
         _, H, W, _ = self.input_shape
@@ -546,7 +552,7 @@ class RandomErasing(_Augmentation):
         boxes, erased = self.ops.zeros((samples, 4), "int64"), chance < probability
         for side, place in enumerate(found):
             boxes[:, side] = place * erased
-        return boxes, (key[0], key[1], 1)
+        return boxes, second(key)
 
     def augmented(self, x: Array) -> Array:
         self.erased, key = self.boxes(len(x))
@@ -643,7 +649,7 @@ class RandomGaussianNoise(_Augmentation):
         """The standard deviation of each image, 0 where there is no noise, (samples,), and the key of the noise."""
         key = self.next_key()
         probability, chance, spread = self.uniform(key, samples, self.limits())
-        return spread * (chance < probability), (key[0], key[1], 1)
+        return spread * (chance < probability), second(key)
 
     def augmented(self, x: Array) -> Array:
         levels, key = self.levels(len(x))

@@ -411,6 +411,12 @@ class Layer(Weighted, metaclass=_LayerKind):
         settings = {kind: getattr(self, f"{of or name}_{kind}", None) for kind in SETTINGS}
         return self.add_weight(shape, trainable=trainable, name=name, **settings)
 
+    def _keep_settings(self, **settings: tuple[Any, ...]) -> None:
+        """Keeps, for `_add_named`, the initializer, regularizer and constraint of the parameters of these names."""
+        for name, given in settings.items():
+            for (kind, module), setting in zip(SETTINGS.items(), given, strict=False):  # averages only begin somewhere
+                setattr(self, f"{name}_{kind}", module.get(setting))
+
     def _settings_config(self, *names: str) -> dict[str, Any]:
         """Those settings of parameters of these names that the layer has, for `get_config`."""
         found = [(f"{name}_{kind}", module) for kind, module in SETTINGS.items() for name in names]

@@ -159,8 +159,13 @@ def build_around(own: Callable[[Any, Any], None]) -> Callable[[Any, Sequence[int
 
 def compute_output_shape(self: "Layer", input_shape: Shape) -> Shape:
     shape = _calculation(self, self.ops.zeros((2, *input_shape[1:]), self.dtype), False)[0].shape
+    return of_batch(self, "its call", input_shape, shape)
+
+
+def of_batch(layer: "Layer", what: str, input_shape: Shape, shape: tuple[int, ...]) -> Shape:
+    """The shape of the output, from that for two samples; ValueError where it does not begin with these."""
     if shape[:1] != (2,):
         raise ValueError(
-            f"layer {self.name}: its call must keep the batch axis, but gives shape {shape} for {(2, *input_shape[1:])}"
+            f"layer {layer.name}: {what} must keep the batch axis, but gives shape {shape} for {(2, *input_shape[1:])}"
         )
     return input_shape[0], *shape[1:]

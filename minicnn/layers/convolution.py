@@ -57,7 +57,7 @@ class _Convolution(ActivatedLayer):
     """What the convolutions share: their windows, and how many channels come out."""
 
     input_rank = 4
-    shaping = "kernel_size", "strides", "padding", "dilation_rate", "output_padding"
+    shaping = "kernel_size", "strides", "padding", "dilation_rate", "output_padding", "filters", "depth_multiplier"
     filters: int
     depth_multiplier: int
 
@@ -86,6 +86,9 @@ class _Convolution(ActivatedLayer):
         super().build(input_shape)
         self.pads = window_pads(self.input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
+    def _window(self) -> tuple[Any, ...]:
+        return self.strides, self.pads, self.dilation_rate
+
     def channels(self, inputs: int) -> int:
         """How many come out."""
         return self.filters
@@ -112,6 +115,8 @@ class Conv2D(_Convolution):
     for `groups` other than 1, for strides together with dilation, for sizes that are no positive integers, and for an input
     smaller than the window.
     """
+
+    operation = "conv2d"
 
     def __init__(
         self,
@@ -146,21 +151,6 @@ class Conv2D(_Convolution):
         super().build(input_shape)
         self.add_weights((*self.kernel_size, self.input_shape[3], self.filters))
 
-    def linear(self, x: Array) -> Array:
-        convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
-        bias = None if self.bias is None else self.bias.data
-        y, self.saved = convolve(
-            self.check_input(x), self.kernel.data, bias, self.strides, self.pads, self.dilation_rate
-        )
-        return y
-
-    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
-        backward = self.ops.conv2d_relu_backward if self.fused_relu else self.ops.conv2d_backward
-        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.data, self.saved, input_gradient)
-        if self.bias is not None:
-            self.bias.gradient = dbias
-        return dx
-
 
 class Conv2DTranspose(_Convolution):
     """y[n, i·s+a·d, j·s+b·d, f] = Σ x[n,i,j,c] · kernel[a,b,f,c], over all that reaches a pixel, + bias[f]
@@ -177,6 +167,7 @@ class Conv2DTranspose(_Convolution):
     """
 
     fuses_relu = False
+    operation = "conv2d_transpose"
 
     def __init__(
         self,
@@ -242,21 +233,8 @@ class Conv2DTranspose(_Convolution):
     def multiply_adds(self) -> int:
         return prod(self.input_shape[1:3]) * prod(self.kernel.shape)
 
-    def linear(self, x: Array) -> Array:
-        bias = None if self.bias is None else self.bias.data
-        window = self.strides, self.pads, self.dilation_rate
-        y, self.saved = self.ops.conv2d_transpose(
-            self.check_input(x), self.kernel.data, bias, *window, self.output_shape[1:3]
-        )
-        return y
-
-    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
-        dx, self.kernel.gradient, dbias = self.ops.conv2d_transpose_backward(
-            dy, self.kernel.data, self.saved, input_gradient
-        )
-        if self.bias is not None:
-            self.bias.gradient = dbias
-        return dx
+    def _window(self) -> tuple[Any, ...]:
+        return *super()._window(), self.output_shape[1:3]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"output_padding": self.output_padding}
@@ -270,6 +248,7 @@ class DepthwiseConv2D(_Convolution):
     """
 
     fuses_relu = False
+    operation = "depthwise_conv2d"
 
     def __init__(
         self,
@@ -305,21 +284,6 @@ class DepthwiseConv2D(_Convolution):
 
     def channels(self, inputs: int) -> int:
         return inputs * self.depth_multiplier
-
-    def linear(self, x: Array) -> Array:
-        bias = None if self.bias is None else self.bias.data
-        y, self.saved = self.ops.depthwise_conv2d(
-            self.check_input(x), self.kernel.data, bias, self.strides, self.pads, self.dilation_rate
-        )
-        return y
-
-    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
-        dx, self.kernel.gradient, dbias = self.ops.depthwise_conv2d_backward(
-            dy, self.kernel.data, self.saved, input_gradient
-        )
-        if self.bias is not None:
-            self.bias.gradient = dbias
-        return dx
 
 
 class SeparableConv2D(_Convolution):
@@ -374,8 +338,7 @@ class SeparableConv2D(_Convolution):
             self.check_input(x), self.depthwise_kernel.data, None, self.strides, self.pads, self.dilation_rate
         )
         convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
-        bias = None if self.bias is None else self.bias.data
-        y, self.saved = convolve(between, self.pointwise_kernel.data, bias, (1, 1), NO_PADS, (1, 1))
+        y, self.saved = convolve(between, self.pointwise_kernel.data, self.bias_data, (1, 1), NO_PADS, (1, 1))
         return y
 
     def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:

@@ -10,6 +10,7 @@ from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import Array
 from .base import Layer, Shape
+from .calculation import of_batch
 from .reshaping import Input
 from .symbolic import Probe, Tensor
 
@@ -125,14 +126,11 @@ class Lambda(Layer):
                 f"layer {self.name}: the function fails for zeros of shape {x.shape} ({error}); if it does not for "
                 "others, give output_shape"
             ) from error
-        if shape[:1] != (2,):
-            raise ValueError(
-                f"layer {self.name}: the function must keep the batch axis, but gives shape {shape} for {x.shape}"
-            )
-        return input_shape[0], *shape[1:]
+        return of_batch(self, "the function", input_shape, shape)
 
     def _copy_for_chain(self) -> Layer:
-        return Lambda(self.function, self.given_output_shape, arguments=self.arguments, dtype=self.dtype.name)
+        kept: Any = {name: getattr(self, name) for name in ("arguments", "dtype", "trainable", "activity_regularizer")}
+        return Lambda(self.function, self.given_output_shape, **kept)
 
     def get_config(self) -> dict[str, Any]:
         name = getattr(self.function, "__name__", "")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import constraints, initializers, regularizers
 from ..ops.reference import Array
 from .base import Layer, Shape, check_numbers
 from .parameter import Parameter
@@ -55,14 +54,11 @@ class BatchNormalization(Layer):
         super().__init__(**options)
         check_numbers(self, axis=axis, momentum=momentum, epsilon=epsilon)
         self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+        self._keep_settings(
+            beta=(beta_initializer, beta_regularizer, beta_constraint),
+            gamma=(gamma_initializer, gamma_regularizer, gamma_constraint),
+            moving_mean=(moving_mean_initializer,), moving_variance=(moving_variance_initializer,),
+        )  # fmt: skip
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
@@ -131,12 +127,10 @@ class LayerNormalization(Layer):
         super().__init__(**options)
         check_numbers(self, epsilon=epsilon)
         self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+        self._keep_settings(
+            beta=(beta_initializer, beta_regularizer, beta_constraint),
+            gamma=(gamma_initializer, gamma_regularizer, gamma_constraint),
+        )
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)

@@ -74,6 +74,7 @@ class AveragePooling2D(_Pooling2D):
 
 class _GlobalPooling2D(Layer):
     input_rank = 4
+    shaping = ("keepdims",)
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
         super().__init__(**options)

@@ -100,6 +100,8 @@ class Flatten(Layer):
 class Reshape(Layer):
     """(N, …) to (N, *target_shape), one size of which may be -1; ValueError where the numbers of a sample do not fit"""
 
+    shaping = ("target_shape",)
+
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
         if not np.iterable(target_shape) or not all(isinstance(n, Integral) and n >= -1 for n in target_shape):
@@ -134,6 +136,8 @@ class Reshape(Layer):
 
 class Permute(Layer):
     """(N, …) with its other axes in the order `dims`, in which the first of them is 1: Permute((2, 1)) transposes samples"""
+
+    shaping = ("dims",)
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
@@ -177,6 +181,7 @@ class ZeroPadding2D(Layer):
     """Zeros around an image: padding is one number, (rows, columns), or ((top, bottom), (left, right))"""
 
     input_rank = 4
+    shaping = ("padding",)
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -202,6 +207,7 @@ class Cropping2D(Layer):
     """An image without its border: cropping is one number, (rows, columns), or ((top, bottom), (left, right))"""
 
     input_rank = 4
+    shaping = ("cropping",)
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)

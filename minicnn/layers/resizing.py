@@ -84,6 +84,8 @@ class UpSampling2D(_Resampled):
     x (N, H, W, C)   y (N, H · rows, W · columns, C). ValueError for an interpolation other than "nearest" and "bilinear".
     """
 
+    shaping = ("size",)
+
     def __init__(
         self,
         size: int | Sequence[int] = (2, 2),
@@ -121,6 +123,8 @@ class Resizing(_Resampled):
     a smaller image is made of all pixels of x. Gradients go through. ValueError for an interpolation other than "bilinear"
     and "nearest", a fill_mode other than "constant", and for both ratios at once.
     """
+
+    shaping = "height", "width"
 
     def __init__(
         self,
@@ -174,6 +178,8 @@ class CenterCrop(OfImages):
 
     x (N, H, W, C)   y (N, height, width, C)
     """
+
+    shaping = "height", "width"
 
     def __init__(self, height: int, width: int, data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)

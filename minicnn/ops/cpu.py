@@ -23,13 +23,15 @@ from .reference import (
     Pads,
     Pair,
     Saved,
-    WholeImages,
+    WithKernels,
     expect,
     expect_alike,
     expect_per_channel,
     expect_transposed,
+    expect_weights,
     pooled,
     positions,
+    repeats,
     uniform,
 )
 
@@ -75,7 +77,7 @@ class Tapes:
         return True
 
 
-class CpuOps(WholeImages):
+class CpuOps(WithKernels):
     name = "cpu"
 
     def __init__(self) -> None:
@@ -112,11 +114,6 @@ class CpuOps(WholeImages):
         tape.run_on(arrays)
         self.tapes.keep(key, tape)
 
-    def alike(self, *arrays: Array) -> list[np.ndarray]:
-        """The arrays C-contiguous and of one float type, the smallest that holds them all: what kernels expect."""
-        dtype = np.result_type(*arrays, np.float32)
-        return [np.ascontiguousarray(array, dtype) for array in arrays]
-
     # ------------------------------------------------------------------ convolution
 
     def conv2d(
@@ -138,30 +135,28 @@ class CpuOps(WholeImages):
         self, name: str, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair,
         relu: bool = False,
     ) -> tuple[Array, Saved]:  # fmt: skip
-        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
-        expect(f"{name} kernel", kernel, (*kernel.shape[:2], x.shape[3], kernel.shape[3]))
-        _check_pads(name, pads)
+        x, kernel, bias = self.alike(x, kernel, bias)
         geometry = Geometry.of(x.shape[1:3], kernel, strides, pads, dilation, name == "depthwise_conv2d")
-        for bias in rest:
-            expect(f"{name} bias", bias, (geometry.filters,))
+        expect_weights(name, kernel, (*kernel.shape[:2], x.shape[3], kernel.shape[3]), bias, geometry.filters)
+        _check_pads(name, pads)
         outputs = positions(x.shape[1:3], pads, kernel.shape[:2], strides, dilation)
         if min(outputs) < 1:
             raise ValueError(f"{name}: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
         y = self.empty((len(x), *outputs, geometry.filters), x.dtype)
         if len(x):
-            self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, relu)
+            self.run(convolve, x, kernel, bias, y, geometry, self.precision, relu)
         return y, (geometry, self.precision, x, y, kernel.shape, relu, name)
 
     def conv2d_transpose(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
     ) -> tuple[Array, Saved]:
-        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        x, kernel, bias = self.alike(x, kernel, bias)
         _check_pads("conv2d_transpose", pads)
-        expect_transposed(x, kernel, rest, strides, pads, dilation, image)
+        expect_transposed(x, kernel, bias, strides, pads, dilation, image)
         geometry = Geometry.of(image, kernel, strides, pads, dilation, transposed=True)
         y = self.empty((len(x), *image, kernel.shape[2]), x.dtype)
         if len(x):
-            self.run(convolve, x, kernel, rest[0] if rest else None, y, geometry, self.precision, False)
+            self.run(convolve, x, kernel, bias, y, geometry, self.precision, False)
         return y, (geometry, self.precision, x, y, kernel.shape, False, "conv2d_transpose")
 
     def conv2d_backward(
@@ -189,13 +184,11 @@ class CpuOps(WholeImages):
         return self._dense(x, kernel, bias, relu=True)
 
     def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
-        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        x, kernel, bias = self.alike(x, kernel, bias)
         C, F = x.shape[-1], kernel.shape[-1]
-        expect("dense kernel", kernel, (C, F))
-        for bias in rest:
-            expect("dense bias", bias, (F,))
+        expect_weights("dense", kernel, (C, F), bias, F)
         y = self.empty((*x.shape[:-1], F), x.dtype)
-        self.run(dense_layer, x.reshape(-1, C), kernel, rest[0] if rest else None, relu, y.reshape(-1, F))
+        self.run(dense_layer, x.reshape(-1, C), kernel, bias, relu, y.reshape(-1, F))
         return y, (x, y if relu else None)
 
     def dense_backward(
@@ -289,7 +282,7 @@ class CpuOps(WholeImages):
 
     def prelu(self, x: Array, alpha: Array) -> tuple[Array, Saved]:
         x, alpha = self.alike(x, alpha)
-        if instructions.repeats(alpha.shape, x.shape[1:]) is None:
+        if not repeats(alpha, x.shape[1:]):
             return super().prelu(x, alpha)
         y = self.empty(x.shape, x.dtype)
         self.run(instructions.prelu, x, alpha, y)
@@ -298,7 +291,7 @@ class CpuOps(WholeImages):
     def prelu_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array]:
         x, alpha = saved
         expect("prelu gradient", dy, x.shape)
-        if instructions.repeats(alpha.shape, x.shape[1:]) is None:
+        if not repeats(alpha, x.shape[1:]):
             return super().prelu_backward(dy, saved)
         dy = np.ascontiguousarray(dy, x.dtype)
         dx, dalpha = self.empty(x.shape, x.dtype), self.zeros(alpha.shape, x.dtype)

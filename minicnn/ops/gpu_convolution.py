@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .gpu_kernels import KernelOps, address
-from .reference import Array, Pads, Pair, Saved, expect, expect_transposed, positions
+from .reference import Array, Pads, Pair, Saved, expect, expect_transposed, expect_weights, positions
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,10 @@ class ConvolutionOps(KernelOps):
     def _convolve(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool
     ) -> tuple[Array, Saved]:
-        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        x, kernel, bias = self.alike(x, kernel, bias)
         N, H, W, C = x.shape
         KH, KW, _, F = kernel.shape
-        expect("conv2d kernel", kernel, (KH, KW, C, F))
-        for bias in rest:
-            expect("conv2d bias", bias, (F,))
+        expect_weights("conv2d", kernel, (KH, KW, C, F), bias, F)
         OH, OW = positions(x.shape[1:3], pads, (KH, KW), strides, dilation)
         if min(OH, OW) < 1:
             raise ValueError(f"conv2d: a kernel of shape {kernel.shape} does not fit into an input of shape {x.shape}")
@@ -194,7 +192,7 @@ class ConvolutionOps(KernelOps):
             geometry = rows(N * H * W, C, F)
         else:
             geometry = Geometry(H, W, C, OH, OW, F, KH, KW, strides, dilation, (-pads[0][0], -pads[1][0]))
-        return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
+        return y, self._forward(geometry, x, kernel, bias, y, relu)
 
     def _forward(self, geometry: Geometry, x: Array, kernel: Array, bias: Array | None, y: Array, relu: bool) -> Saved:
         ahead, mark = None, self.kernels.mark()
@@ -236,12 +234,12 @@ class ConvolutionOps(KernelOps):
     def conv2d_transpose(
         self, x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
     ) -> tuple[Array, Saved]:
-        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
-        expect_transposed(x, kernel, rest, strides, pads, dilation, image)
+        x, kernel, bias = self.alike(x, kernel, bias)
+        expect_transposed(x, kernel, bias, strides, pads, dilation, image)
         (N, H, W, C), (KH, KW, F, _) = x.shape, kernel.shape
         geometry = Geometry(*image, F, H, W, C, KH, KW, strides, dilation, (-pads[0][0], -pads[1][0]))
         y, turned = self.empty((N, *image, F), x.dtype), geometry.turned()
-        self._product(turned, x, self._swapped(turned, kernel), rest[0] if rest else None, y, False)
+        self._product(turned, x, self._swapped(turned, kernel), bias, y, False)
         return y, (x, y.shape, kernel.shape, self.relu_of(x), geometry)
 
     def conv2d_transpose_backward(
@@ -267,14 +265,12 @@ class ConvolutionOps(KernelOps):
         return self._dense(x, kernel, bias, relu=True)
 
     def _dense(self, x: Array, kernel: Array, bias: Array | None, relu: bool) -> tuple[Array, Saved]:
-        x, kernel, *rest = self.alike(x, kernel, *([] if bias is None else [bias]))
+        x, kernel, bias = self.alike(x, kernel, bias)
         C, F = x.shape[-1], kernel.shape[-1]
-        expect("dense kernel", kernel, (C, F))
-        for bias in rest:
-            expect("dense bias", bias, (F,))
+        expect_weights("dense", kernel, (C, F), bias, F)
         y = self.empty((*x.shape[:-1], F), x.dtype)
         geometry = rows(y.size // F if F else 0, C, F)
-        return y, self._forward(geometry, x, kernel, rest[0] if rest else None, y, relu)
+        return y, self._forward(geometry, x, kernel, bias, y, relu)
 
     # ------------------------------------------------------------------ the product
 

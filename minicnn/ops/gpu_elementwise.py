@@ -16,11 +16,11 @@ from .reference import (
     Pads,
     Pair,
     Saved,
-    WholeImages,
     drop_threshold,
     expect,
     expect_per_channel,
     pooled,
+    repeats,
 )
 
 FUNCTIONS = ("elu", *ELEMENTWISE)  # in the order of their numbers in activation.cu
@@ -35,7 +35,7 @@ def expect_type(what: str, array: Array, dtype: Any) -> None:
         )
 
 
-class ElementwiseOps(KernelOps, WholeImages):
+class ElementwiseOps(KernelOps):
     def _key(self, key: Key) -> tuple[Any, ...]:
         """A key as the kernels take it; its step may also be an array of one int64, which is read when the kernel runs."""
         seed, step, layer = key
@@ -161,7 +161,7 @@ class ElementwiseOps(KernelOps, WholeImages):
 
     def prelu(self, x: Array, alpha: Array) -> tuple[Array, Saved]:
         x, alpha = self.alike(x, alpha)
-        if not self._repeats(alpha, x):
+        if not (x.size and repeats(alpha, x.shape[1:])):
             return super().prelu(x, alpha)
         y, shape = self.empty(x.shape, x.dtype), (x.size // alpha.size, alpha.size)
         self._rows("activation", "prelu", x.dtype, shape, x, alpha, y, *self._sizes(shape))
@@ -170,19 +170,12 @@ class ElementwiseOps(KernelOps, WholeImages):
     def prelu_backward(self, dy: Array, saved: Saved) -> tuple[Array, Array]:
         x, alpha = saved
         expect("prelu gradient", dy, x.shape)
-        if not self._repeats(alpha, x):
+        if not (x.size and repeats(alpha, x.shape[1:])):
             return super().prelu_backward(dy, saved)
         dy = self.xp.ascontiguousarray(dy, x.dtype)
         dx, shape = self.empty(x.shape, x.dtype), (x.size // alpha.size, alpha.size)
         sums = self._sum_rows("activation", "prelu_backward", x.dtype, shape, 1, dy, x, alpha, dx)
         return dx, sums.reshape(alpha.shape)
-
-    def _repeats(self, alpha: Array, x: Array) -> bool:
-        """Whether the numbers of alpha follow each other in x, again and again."""
-        own = tuple(alpha.shape)
-        while own and own[0] == 1:
-            own = own[1:]
-        return bool(x.size) and own == tuple(x.shape[x.ndim - len(own) :])
 
     # ------------------------------------------------------------------ softmax and cross-entropy
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .reference import Array, Ops
+from .reference import Array, WithKernels
 
 
 def address(array: Array) -> int:
@@ -34,7 +34,7 @@ BLOCKS = 1024  # fill a large GPU: where there would be more, a thread takes up 
 PARTS = 256  # that a sum is made of, at most
 
 
-class KernelOps(Ops):
+class KernelOps(WithKernels):
     """Operations with arrays of `xp` and an object that launches the kernels of `minicnn.cuda` on them."""
 
     kernels: Any
@@ -69,11 +69,6 @@ class KernelOps(Ops):
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         return self.xp.empty(tuple(shape), dtype)
-
-    def alike(self, *arrays: Array) -> list[Array]:
-        """The arrays C-contiguous and of one float type, the smallest that holds them all: what kernels expect."""
-        dtype = np.result_type(*(array.dtype for array in arrays), np.float32)
-        return [self.xp.ascontiguousarray(array, dtype) for array in arrays]
 
     def constant(self, values: Any, dtype: Any) -> Array:
         """A few numbers on the device, copied there when first asked for: no copy while a step is captured."""

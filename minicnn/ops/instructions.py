@@ -41,14 +41,6 @@ def relu_backward(tape: Tape, dy: Place, y: Place, dx: Place) -> None:
     tape.add(activation.relu_backward, len(y), dy=Each(dy), y=Each(y), dx=Each(dx), each=each(y))
 
 
-def repeats(alpha: tuple[int, ...], sample: tuple[int, ...]) -> int | None:
-    """How often a flat sample repeats flat alpha; None where axes of alpha other than the first are shared."""
-    shared = 0
-    while shared < len(alpha) and alpha[shared] == 1:
-        shared += 1
-    return prod(sample[:shared]) if alpha[shared:] == sample[shared:] else None
-
-
 def erf(tape: Tape, x: Array, y: Array) -> None:
     tape.add(activation.erf, x.size, cut(x.size, unit=LANES), 0, x=Each(x), y=Each(y))
 

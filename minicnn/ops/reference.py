@@ -43,6 +43,14 @@ def pooled(x_shape: Sequence[int], size: Pair, strides: Pair, pads: Pads) -> tup
     return x_shape[0], OH, OW, x_shape[3]
 
 
+def repeats(alpha: Array, sample: Sequence[int]) -> bool:
+    """Whether a flat sample repeats flat alpha: not where axes of alpha other than the first are shared."""
+    own = tuple(alpha.shape)
+    while own[:1] == (1,):
+        own = own[1:]
+    return own == tuple(sample[len(sample) - len(own) :])
+
+
 class Ops:
     """Every operation, on the arrays of `xp`."""
 
@@ -589,13 +597,11 @@ class Ops:
 
     def _fill(self, index: Array, length: int, mode: str) -> tuple[Array, Array]:
         """(the pixel that stands for each index, whether it counts)."""
-        inside = (index >= 0) & (index < length)
+        inside = (index >= 0) & (index < length) | (mode != "constant")
         if mode == "wrap":
-            index, inside = index % length, inside | True
+            index = index % length
         elif mode == "reflect":
-            index, inside = length - 0.5 - self.xp.abs(index % (2 * length) + 0.5 - length), inside | True
-        elif mode == "nearest":
-            inside = inside | True
+            index = length - 0.5 - self.xp.abs(index % (2 * length) + 0.5 - length)
         return self.xp.clip(index, 0, length - 1).astype(np.int64), inside
 
     # ------------------------------------------------------------------ batch normalisation
@@ -751,8 +757,13 @@ class Ops:
             w[...] = mean
 
 
-class WholeImages(Ops):
-    """Global pooling as pooling of one window."""
+class WithKernels(Ops):
+    """What op sets with kernels share: arrays as these expect them, and global pooling as pooling of one window."""
+
+    def alike(self, *arrays: Array | None) -> list[Array]:
+        """The arrays C-contiguous and of one float type, the smallest that holds them all: what kernels expect. None stays."""
+        dtype = np.result_type(*(array.dtype for array in arrays if array is not None), np.float32)
+        return [None if array is None else self.xp.ascontiguousarray(array, dtype) for array in arrays]
 
     def global_avg_pool2d(self, x: Array) -> tuple[Array, Saved]:
         y, saved = self.avg_pool2d(x, x.shape[1:3], (1, 1), NO_PADS)
@@ -829,13 +840,18 @@ def expect(what: str, array: Array, shape: Sequence[int]) -> None:
         raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, received {np.shape(array)}")
 
 
+def expect_weights(what: str, kernel: Array, shape: Sequence[int], bias: Array | None, filters: int) -> None:
+    """ValueError unless the kernel has this shape, and the bias, if there is one, a number for each filter."""
+    expect(f"{what} kernel", kernel, shape)
+    if bias is not None:
+        expect(f"{what} bias", bias, (filters,))
+
+
 def expect_transposed(
-    x: Array, kernel: Array, biases: Sequence[Array], strides: Pair, pads: Pads, dilation: Pair, image: Pair
+    x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, image: Pair
 ) -> None:
     """ValueError unless these are what `conv2d_transpose` takes."""
-    expect("conv2d_transpose kernel", kernel, (*kernel.shape[:3], x.shape[3]))
-    for bias in biases:
-        expect("conv2d_transpose bias", bias, kernel.shape[2:3])
+    expect_weights("conv2d_transpose", kernel, (*kernel.shape[:3], x.shape[3]), bias, kernel.shape[2])
     outputs = positions(image, pads, kernel.shape[:2], strides, dilation)
     if outputs != tuple(x.shape[1:3]):
         raise ValueError(
