@@ -346,12 +346,11 @@ class WithActivation(Layer):
 class ActivatedLayer(WithActivation):
     """A layer y = activation(linear(x)); the two parts stay apart, so that a loss can take the scores before a softmax.
 
-    `linear` is the device's `operation` on x, a kernel, perhaps a bias, and a window. Where ReLU is fused into it, it is
-    the operation that ends with ReLU, such as `conv2d_relu`.
+    Subclasses define `linear`, of a kernel and perhaps a bias, and `linear_backward`. ReLU is fused into them: they ask the
+    device for an operation that ends with it.
     """
 
     fuses_relu = True
-    operation = ""
 
     def __init__(
         self,
@@ -366,22 +365,19 @@ class ActivatedLayer(WithActivation):
         self._keep_settings(**settings)
         self.activation = activation
 
-    def _window(self) -> tuple[Any, ...]:
-        """What `operation` takes after the bias."""
-        return ()
-
     @property
     def bias_data(self) -> Array | None:
         return None if self.bias is None else self.bias.data
 
     def linear(self, x: Array) -> Array:
-        operation = getattr(self.ops, self.operation + "_relu" * self.fused_relu)
-        y, self.saved = operation(self.check_input(x), self.kernel.data, self.bias_data, *self._window())
-        return y
+        raise TypeError(f"layer {self.name} does not define linear(x)")
 
     def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
-        backward = getattr(self.ops, self.operation + "_relu" * self.fused_relu + "_backward")
-        dx, self.kernel.gradient, dbias = backward(dy, self.kernel.data, self.saved, input_gradient)
+        raise TypeError(f"layer {self.name} does not define linear_backward(dy)")
+
+    def keep_gradients(self, dx: Array, dkernel: Array, dbias: Array) -> Array:
+        """Those of the kernel and, where there is one, of the bias; dx is handed back."""
+        self.kernel.gradient = dkernel
         if self.bias is not None:
             self.bias.gradient = dbias
         return dx

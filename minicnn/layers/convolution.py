@@ -86,7 +86,9 @@ class _Convolution(ActivatedLayer):
         super().build(input_shape)
         self.pads = window_pads(self.input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
-    def _window(self) -> tuple[Any, ...]:
+    @property
+    def window(self) -> tuple[Pair, Pads, Pair]:
+        """How it moves over the image."""
         return self.strides, self.pads, self.dilation_rate
 
     def channels(self, inputs: int) -> int:
@@ -115,8 +117,6 @@ class Conv2D(_Convolution):
     for `groups` other than 1, for strides together with dilation, for sizes that are no positive integers, and for an input
     smaller than the window.
     """
-
-    operation = "conv2d"
 
     def __init__(
         self,
@@ -151,6 +151,15 @@ class Conv2D(_Convolution):
         super().build(input_shape)
         self.add_weights((*self.kernel_size, self.input_shape[3], self.filters))
 
+    def linear(self, x: Array) -> Array:
+        convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
+        y, self.saved = convolve(self.check_input(x), self.kernel.data, self.bias_data, *self.window)
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        backward = self.ops.conv2d_relu_backward if self.fused_relu else self.ops.conv2d_backward
+        return self.keep_gradients(*backward(dy, self.kernel.data, self.saved, input_gradient))
+
 
 class Conv2DTranspose(_Convolution):
     """y[n, i·s+a·d, j·s+b·d, f] = Σ x[n,i,j,c] · kernel[a,b,f,c], over all that reaches a pixel, + bias[f]
@@ -167,7 +176,6 @@ class Conv2DTranspose(_Convolution):
     """
 
     fuses_relu = False
-    operation = "conv2d_transpose"
 
     def __init__(
         self,
@@ -233,8 +241,17 @@ class Conv2DTranspose(_Convolution):
     def multiply_adds(self) -> int:
         return prod(self.input_shape[1:3]) * prod(self.kernel.shape)
 
-    def _window(self) -> tuple[Any, ...]:
-        return *super()._window(), self.output_shape[1:3]
+    def linear(self, x: Array) -> Array:
+        image = self.output_shape[1:3]
+        y, self.saved = self.ops.conv2d_transpose(
+            self.check_input(x), self.kernel.data, self.bias_data, *self.window, image
+        )
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        return self.keep_gradients(
+            *self.ops.conv2d_transpose_backward(dy, self.kernel.data, self.saved, input_gradient)
+        )
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"output_padding": self.output_padding}
@@ -248,7 +265,6 @@ class DepthwiseConv2D(_Convolution):
     """
 
     fuses_relu = False
-    operation = "depthwise_conv2d"
 
     def __init__(
         self,
@@ -284,6 +300,15 @@ class DepthwiseConv2D(_Convolution):
 
     def channels(self, inputs: int) -> int:
         return inputs * self.depth_multiplier
+
+    def linear(self, x: Array) -> Array:
+        y, self.saved = self.ops.depthwise_conv2d(self.check_input(x), self.kernel.data, self.bias_data, *self.window)
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        return self.keep_gradients(
+            *self.ops.depthwise_conv2d_backward(dy, self.kernel.data, self.saved, input_gradient)
+        )
 
 
 class SeparableConv2D(_Convolution):
@@ -335,7 +360,7 @@ class SeparableConv2D(_Convolution):
 
     def linear(self, x: Array) -> Array:
         between, self.saved_depthwise = self.ops.depthwise_conv2d(
-            self.check_input(x), self.depthwise_kernel.data, None, self.strides, self.pads, self.dilation_rate
+            self.check_input(x), self.depthwise_kernel.data, None, *self.window
         )
         convolve = self.ops.conv2d_relu if self.fused_relu else self.ops.conv2d
         y, self.saved = convolve(between, self.pointwise_kernel.data, self.bias_data, (1, 1), NO_PADS, (1, 1))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.reference import Array
 from .activation import ActivatedLayer
 from .base import Shape
 
@@ -16,7 +17,6 @@ class Dense(ActivatedLayer):
     that are no positive integer.
     """
 
-    operation = "dense"
     shaping = ("units",)
 
     def __init__(
@@ -46,6 +46,15 @@ class Dense(ActivatedLayer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape if len(input_shape) > 1 else (None, *input_shape))
         self.add_weights((self.input_shape[-1], self.units))
+
+    def linear(self, x: Array) -> Array:
+        dense = self.ops.dense_relu if self.fused_relu else self.ops.dense
+        y, self.saved = dense(self.check_input(x), self.kernel.data, self.bias_data)
+        return y
+
+    def linear_backward(self, dy: Array, input_gradient: bool = True) -> Array:
+        backward = self.ops.dense_relu_backward if self.fused_relu else self.ops.dense_backward
+        return self.keep_gradients(*backward(dy, self.kernel.data, self.saved, input_gradient))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return *input_shape[:-1], self.units
