@@ -19,6 +19,7 @@ from . import captured, engine, keras_format, losses, optimizers, saving, traini
 from .absent import by_name, refuse_arguments
 from .batches import as_batch, checked, numbers, weights_of
 from .callbacks import Callback, History, format_logs, say
+from .checks import ARRAY, BATCH_SIZES, LIST, PATH, WHOLE, Kind, check, check_begun, or_none
 from .data.files import DataError
 from .layers.activation import ActivatedLayer, Activation, Softmax
 from .layers.base import (
@@ -26,7 +27,6 @@ from .layers.base import (
     RandomLayer,
     Shape,
     apply,
-    check_begun,
     enclosing,
 )
 from .layers.parameter import Parameter, Weighted
@@ -52,6 +52,7 @@ LACKED = by_name({  # methods that scripts call, behind what there is in their p
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
 )
+LAYERS: Kind = "a list of layers", lambda layers: layers is None or np.iterable(layers)
 
 
 class Sequential(Weighted):
@@ -93,6 +94,7 @@ class Sequential(Weighted):
         self._engine = engine.Engine()
         self.run_eagerly = False
         self._trainable = trainable
+        check(type(self).__name__, LAYERS, layers=layers)
         for layer in layers or []:
             self.add(layer)
 
@@ -227,6 +229,7 @@ class Sequential(Weighted):
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
+        check(f"model {self.name}", or_none(BATCH_SIZES), input_shape=input_shape)
         if self._waiting:
             self._add_waiting(input_shape)
         if not self._layers:
@@ -420,6 +423,7 @@ class Sequential(Weighted):
         """The layer (or the model that was added) of this name, or of this place; ValueError if there is none."""
         if (name is None) == (index is None):
             raise ValueError("get_layer needs either a name or an index")
+        check("get_layer", or_none(WHOLE), index=index)
         found = self.layers
         if name is not None:
             found = [layer for layer in [*self.layers, *self._layers] if layer.name == name]
@@ -549,6 +553,7 @@ class Sequential(Weighted):
         if not isinstance(x, Tensor | Layer):
             x = as_batch(self, x)
             x = numbers(x, "samples") if isinstance(x, list | tuple) else x
+            check(f"model {self.name}", ARRAY, x=x)
             if self._layers and getattr(x, "dtype", None) == np.float64:
                 x = self.as_input(x)  # of images that were divided by a number
             return as_numbers(self.forward(x, enclosing() if training is None else bool(training)))
@@ -608,7 +613,8 @@ class Sequential(Weighted):
         """
         loss_weights = list(loss_weights.values()) if isinstance(loss_weights, dict) else loss_weights
         if loss_weights and loss_weights not in ([1], 1):
-            words = isinstance(loss_weights, list | tuple) and all(isinstance(one, str) for one in loss_weights)
+            given = loss_weights if isinstance(loss_weights, list | tuple) else [loss_weights]
+            words = all(isinstance(one, str) for one in given)
             hint = "; metrics are given by name, metrics=…" if words else ""
             raise ValueError(f"compile cannot take loss_weights: a model has one output{hint}")
         self._needs_one_output("trained")
@@ -694,7 +700,9 @@ class Sequential(Weighted):
                     losses += run(batches, *of_part).tolist()
                     scores.append(run.result.copy())
                 for parameter, constraint in constrained:
-                    parameter.value = constraint(parameter.data)
+                    value = constraint(parameter.data)
+                    check(parameter.name, ARRAY, **{"what its constraint makes of it": value})
+                    parameter.value = value
                 if run is not None:
                     self._engine.own_writes()
         return losses, scores[0] if len(scores) == 1 else np.concatenate(scores)
@@ -901,6 +909,7 @@ class Sequential(Weighted):
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Sets all parameters, in the order and shapes of `get_weights`; ValueError for another number or shape."""
+        check(f"model {self.name}", LIST, weights=weights)
         expected = len(self.parameters)
         if len(weights) != expected:
             raise ValueError(f"expected {expected} arrays, one per parameter, got {len(weights)}")
@@ -1034,5 +1043,6 @@ def _list_of_metrics(given: Any) -> list[Any]:
 
 
 def _check_overwrite(path: str | Path, overwrite: bool) -> None:
+    check("", PATH, filepath=path)
     if not overwrite and Path(path).exists():
         raise DataError(f"{path}: there is a file of this name, which is not to be written over")
