@@ -6,6 +6,7 @@ A layer computes nothing itself; it asks the operations (`self.ops`) of the devi
 import inspect
 import threading
 from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,9 @@ class Layer(Weighted, metaclass=_LayerKind):
                     "written by hand here"
                 )
             cls.forward = _forward_of_call  # type: ignore[method-assign]
+        own = vars(cls).get("build")
+        if own and not own.__module__.startswith("minicnn.") and cls.forward is not calculation.forward:
+            cls.build = _whole_build(own)  # type: ignore[assignment,method-assign]
         for name in ("convolution_op", "transform_images", "get_random_transformation"):
             if name in vars(cls):
                 raise TypeError(
@@ -234,7 +238,8 @@ class Layer(Weighted, metaclass=_LayerKind):
             return
         self.input_shape = self.check_input_shape(input_shape)
         self.output_shape = self.compute_output_shape(self.input_shape)
-        self.parameters = []
+        if self.built:  # anew
+            self.parameters = []
         self.built = True
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -517,6 +522,20 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+def _whole_build(own: Callable[[Any, Any], None]) -> Callable[[Any, Sequence[int | None]], None]:
+    """`build` of a class: its own, and that of `Layer` where it calls none, also behind the weights it has made."""
+
+    @wraps(own)
+    def build(self: Layer, input_shape: Sequence[int | None]) -> None:
+        if self.built:  # anew
+            self.parameters, self.built = [], False
+        own(self, input_shape)
+        if not self.built:
+            Layer.build(self, input_shape)
+
+    return build
 
 
 def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
