@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Kind, check, whole
+from ..checks import SIZES, Kind, check, whole
 from ..ops.reference import Array, Pads
 from ..regularizers import L1L2
 from .base import Layer, Shape, channels_last
@@ -31,6 +31,7 @@ class InputLayer(Symbol, Layer):
         **options: Any,
     ) -> None:
         if shape is not None:
+            check(f"layer {options.get('name') or 'input_layer'}", SIZES, shape=shape)
             options["input_shape"] = shape
         if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int", "bool")):
             dtype = None  # of whole numbers, which become floats
