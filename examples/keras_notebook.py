@@ -4,6 +4,7 @@ python examples/keras_notebook.py --train data/train.csv --test data/test.csv --
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,14 +23,24 @@ parser.add_argument("--test", default="data/test.csv")
 parser.add_argument("--out", default="submission.csv")
 parser.add_argument("--epochs", type=int, default=30)
 parser.add_argument("--rows", type=int, help="train on so many rows only, to try it out")
+parser.error = lambda message: parser.exit(2, f"keras_notebook: {message}\n")  # one sentence
 args = parser.parse_args()
+if args.epochs < 1:
+    parser.error(f"--epochs: expected a number from 1 on, got {args.epochs}")
+if args.rows is not None and args.rows < 2:
+    parser.error(f"--rows: expected a number from 2 on, got {args.rows}")
+if not Path(args.out).absolute().parent.is_dir() or Path(args.out).is_dir():
+    parser.error(f"--out: expected a file in a folder that is there, got {args.out}")
 set_random_seed(2)
 
 # The data: a label and 784 pixels from 0 to 255 in a row; a tenth is kept for validation.
-train, test = pd.read_csv(args.train, nrows=args.rows), pd.read_csv(args.test, nrows=args.rows)
-y = to_categorical(train.pop("label"), num_classes=10)
-x = train.to_numpy("float32").reshape(-1, 28, 28, 1) / 255
-x_test = test.to_numpy("float32").reshape(-1, 28, 28, 1) / 255
+try:
+    train, test = pd.read_csv(args.train, nrows=args.rows), pd.read_csv(args.test, nrows=args.rows)
+    y = to_categorical(train.pop("label"), num_classes=10)
+    x = train.to_numpy("float32").reshape(-1, 28, 28, 1) / 255
+    x_test = test.to_numpy("float32").reshape(-1, 28, 28, 1) / 255
+except (OSError, ValueError, KeyError, IndexError) as error:
+    parser.error(f"expected Kaggle's files in {args.train} and {args.test}: {error}")
 kept = int(len(x) * 0.9)
 (x_train, y_train), (x_val, y_val) = (x[:kept], y[:kept]), (x[kept:], y[kept:])
 

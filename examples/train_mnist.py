@@ -44,6 +44,12 @@ def share(text: str) -> float:
     return float(text)
 
 
+def seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text!r}")
+    return int(text)
+
+
 def arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", help="labelled images, a CSV file as Kaggle's train.csv")
@@ -58,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cross-validate", type=folds, metavar="K", help="measure on K parts of the images in turn, then train on all"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same network, to the bit")
+    parser.add_argument("--seed", type=seed, default=0, help="the same seed gives the same network, to the bit")
     parser.add_argument("--threads", type=positive, help="processor cores to use (default: all)")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--save", help="also write the trained network to this file")

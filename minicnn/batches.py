@@ -4,11 +4,11 @@ The order of arrays and sequences is a function of the model's seed and of the n
 """
 
 from collections.abc import Iterator, Mapping
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .checks import COUNT, check
 from .metrics import labels_of
 from .seeding import generator
 
@@ -269,8 +269,7 @@ def unwrapped(model: "Sequential", y: Any, samples: int) -> Any:
 
 def positive_integer(name: str, value: Any) -> int:
     """`value`, if it is a whole number from 1 on; else ValueError."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}")
+    check("", COUNT, **{name: value})
     return int(value)
 
 

@@ -14,13 +14,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .absent import refuse_arguments, without
+from .checks import COUNT, FUNCTION, NUMBER, PATH, check, numbers, or_none
 from .data.files import PathLike, make_folder, read_bytes, read_tensors, write_bytes, write_tensors
 from .registered import snake_case
 
@@ -120,8 +120,10 @@ class LambdaCallback(Callback):
         unknown = sorted(set(kwargs) - set(HOOKS))
         if unknown:
             raise TypeError(f"LambdaCallback: {unknown[0]} is no hook; expected some of {', '.join(HOOKS)}")
-        named = {name: function for name, function in locals().items() if name in HOOKS and function is not None}
-        vars(self).update(named | kwargs)
+        named = {name: function for name, function in locals().items() if name in HOOKS} | kwargs
+        given = {name: function for name, function in named.items() if function is not None}
+        check("LambdaCallback", FUNCTION, **given)
+        vars(self).update(given)
 
 
 class Recorded(dict[str, Any]):
@@ -234,6 +236,7 @@ class MonitorCallback(Callback):
             raise ValueError(f"{type(self).__name__}: mode must be auto, min or max, not {mode!r}")
         if not isinstance(monitor, str):
             raise ValueError(f"{type(self).__name__}: monitor must be a name, such as 'val_loss', not {monitor!r}")
+        check(type(self).__name__, NUMBER, min_delta=min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self.upwards = _upwards(monitor) if mode == "auto" else mode == "max"
         self.told = self.upwards is not None
@@ -298,6 +301,8 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        check(type(self).__name__, NUMBER, patience=patience, start_from_epoch=start_from_epoch)
+        check(type(self).__name__, or_none(NUMBER), baseline=baseline)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
 
@@ -350,6 +355,8 @@ class ModelCheckpoint(MonitorCallback):
     ) -> None:
         refuse_arguments("ModelCheckpoint", dropped)
         super().__init__(monitor, mode)
+        check(type(self).__name__, PATH, filepath=filepath)
+        check(type(self).__name__, or_none(NUMBER), initial_value_threshold=initial_value_threshold)
         self.filepath, self.verbose, self.best = os.fspath(filepath), verbose, initial_value_threshold
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.batches = batches_between(self, save_freq)
@@ -411,11 +418,9 @@ def batches_between(callback: Any, frequency: str | int, name: str = "save_freq"
     """None for "epoch", the counter for a number; ValueError for anything else."""
     if frequency == "epoch":
         return None
-    if not isinstance(frequency, Integral) or frequency < 1 or frequency is True:
-        raise ValueError(
-            f"{type(callback).__name__}: {name} must be 'epoch' or a whole number of batches from 1 on, not {frequency!r}"
-        )
-    return EveryFewBatches(frequency)
+    kind = "'epoch' or a whole number of batches from 1 on", lambda number: number is not True and COUNT[1](number)
+    check(type(callback).__name__, kind, **{name: frequency})
+    return EveryFewBatches(int(frequency))
 
 
 # ---------------------------------------------------------------------- what sets the learning rate
@@ -444,6 +449,7 @@ class LearningRateScheduler(Callback):
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        check("LearningRateScheduler", FUNCTION, schedule=schedule)
         self.schedule, self.verbose = schedule, verbose
         try:
             inspect.signature(schedule).bind(0, 0.0)
@@ -489,8 +495,8 @@ class ReduceLROnPlateau(MonitorCallback):
             min_delta = dropped.pop("epsilon")
         refuse_arguments("ReduceLROnPlateau", dropped)
         super().__init__(monitor, mode, min_delta)
-        if not 0 <= factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor must be from 0 on and below 1, not {factor}")
+        check(type(self).__name__, numbers("from 0 on and below 1", lambda factor: 0 <= factor < 1), factor=factor)
+        check(type(self).__name__, NUMBER, patience=patience, cooldown=cooldown, min_lr=min_lr)
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
 
@@ -537,6 +543,9 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, filename: PathLike, separator: str = ",", append: bool = False) -> None:
+        check("CSVLogger", PATH, filename=filename)
+        kind = "one character", lambda text: isinstance(text, str) and len(text) == 1
+        check("CSVLogger", kind, separator=separator)
         self.filename, self.separator, self.append = filename, separator, append
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -586,6 +595,7 @@ class TensorBoard(Callback):
         embeddings_freq: int = 0,
         embeddings_metadata: Any = None,
     ) -> None:
+        check("TensorBoard", PATH, log_dir=log_dir)
         self.log_dir, self.histogram_freq = log_dir, histogram_freq
         self.batches = batches_between(self, 1 if update_freq == "batch" else update_freq, "update_freq")
         self.writers: dict[str, Any] = {}
@@ -675,6 +685,7 @@ class BackupAndRestore(Callback):
         double_checkpoint: bool = False,
         delete_checkpoint: bool = True,
     ) -> None:
+        check("BackupAndRestore", PATH, backup_dir=backup_dir)
         if not os.fspath(backup_dir):
             raise ValueError("BackupAndRestore: backup_dir must name a folder, and is empty")
         self.folder = Path(backup_dir)

@@ -15,6 +15,7 @@ import numpy as np
 from . import losses, optimizers
 from .batches import as_batch, numbers
 from .callbacks import say
+from .checks import ARRAY, BATCH_SIZES, LIST, WHOLE, Kind, check, or_none
 from .layers.activation import ActivatedLayer, Activation, Softmax
 from .layers.base import Layer, Overridable, Shape, apply, enclosing
 from .layers.parameter import Parameter, Weighted
@@ -26,6 +27,7 @@ from .ops.reference import UNIT, Array
 from .registered import new_name
 from .seeding import new_seed
 
+LAYERS: Kind = "a list of layers", lambda layers: layers is None or np.iterable(layers)
 C = TypeVar("C", bound="Chain")
 UNKNOWN_INPUT = (
     "the model does not know the shape of its input: put an Input first, or call build((None, height, width, channels))"
@@ -63,6 +65,7 @@ class Chain(Weighted):
         self._flat: tuple[Array, Array] | None = None
         self._views: list[tuple[Parameter, Array]] = []
         self._trainable = trainable
+        check(type(self).__name__, LAYERS, layers=layers)
         for layer in layers or []:
             self.add(layer)
 
@@ -181,6 +184,7 @@ class Chain(Weighted):
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Builds all layers for inputs of this shape, batch first; ValueError if that has happened for another shape."""
+        check(f"model {self.name}", or_none(BATCH_SIZES), input_shape=input_shape)
         if self._waiting:
             self._add_waiting(input_shape)
         if not self._layers:
@@ -365,6 +369,7 @@ class Chain(Weighted):
         """The layer (or the model that was added) of this name, or of this place; ValueError if there is none."""
         if (name is None) == (index is None):
             raise ValueError("get_layer needs either a name or an index")
+        check("get_layer", or_none(WHOLE), index=index)
         found = self.layers
         if name is not None:
             found = [layer for layer in [*self.layers, *self._layers] if layer.name == name]
@@ -497,6 +502,7 @@ class Chain(Weighted):
         if not isinstance(x, Tensor | Layer):
             x = as_batch(self, x)
             x = numbers(x, "samples") if isinstance(x, list | tuple) else x
+            check(f"model {self.name}", ARRAY, x=x)
             if self._layers and getattr(x, "dtype", None) == np.float64:
                 x = self.as_input(x)  # of images that were divided by a number
             return as_numbers(self.forward(x, enclosing() if training is None else bool(training)))
@@ -542,6 +548,7 @@ class Chain(Weighted):
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Sets all parameters, in the order and shapes of `get_weights`; ValueError for another number or shape."""
+        check(f"model {self.name}", LIST, weights=weights)
         expected = len(self.parameters)
         if len(weights) != expected:
             raise ValueError(f"expected {expected} arrays, one per parameter, got {len(weights)}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
+from .checks import NUMBER, check
 from .ops.reference import Array
 from .registered import Configured, described, description, name_of_function
 
@@ -35,10 +36,11 @@ class MinMaxNorm(Constraint):
     """w · n' / n for the norms n = √Σw² along `axis`, with n' = rate · clip(n, min_value, max_value) + (1 - rate) · n"""
 
     def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axes = 0) -> None:
+        check("MinMaxNorm", NUMBER, min_value=min_value, max_value=max_value, rate=rate)
         self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
 
     def __call__(self, w: Array) -> Array:
-        norms = _norms(w, self.axis)
+        w, norms = _with_norms(w, self.axis)
         wanted = self.rate * norms.clip(self.min_value, self.max_value) + (1 - self.rate) * norms
         return w * (wanted / (TINY + norms))
 
@@ -47,10 +49,11 @@ class MaxNorm(Constraint):
     """w · min(n, max_value) / n for the norms n = √Σw² along `axis` (Srivastava et al., "Dropout", 2014)"""
 
     def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:
+        check("MaxNorm", NUMBER, max_value=max_value)
         self.max_value, self.axis = max_value, axis
 
     def __call__(self, w: Array) -> Array:
-        norms = _norms(w, self.axis)
+        w, norms = _with_norms(w, self.axis)
         return w * (norms.clip(0, self.max_value) / (TINY + norms))
 
 
@@ -61,7 +64,8 @@ class UnitNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w: Array) -> Array:
-        return w / (TINY + _norms(w, self.axis))
+        w, norms = _with_norms(w, self.axis)
+        return w / (TINY + norms)
 
 
 class NonNeg(Constraint):
@@ -71,9 +75,15 @@ class NonNeg(Constraint):
         return w * (w >= 0)
 
 
-def _norms(w: Array, axis: Axes) -> Array:
-    axes = tuple(axis) if np.iterable(axis) else axis
-    return (w * w).sum(axis=axes, keepdims=True) ** w.dtype.type(0.5)
+def _with_norms(w: Array, axis: Axes) -> tuple[Array, Array]:
+    """The weights, as floats, and their norms."""
+    w = w if hasattr(w, "dtype") else np.asarray(w)
+    w = w if w.dtype.kind == "f" else w.astype(np.float32)
+    try:
+        squares = (w * w).sum(axis=tuple(axis) if np.iterable(axis) else axis, keepdims=True)
+    except (IndexError, TypeError):  # the former: NumPy's AxisError
+        raise ValueError(f"constraint: weights of shape {w.shape} have no axis {axis!r}") from None
+    return w, squares ** w.dtype.type(0.5)
 
 
 BY_NAME: dict[str, type[Constraint]] = {

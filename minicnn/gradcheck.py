@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import check
 from .layers.base import Layer, RandomLayer
 from .layers.parameter import Parameter
 from .models import Sequential
@@ -45,6 +46,7 @@ def check_layer(layer: Layer, x: Any, training: bool = True, tolerance: float = 
     raises GradientError, naming layer, tensor and index, if it is above the tolerance. Errors are relative to the
     largest gradient of the tensor.
     """
+    check("check_layer", ("a layer, such as Dense(3)", lambda layer: isinstance(layer, Layer)), layer=layer)
     x = smooth_input(x, seed) if isinstance(x, tuple) else np.array(x, np.float64)
     layer = copy.deepcopy(layer)
     if not layer.built:

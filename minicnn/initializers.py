@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
+from .checks import ABOVE_ZERO, NUMBER, NUMBERS, SEED, check, numbers
 from .registered import Configured, described, description, snake_case
 from .seeding import new_seed
 
@@ -31,6 +32,7 @@ class Initializer(Configured):
         CLASSES[cls.__name__] = cls
 
     def generator(self) -> np.random.Generator:
+        check(f"initializer {type(self).__name__}", SEED, seed=self.seed)
         return np.random.Generator(np.random.Philox(new_seed() if self.seed is None else self.seed))
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
@@ -65,6 +67,7 @@ class Constant(Initializer):
     """w = value, a number or an array; ValueError for one that does not fit."""
 
     def __init__(self, value: Any = 0.0) -> None:
+        check(f"initializer {type(self).__name__}", NUMBERS, value=value)
         self.value = value
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
@@ -84,10 +87,11 @@ class RandomNormal(Initializer):
     """w ~ N(mean, stddev²)"""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        check(f"initializer {type(self).__name__}", NUMBER, mean=mean, stddev=stddev)
         self.mean, self.stddev, self.seed = mean, stddev, seed
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
-        return self.generator().normal(self.mean, self.stddev, shape)
+        return self.generator().normal(self.mean, abs(self.stddev), shape)  # as even with either sign
 
 
 class TruncatedNormal(RandomNormal):
@@ -101,6 +105,9 @@ class RandomUniform(Initializer):
     """w evenly from minval to maxval"""
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        check(f"initializer {type(self).__name__}", NUMBER, minval=minval)
+        kind = numbers(f"a number from minval, {minval}, on", lambda most: most >= minval)
+        check(f"initializer {type(self).__name__}", kind, maxval=maxval)
         self.minval, self.maxval, self.seed = minval, maxval, seed
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
@@ -114,6 +121,7 @@ class Orthogonal(Initializer):
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        check(f"initializer {type(self).__name__}", NUMBER, gain=gain)
         self.gain, self.seed = gain, seed
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
@@ -129,6 +137,7 @@ class Identity(Initializer):
     """gain on the diagonal of a matrix, else 0"""
 
     def __init__(self, gain: float = 1.0) -> None:
+        check(f"initializer {type(self).__name__}", NUMBER, gain=gain)
         self.gain = gain
 
     def draw(self, shape: Sequence[int]) -> np.ndarray:
@@ -147,8 +156,7 @@ class VarianceScaling(Initializer):
     def __init__(
         self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
     ) -> None:
-        if not scale > 0:
-            raise ValueError(f"initializer {type(self).__name__}: scale must be above 0, not {scale!r}")
+        check(f"initializer {type(self).__name__}", ABOVE_ZERO, scale=scale)
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"unknown mode {mode!r}; expected fan_in, fan_out or fan_avg")
         if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):

@@ -156,7 +156,7 @@ def _model(config: Any) -> "Sequential":
     """The model that was described, not compiled."""
     from .functional import assembled
 
-    kind, inner = config["class_name"], config["config"]
+    kind, inner = class_of(config), config["config"]
     if kind not in ("Sequential", "Functional"):
         raise ValueError(f"the model is of the class {kind}; minicnn reads Sequential and Functional")
     functional = kind == "Functional"

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import activations, initializers, losses
 from .absent import refuse, without
+from .checks import NUMBER, POSITIVE, SHARE, Kind, check, check_begun, is_number, numbers, or_none, whole
 from .losses import binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy
 from .numbers import Numbers, as_numbers
 from .registered import Configured, class_of, description, known, made, new_name, snake_case
@@ -330,6 +331,7 @@ class BinaryAccuracy(MeanMetric):
     """The mean of `binary_accuracy` over all samples."""
 
     def __init__(self, name: str | None = None, dtype: Any = None, threshold: float = 0.5) -> None:
+        check("BinaryAccuracy", NUMBER, threshold=threshold)
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
 
@@ -351,6 +353,7 @@ class TopKCategoricalAccuracy(MeanMetric):
     """The mean of `top_k_categorical_accuracy` over all samples."""
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
+        check("TopKCategoricalAccuracy", NUMBER, k=k)
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
 
@@ -358,6 +361,7 @@ class SparseTopKCategoricalAccuracy(MeanMetric):
     """The mean of `sparse_top_k_categorical_accuracy` over all samples."""
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
+        check("SparseTopKCategoricalAccuracy", NUMBER, k=k)
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k)
 
 
@@ -409,6 +413,7 @@ class BinaryCrossentropy(MeanMetric):
     def __init__(
         self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
     ) -> None:
+        check("BinaryCrossentropy", SHARE, label_smoothing=label_smoothing)
         super().__init__(binary_crossentropy, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing)
 
 
@@ -423,6 +428,7 @@ class CategoricalCrossentropy(MeanMetric):
         label_smoothing: float = 0.0,
         axis: int = -1,
     ) -> None:
+        check("CategoricalCrossentropy", SHARE, label_smoothing=label_smoothing)
         super().__init__(
             categorical_crossentropy, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis
         )
@@ -457,6 +463,9 @@ def _alike(metric: Metric, y_true: Any, y_pred: Any, sample_weight: Any) -> tupl
         weight = weight.reshape(-1)
     weights = np.broadcast_to(weight.reshape(*weight.shape, *[1] * (y_pred.ndim - weight.ndim)), y_pred.shape)
     return y_true.reshape(y_pred.shape), y_pred, weights
+
+
+THRESHOLDS: Kind = "from 0 to 1", lambda given: all(0 <= one <= 1 for one in np.atleast_1d(given))
 
 
 class _ThresholdMetric(Metric):
@@ -496,9 +505,10 @@ class _OneThresholdMetric(_ThresholdMetric):
         super().__init__(dtype, name)
         self.given, self.top_k, self.class_id = thresholds, top_k, class_id
         default = 0.5 if top_k is None else FILTERED
+        check(f"metric {self.name}", or_none(NUMBER), top_k=top_k)
+        if thresholds is not None:
+            check(f"metric {self.name}", THRESHOLDS, thresholds=thresholds)
         self.thresholds = np.array(default if thresholds is None else thresholds, float).reshape(-1)
-        if thresholds is not None and not ((self.thresholds >= 0) & (self.thresholds <= 1)).all():
-            raise ValueError(f"metric {self.name}: thresholds must be from 0 to 1, not {thresholds!r}")
         self.reset_state()
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -615,8 +625,11 @@ class AUC(_ThresholdMetric):
             raise ValueError(
                 f"metric {self.name}: summation_method must be interpolation, minoring or majoring, not {summation_method!r}"
             )
-        if thresholds is None and num_thresholds < 2:
-            raise ValueError(f"metric {self.name}: num_thresholds must be 2 or more, not {num_thresholds}")
+        if thresholds is None:
+            check(f"metric {self.name}", whole("2 or more", 2), num_thresholds=num_thresholds)
+        else:
+            kind = "a list of numbers", lambda given: all(map(is_number, given))
+            check(f"metric {self.name}", kind, thresholds=thresholds)
         self.given = None if thresholds is None else sorted(map(float, thresholds))
         inner = np.linspace(0, 1, num_thresholds)[1:-1] if self.given is None else self.given
         self.thresholds = np.array([-1e-7, *inner, 1 + 1e-7])
@@ -693,10 +706,10 @@ class FBetaScore(Metric):
         super().__init__(dtype, name)
         if average not in (None, "micro", "macro", "weighted"):
             raise ValueError(f"metric {self.name}: average must be micro, macro, weighted or None, not {average!r}")
-        if not beta > 0:
-            raise ValueError(f"metric {self.name}: beta must be a positive number, not {beta!r}")
-        if threshold is not None and not 0 < threshold <= 1:
-            raise ValueError(f"metric {self.name}: threshold must be above 0 and at most 1, not {threshold!r}")
+        check(f"metric {self.name}", POSITIVE, beta=beta)
+        if threshold is not None:
+            kind = numbers("above 0 and at most 1", lambda threshold: 0 < threshold <= 1)
+            check(f"metric {self.name}", kind, threshold=threshold)
         self.average, self.beta, self.threshold = average, beta, threshold
         self.reset_state()
 
@@ -836,6 +849,8 @@ def tracked(given: Iterable[Any], beside: Collection[str] = ()) -> dict[str, Any
     found: dict[str, Any] = {}
     for identifier in given:
         metric = get(identifier)
+        if not hasattr(metric, "name"):
+            check_begun(metric, "name", "name")
         if isinstance(metric, Sum) and type(metric).update_state is Sum.update_state:
             raise ValueError(f"metric {metric.name}: a {type(metric).__name__} is of loops of your own, not of compile")
         name = f"weighted_{metric.name}" if metric.name in beside else metric.name

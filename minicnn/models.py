@@ -7,6 +7,7 @@ from typing import Any
 from . import keras_format
 from .absent import without
 from .chain import Chain
+from .checks import check
 from .functional import Model, assembled
 from .layers.activation import WithActivation
 from .layers.base import Layer
@@ -19,7 +20,11 @@ from .sequential import Sequential
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
     """A new model as `Sequential.to_json`, or that of Keras 3, described it; with new weights."""
-    return keras_format.model_of(json.loads(json_string), custom_objects)
+    try:
+        config = json.loads(json_string)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"model_from_json: expected what to_json wrote, got {json_string!r:.60} ({error})") from None
+    return keras_format.model_of(config, custom_objects)
 
 
 def clone_model(
@@ -33,6 +38,7 @@ def clone_model(
     `clone_function` makes what stands in the place of each layer, by default one with the same settings. The clone has an
     `Input` of its own: ValueError for `input_tensors`.
     """
+    check("clone_model", ("a Sequential or Model", lambda one: isinstance(one, Sequential)), model=model)
     if input_tensors is not None:
         raise ValueError("clone_model takes no input_tensors: the clone has an Input of its own")
     if clone_function is not None:

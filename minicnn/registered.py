@@ -65,6 +65,8 @@ def description(thing: Any) -> dict[str, Any]:
 
 def class_of(description: Mapping[str, Any]) -> str:
     """The name of the class that was described; in older files it has other keys. ValueError for no description."""
+    if not isinstance(description, Mapping):
+        raise ValueError(f"expected a description, with a class_name and a config, got {description!r}")
     for key in ("class_name", "class", "schedule", "name"):
         if key in description and "config" in description:
             return str(description[key])

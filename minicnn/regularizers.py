@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .absent import without
+from .checks import FINITE, check
 from .derivatives import UnknownDerivative, derivative
 from .ops import Ops
 from .ops.reference import Array
@@ -153,8 +154,7 @@ BY_NAME: dict[str, type[Regularizer]] = {
 
 
 def _factor(name: str, value: float) -> float:
-    if not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
-        raise ValueError(f"the factor {name} of a regularizer must be a number from 0 on, not {value!r}")
+    check("", FINITE, **{f"the factor {name} of a regularizer": value})
     return float(value)
 
 

@@ -30,8 +30,9 @@ from .batches import (
 )
 from .callbacks import Callback, History, ProgressBar, Recorded, format_logs, say
 from .chain import Chain, is_ours
+from .checks import ARRAY, PATH, check, check_begun
 from .data.files import DataError
-from .layers.base import Layer, RandomLayer, check_begun
+from .layers.base import Layer, RandomLayer
 from .ops import Ops
 from .ops.reference import Array
 from .training import (
@@ -147,7 +148,8 @@ class Sequential(Chain):
         refuse_arguments("compile", dropped)
         loss_weights = list(loss_weights.values()) if isinstance(loss_weights, dict) else loss_weights
         if loss_weights and loss_weights not in ([1], 1):
-            words = isinstance(loss_weights, list | tuple) and all(isinstance(one, str) for one in loss_weights)
+            given = loss_weights if isinstance(loss_weights, list | tuple) else [loss_weights]
+            words = all(isinstance(one, str) for one in given)
             hint = "; metrics are given by name, metrics=…" if words else ""
             raise ValueError(f"compile cannot take loss_weights: a model has one output{hint}")
         self._needs_one_output("trained")
@@ -233,7 +235,9 @@ class Sequential(Chain):
                     losses += run(batches, *of_part).tolist()
                     scores.append(run.result.copy())
                 for parameter, constraint in constrained:
-                    parameter.value = constraint(parameter.data)
+                    value = constraint(parameter.data)
+                    check(parameter.name, ARRAY, **{"what its constraint makes of it": value})
+                    parameter.value = value
                 if run is not None:
                     self._engine.own_writes()
         return losses, scores[0] if len(scores) == 1 else np.concatenate(scores)
@@ -621,5 +625,6 @@ def _list_of_metrics(given: Any) -> list[Any]:
 
 
 def _check_overwrite(path: str | Path, overwrite: bool) -> None:
+    check("", PATH, filepath=path)
     if not overwrite and Path(path).exists():
         raise DataError(f"{path}: there is a file of this name, which is not to be written over")

@@ -10,11 +10,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from numbers import Integral
 from queue import SimpleQueue
 
 import numpy as np
 
+from .checks import SIZE, check
 from .kernels import walk
 from .memory import aligned
 
@@ -86,8 +86,7 @@ _helpers = _Helpers()
 
 def set_threads(threads: int) -> None:
     """How many threads kernels use, from 1; all cores of this process by default. Results do not depend on it."""
-    if not isinstance(threads, Integral) or threads < 1:
-        raise ValueError(f"the number of threads must be a positive integer, not {threads!r}")
+    check("", SIZE, **{"the number of threads": threads})
     _helpers.threads = int(threads)
 
 

@@ -43,6 +43,13 @@ def test_norms(shape, axis):
     np.testing.assert_array_equal(NonNeg()(w), np.where(w > 0, w, 0))
 
 
+def test_whole_numbers_and_lists_are_weights_too():
+    for w in (np.array([[3, 0], [4, -5]]), [[3, 0], [4, -5]]):
+        np.testing.assert_allclose(UnitNorm()(w), [[0.6, 0], [0.8, -1]], rtol=1e-6)
+        np.testing.assert_allclose(MaxNorm(2)(w), [[1.2, 0], [1.6, -2]], rtol=1e-6)
+        np.testing.assert_allclose(MinMaxNorm(10, 20)(w), [[6, 0], [8, -10]], rtol=1e-6)
+
+
 class Halved(Constraint):
     def __call__(self, w):
         return w / 2

@@ -266,7 +266,7 @@ def test_a_missing_file(folder, run):
         (["--validation", 2], "--validation"),
         (["--threads", 0], "--threads"),
         (["--recipe", "unknown"], "unknown"),
-        (["--seed", -1], "seed is an integer from 0 on, not -1"),
+        (["--seed", -1], "--seed: expected a whole number from 0 on, got '-1'"),
         (["--cross-validate", 1], "--cross-validate"),
         (["--cross-validate", 61], "--cross-validate"),
         (["--keep", "train.csv"], "train.csv"),
@@ -292,3 +292,26 @@ def test_a_gpu_that_is_not_there(folder, run):
         assert_refused(run("--train", "train.csv", "--device", "gpu"), str(error))
     else:
         pytest.skip("there is a GPU")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--train", "none.csv"], "none.csv"),
+        (["--train", "test.csv"], "expected Kaggle's files in test.csv and test.csv: 'label'"),
+        (["--test", "train.csv"], "cannot reshape"),
+        (["--epochs", "0"], "--epochs: expected a number from 1 on, got 0"),
+        (["--epochs", "x"], "--epochs"),
+        (["--rows", "1"], "--rows: expected a number from 2 on, got 1"),
+        (["--out", "no/such/folder.csv"], "--out: expected a file in a folder that is there, got no/such/folder.csv"),
+        (["--out", "."], "--out"),
+    ],
+)
+def test_bad_arguments_of_the_script_for_keras(folder, monkeypatch, capsys, arguments, sentence):
+    script = Path(EXAMPLE).with_name("keras_notebook.py")
+    monkeypatch.setattr(sys, "argv", [str(script), "--train", "train.csv", "--test", "test.csv", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.startswith("keras_notebook: ") and said.count("\n") == 1
+    assert sentence in said and (folder / "submission.csv").read_text() == OLD

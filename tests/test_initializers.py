@@ -204,6 +204,14 @@ def test_names_order_and_defaults_of_keras(cls, expected):
     assert {name: parameter.default for name, parameter in parameters.items()} == expected
 
 
+@pytest.mark.parametrize("kind", [initializers.RandomNormal, initializers.TruncatedNormal])
+def test_a_negative_spread_is_a_spread(kind):
+    """As in Keras: normal numbers are as even with either sign."""
+    values = kind(1.0, -0.5, seed=3)((100, 100))
+    deviation = 0.5 * (CUT if kind is initializers.TruncatedNormal else 1)
+    assert abs(values.mean() - 1) < 0.02 and abs(values.std() - deviation) < 0.02
+
+
 def test_bad_shapes_and_settings():
     with pytest.raises(ValueError, match=r"Orthogonal: expected a shape of two axes or more, received \(3,\)"):
         initializers.Orthogonal()((3,))

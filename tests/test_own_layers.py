@@ -550,3 +550,54 @@ def test_a_layer_that_calculates_whose_init_forgets_that_of_its_base():
 
     with pytest.raises(AttributeError, match=r"class Forgetful: its __init__ must first call super\(\).__init__\(\)"):
         minicnn.Sequential([layers.Input((3,)), Forgetful(2)])
+
+
+def scaling(build):
+    """A class of layers, x · factor, with this `build`."""
+    return type("Scaling", (layers.Layer,), {"build": build, "forward": Scale.forward, "backward": Scale.backward})
+
+
+def build_alone(self, input_shape):
+    self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+
+def build_last(self, input_shape):
+    self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+    layers.Layer.build(self, input_shape)
+
+
+@pytest.mark.parametrize("build", [build_alone, build_last])
+def test_a_build_may_leave_out_that_of_the_base_or_end_with_it(build):
+    kind = scaling(build)
+    assert minicnn.gradcheck.check_layer(kind(), (3, 4)) < 1e-6
+    found = []
+    for layer in (kind(), Scale()):
+        minicnn.set_random_seed(0)
+        model = Sequential([Input((4,)), layer, Dense(2)])
+        model.compile("sgd", "mse")
+        x = np.arange(40.0).reshape(10, 4) / 40
+        model.fit(x, x[:, :2], epochs=2, verbose=0)
+        assert layer.built and layer.output_shape == (None, 4) and len(layer.weights) == 1
+        found.append(model.get_weights())
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("build", [build_alone, build_last])
+def test_a_built_layer_of_ones_own_is_built_anew(build):
+    layer = scaling(build)()
+    for features in (4, 3):
+        layer.build((None, features))
+        assert [weight.shape for weight in layer.weights] == [(features,)] and layer.output_shape == (None, features)
+
+
+def test_weights_made_in_init_stay():
+    class Scaled(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.factor = self.add_weight((1,), "ones", name="factor")
+
+        forward, backward = Scale.forward, Scale.backward
+
+    model = Sequential([Input((1,)), Scaled()])
+    assert [weight.name for weight in model.trainable_weights] == [f"{model.layers[0].name}/factor"]

@@ -7,6 +7,8 @@ They show what a network is worth beyond clean scans, and are drawn otherwise th
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import NUMBER, check, whole
+
 CHUNK = 1000  # images distorted with one random generator
 
 
@@ -19,6 +21,8 @@ def distort(images: npt.ArrayLike, seed: int = 0, strength: float = 1.0) -> npt.
     0.4 of the sides, black or of one grey, over a random place. `strength` scales all but the probabilities. The same
     seed gives the same images. ValueError for other shapes.
     """
+    check("distort", NUMBER, strength=strength)
+    check("distort", whole("a whole number from 0 on", 0), seed=seed)
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] != 1:
         raise ValueError(f"expected images of shape (N, H, W, 1), got {images.shape}")

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..checks import PATH, check
+
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
@@ -31,6 +33,7 @@ def read_bytes(path: PathLike) -> bytes:
 
     Raises DataError if the file is missing, cannot be read, or is a damaged gzip file.
     """
+    check("", PATH, path=path)
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -76,7 +79,8 @@ def read_tensors(path: PathLike, key: str) -> tuple[dict[str, Any], dict[str, np
     except FileNotFoundError:
         raise MissingFile(f"{path}: there is no such file") from None
     except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({reason(error)})") from None
+        why = "this is a directory" if os.path.isdir(path) else reason(error)
+        raise DataError(f"{path}: the file cannot be read ({why})") from None
     except SafetensorError as error:
         with open(path, "rb") as file:
             hdf5 = file.read(4) == b"\x89HDF"
@@ -100,6 +104,7 @@ def check_writable(path: PathLike) -> None:
 
 def _replace(path: PathLike, content: bytes | None) -> None:
     """`write_bytes`; without content it stops just before the temporary file would take the name."""
+    check("", PATH, path=path)
     try:
         target = Path(path).resolve()
         if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):

@@ -9,6 +9,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_whole
+
 CHUNK = 100  # images drawn from one random generator, ten of each digit
 SEGMENTS = 32  # straight pieces of which a shape is made
 WAVES = 4  # sine waves of which a bend is made
@@ -78,8 +80,8 @@ def synthetic_digits(n: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.
     The same seed gives the same images, whatever `n`: more of them only come after. Every hundred images hold ten of
     each digit, in random order. Raises ValueError if `n` or `seed` is negative.
     """
-    if n < 0 or seed < 0:
-        raise ValueError(f"expected a number of images and a seed of 0 or more, got {n} and {seed}")
+    if not all(is_whole(given) and given >= 0 for given in (n, seed)):
+        raise ValueError(f"expected a number of images and a seed of 0 or more, got {n!r} and {seed!r}")
     images = np.empty((n, 28, 28, 1), np.uint8)
     labels = np.empty(n, np.int64)
     for start in range(0, n, CHUNK):

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from ..checks import NUMBER, check, is_whole
 from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import ELEMENTWISE, Array
 from ..registered import class_of, description, known, name_of_function
-from .base import Layer, check_numbers
+from .base import Layer
 from .function import Lambda
 from .normalization import Rescaling
 from .parameter import Parameter
@@ -38,7 +39,7 @@ class ReLU(Layer):
     ) -> None:
         super().__init__(**options)
         given = {"max_value": max_value, "negative_slope": negative_slope, "threshold": threshold}
-        check_numbers(self, **{setting: value for setting, value in given.items() if value is not None})
+        check(f"layer {self.name}", NUMBER, **{setting: value for setting, value in given.items() if value is not None})
         for setting, value in given.items():
             if value is not None and value < 0:
                 raise ValueError(f"layer {self.name}: {setting} must not be negative, not {value}")
@@ -64,7 +65,7 @@ class LeakyReLU(Layer):
             warnings.warn("LeakyReLU: alpha is called negative_slope today", stacklevel=2)
             negative_slope = options.pop("alpha")
         super().__init__(**options)
-        check_numbers(self, negative_slope=negative_slope)
+        check(f"layer {self.name}", NUMBER, negative_slope=negative_slope)
         self.negative_slope = negative_slope
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -83,7 +84,7 @@ class ELU(Layer):
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
-        check_numbers(self, alpha=alpha)
+        check(f"layer {self.name}", NUMBER, alpha=alpha)
         self.alpha = alpha
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -171,6 +172,13 @@ class Softmax(Layer):
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
         super().__init__(**options)
         self.axis: Any = tuple(axis) if np.iterable(axis) else axis
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        rank = len(self.input_shape)
+        words = f"from {-rank} to {rank - 1}, or several such, for an input of shape {self.input_shape}"
+        kind = words, lambda axis: all(is_whole(one) and one in range(-rank, rank) for one in np.atleast_1d(axis))
+        check(f"layer {self.name}", kind, axis=self.axis)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         y, self.saved = self.ops.softmax(self.as_float(x), self.axis)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import NUMBER, NUMBERS, POSITIVE, check, is_number, or_none
 from ..ops.reference import FILL_MODES, Array, Key
-from .base import OfImages, RandomLayer, channels_last, check_numbers
+from .base import OfImages, RandomLayer, channels_last
 from .convolution import pair
-from .symbolic import is_number
 
 Factor = float | Sequence[float]
 Limits = tuple[float, float]
@@ -137,7 +137,7 @@ class _RandomAffine(_Augmentation):
             raise ValueError(f"layer {self.name}: fill_mode must be {known}, not {fill_mode!r}")
         if interpolation != "bilinear":
             raise ValueError(f"layer {self.name}: interpolation must be 'bilinear', not {interpolation!r}")
-        check_numbers(self, fill_value=fill_value)
+        check(f"layer {self.name}", NUMBER, fill_value=fill_value)
         self.fill_mode, self.fill_value = fill_mode, fill_value
 
     def limits(self) -> list[Limits]:
@@ -245,10 +245,9 @@ class RandomAffine(_RandomAffine):
         self.rotation, self.translation, self.zoom = rotation, translation, zoom
         self.shear, self.elastic = shear, elastic
         self.limits()
-        if elastic is not None and (np.shape(elastic) != (2,) or not (elastic[0] >= 0 and elastic[1] > 0)):
-            raise ValueError(
-                f"layer {self.name}: elastic must be a pair (alpha, sigma) of positive numbers, not {elastic!r}"
-            )
+        words = "a pair (alpha, sigma) of positive numbers"
+        kind = words, lambda pair: np.shape(pair) == (2,) and pair[0] >= 0 and pair[1] > 0
+        check(f"layer {self.name}", or_none(kind), elastic=elastic)
 
     def limits(self) -> list[Limits]:
         pairs = self.ranges(both_ways, "translation", "zoom", "shear")
@@ -465,9 +464,8 @@ class RandomElasticTransform(_RandomAffine):
         self.factor, self.scale, self.value_range, self.alpha, self.sigma = factor, scale, value_range, alpha, sigma
         self.limits()
         self.ranges(values, "value_range")
-        for name in ("alpha", "sigma"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"layer {self.name}: {name} must be a positive number, not {getattr(self, name)!r}")
+        given = {"alpha": alpha, "sigma": sigma}
+        check(f"layer {self.name}", POSITIVE, **{name: value for name, value in given.items() if value is not None})
 
     def limits(self) -> list[Limits]:
         factor, scale = self.ranges(shares, "factor", "scale")
@@ -524,10 +522,10 @@ class RandomErasing(_Augmentation):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         C = self.input_shape[3]
-        if not (self.fill_value is None or np.shape(self.fill_value) in ((), (C,))):
-            raise ValueError(
-                f"layer {self.name}: fill_value must be a number or one for each of {C} channels, not {self.fill_value!r}"
-            )
+        if self.fill_value is not None:
+            words = f"a number or one for each of {C} channels"
+            kind = words, lambda value: NUMBERS[1](value) and np.shape(value) in ((), (C,))
+            check(f"layer {self.name}", kind, fill_value=self.fill_value)
 
     def limits(self) -> list[Limits]:
         factor, scale = self.ranges(shares, "factor", "scale")

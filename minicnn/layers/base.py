@@ -6,14 +6,15 @@ What is worth a kernel a layer asks of the operations (`self.ops`) of the device
 import inspect
 import threading
 from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import count
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..absent import by_name, today
+from ..checks import ARRAY, BATCH_SIZES, LIST, SIZES, WEIGHT_SHAPE, WHOLE, check, check_begun, or_none
 from ..derivatives import Traced, UnknownDerivative
 from ..numbers import as_numbers
 from ..ops import Ops, get_ops
@@ -23,7 +24,7 @@ from ..seeding import new_seed
 from . import calculation
 from .parameter import Parameter, Weighted
 from .symbolic import Shape as Shape
-from .symbolic import Symbol, Tensor, is_number
+from .symbolic import Symbol, Tensor
 
 SETTINGS = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}  # of a parameter
 RENAMED = {  # arguments of Keras 1 and 2, and what they are called today
@@ -40,19 +41,6 @@ LACKED = by_name({  # methods of Keras' layers, behind what there is in their pl
     "metrics are given to compile": "add_metric",
     "today it is add_weight(name=…, shape=…)": "add_variable",
 })  # fmt: skip
-
-
-def check_begun(thing: Any, sign: str, name: str) -> None:
-    """AttributeError for a layer or model without the attribute `sign`: an `__init__` of your own forgot that of its base."""
-    if sign not in vars(thing) and not name.startswith("__"):
-        raise AttributeError(f"class {type(thing).__name__}: its __init__ must first call super().__init__()")
-
-
-def check_numbers(layer: "Layer", **settings: Any) -> None:
-    """ValueError, naming the layer, for a setting that is not one number."""
-    for name, value in settings.items():
-        if not is_number(value):
-            raise ValueError(f"layer {layer.name}: {name} must be a number, not {value!r}")
 
 
 def channels_last(layer: "Layer", data_format: str | None) -> None:
@@ -173,6 +161,9 @@ class Layer(Weighted, metaclass=_LayerKind):
                     "written by hand here"
                 )
             cls.forward = _forward_of_call  # type: ignore[method-assign]
+        own = vars(cls).get("build")
+        if own and not own.__module__.startswith("minicnn.") and cls.forward is not calculation.forward:
+            cls.build = _whole_build(own)  # type: ignore[assignment,method-assign]
         for name in ("convolution_op", "transform_images", "get_random_transformation"):
             if name in vars(cls):
                 raise TypeError(
@@ -208,16 +199,15 @@ class Layer(Weighted, metaclass=_LayerKind):
                 f"layer {name}: a {type(self).__name__} has no argument {min(unknown)}{today(min(unknown))}"
             )
         self.name, self.trainable, self.batch_size = name, trainable, batch_size
-        self.dtype = self.number_type("float32" if dtype is None else dtype)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.given_shape: Shape | None = None  # of the input, by the one who made the layer
         if input_dim is not None:
             self.given_shape = None, input_dim
         for argument, given in (("input_shape", input_shape), ("batch_shape", batch_shape)):
-            if given is not None and not np.iterable(given):
-                raise ValueError(f"layer {name}: {argument} must be a tuple of sizes, such as (28, 28, 1), not {given}")
             if given is not None:
+                check(f"layer {name}", SIZES, **{argument: given})
                 self.given_shape = (None, *given[int(argument == "batch_shape") :])
+        self.dtype = self.number_type("float32" if dtype is None else dtype)
         self.parameters: list[Parameter] = []
         self.built = False
         self.ops: Ops = get_ops("cpu")
@@ -252,7 +242,8 @@ class Layer(Weighted, metaclass=_LayerKind):
             return
         self.input_shape = self.check_input_shape(input_shape)
         self.output_shape = self.compute_output_shape(self.input_shape)
-        self.parameters = []
+        if self.built:  # anew
+            self.parameters = []
         self.built = True
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -323,6 +314,7 @@ class Layer(Weighted, metaclass=_LayerKind):
             raise UnknownDerivative(f"it calls the layer {self.name}")
         if isinstance(x, list | tuple):
             x = np.asarray(x, self.dtype)
+        check(f"layer {self.name}", ARRAY, x=x)
         if self.is_new_to(x.shape):
             self.build((None, *x.shape[1:]))
         training = enclosing() if training is None else bool(training)
@@ -393,10 +385,16 @@ class Layer(Weighted, metaclass=_LayerKind):
 
         A regularizer is a penalty in the model's loss, and a constraint what the weights are brought back to after a step.
         """
+        check(f"layer {self.name}", WEIGHT_SHAPE, **{f"the shape of {name}": shape})
         taken = {parameter.name for parameter in self.parameters}
         names = (name, *(f"{name}_{number}" for number in range(1, 1 + len(taken))))
         name = next(free for free in names if f"{self.name}/{free}" not in taken)
-        value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype.name), self.dtype, order="C")
+        start = initializers.get(initializer)
+        try:
+            value = np.asarray(start(tuple(shape), dtype=self.dtype.name), self.dtype, order="C")
+        except TypeError as error:
+            words = f"the initializer of {name} cannot be called as a function of shape and dtype"
+            raise ValueError(f"layer {self.name}: {words}: {error}") from error
         if value.shape != tuple(shape):
             raise ValueError(
                 f"layer {self.name}: the initializer of {name} was asked for shape {tuple(shape)} and gave {value.shape}"
@@ -424,6 +422,7 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     def check_input_shape(self, shape: Sequence[int | None]) -> Shape:
         """`shape` with the batch axis in front; raises ValueError for an input that cannot fit."""
+        check(f"layer {self.name}", BATCH_SIZES, input_shape=shape)
         shape = tuple(shape)
         if self.input_rank is not None and len(shape) == self.input_rank - 1 and None not in shape:
             shape = (None, *shape)  # the batch axis was left out
@@ -521,6 +520,7 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Sets all parameters, in the order and shapes of `get_weights`; ValueError for another number or shape."""
+        check(f"layer {self.name}", LIST, weights=weights)
         if len(weights) != len(self.parameters):
             raise ValueError(f"layer {self.name}: expected {len(self.parameters)} arrays, got {len(weights)}")
         for parameter, value in zip(self.parameters, weights, strict=True):
@@ -532,6 +532,20 @@ class Layer(Weighted, metaclass=_LayerKind):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+def _whole_build(own: Callable[[Any, Any], None]) -> Callable[[Any, Sequence[int | None]], None]:
+    """`build` of a class: its own, and that of `Layer` where it calls none, also behind the weights it has made."""
+
+    @wraps(own)
+    def build(self: Layer, input_shape: Sequence[int | None]) -> None:
+        if self.built:  # anew
+            self.parameters, self.built = [], False
+        own(self, input_shape)
+        if not self.built:
+            Layer.build(self, input_shape)
+
+    return build
 
 
 def _forward_of_call(self: Layer, x: Array, training: bool = False) -> Array:
@@ -574,8 +588,7 @@ class RandomLayer(Layer):
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if not isinstance(seed, Integral | None):
-            raise ValueError(f"layer {self.name}: seed must be a whole number, or None, not {seed!r}")
+        check(f"layer {self.name}", or_none(WHOLE), seed=seed)
         self.seed = new_seed() if seed is None else int(seed)
         self.step: Any = 0
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from ..checks import SIZE, check, whole
 from ..ops.reference import NO_PADS, Array, Pads, Pair, positions
 from .activation import ActivatedLayer
 from .base import Layer, Shape, channels_last
@@ -15,9 +15,9 @@ from .base import Layer, Shape, channels_last
 def pair(layer: Layer, value: int | Sequence[int], name: str, least: int = 1) -> Pair:
     """(height, width) from one number for both or a pair of them, each 1 or more, or `least`, 0; else ValueError."""
     both = tuple(value) if np.iterable(value) else (value, value)
-    if len(both) != 2 or not all(isinstance(v, Integral) and v >= least for v in both):
-        kind = "a positive integer" if least else "an integer from 0 on"
-        raise ValueError(f"layer {layer.name}: {name} must be {kind} or a pair of them, not {value!r}")
+    words, fits = SIZE if least else whole("an integer from 0 on", 0)
+    pairs = f"{words} or a pair of them", lambda _: len(both) == 2 and all(map(fits, both))
+    check(f"layer {layer.name}", pairs, **{name: value})
     return int(both[0]), int(both[1])
 
 
@@ -68,9 +68,8 @@ class _Convolution(ActivatedLayer):
         """`counts` are the filters, or the filters of each channel, as attributes of these names."""
         super().__init__(activation, use_bias, settings, **options)
         channels_last(self, data_format)
+        check(f"layer {self.name}", SIZE, **counts)
         for name, count in counts.items():
-            if not isinstance(count, int | np.integer) or count < 1:
-                raise ValueError(f"layer {self.name}: {name} must be a positive integer, not {count!r}")
             setattr(self, name, int(count))
         self.counts = tuple(counts)
         self.kernel_size = pair(self, kernel_size, "kernel_size")

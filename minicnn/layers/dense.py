@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import SIZE, check
 from ..ops.reference import Array
 from .activation import ActivatedLayer
 from .base import Shape
@@ -39,12 +40,12 @@ class Dense(ActivatedLayer):
              "bias": (bias_initializer, bias_regularizer, bias_constraint)},
             activity_regularizer=activity_regularizer, **options,
         )  # fmt: skip
-        if not isinstance(units, int | np.integer) or units < 1:
-            raise ValueError(f"layer {self.name}: units must be a positive integer, not {units!r}")
+        check(f"layer {self.name}", SIZE, units=units)
         self.units = int(units)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        super().build(input_shape if len(input_shape) > 1 else (None, *input_shape))
+        shape: Any = input_shape
+        super().build((None, *shape) if np.shape(shape) == (1,) else shape)
         self.add_weights((self.input_shape[-1], self.units))
 
     def linear(self, x: Array) -> Array:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from ..checks import FROM_ZERO, check, numbers
 from ..ops.reference import Array
 from .base import RandomLayer, channels_last
-from .symbolic import is_number
 
 
 class _Dropping(RandomLayer):
@@ -14,8 +14,7 @@ class _Dropping(RandomLayer):
 
     def __init__(self, rate: float, seed: int | None, noise_shape: None = None, **options: Any) -> None:
         super().__init__(seed, **options)
-        if not (is_number(rate) and 0 <= rate < 1):
-            raise ValueError(f"layer {self.name}: rate must be at least 0 and below 1, not {rate!r}")
+        check(f"layer {self.name}", numbers("at least 0 and below 1", lambda rate: 0 <= rate < 1), rate=rate)
         if noise_shape is not None:
             raise ValueError(
                 f"layer {self.name}: noise_shape must be None: every number is dropped by itself, not {noise_shape!r};"
@@ -107,8 +106,7 @@ class GaussianNoise(RandomLayer):
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(seed, **options)
-        if not (is_number(stddev) and stddev >= 0):
-            raise ValueError(f"layer {self.name}: stddev must be a number from 0 on, not {stddev!r}")
+        check(f"layer {self.name}", FROM_ZERO, stddev=stddev)
         self.stddev = stddev
 
     def forward(self, x: Array, training: bool = False) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import SIZES, check
 from ..derivatives import derivative
 from ..ops import Ops
 from ..ops.reference import Array
@@ -42,9 +43,10 @@ class Lambda(Layer):
         if not callable(function):
             raise ValueError(f"layer {self.name}: unknown function {function!r}; pass it in custom_objects")
         self.function, self.arguments = function, dict(arguments or {})
-        self.given_output_shape = (
-            output_shape if callable(output_shape) or output_shape is None else tuple(output_shape)
-        )
+        given = callable(output_shape) or output_shape is None
+        if not given:
+            check(f"layer {self.name}", SIZES, output_shape=output_shape)
+        self.given_output_shape = output_shape if given else tuple(output_shape)
         try:
             self.takes_training = "training" in inspect.signature(function).parameters
         except ValueError:  # it is not written in Python

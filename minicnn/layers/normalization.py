@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from ..checks import COUNT, FROM_ZERO, NUMBER, NUMBERS, SHARE, check, is_number, or_none
 from ..ops.reference import Array
-from .base import Layer, Shape, check_numbers
+from .base import Layer, Shape
 from .parameter import Parameter
-from .symbolic import is_number
 
 
 def _axes(layer: Layer, given: Any) -> tuple[int, ...]:
@@ -52,7 +51,9 @@ class BatchNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        check_numbers(self, axis=axis, momentum=momentum, epsilon=epsilon)
+        check(f"layer {self.name}", NUMBER, axis=axis, momentum=momentum, epsilon=epsilon)
+        check(f"layer {self.name}", SHARE, momentum=momentum)
+        check(f"layer {self.name}", FROM_ZERO, epsilon=epsilon)
         self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
         self._keep_settings(
             beta=(beta_initializer, beta_regularizer, beta_constraint),
@@ -125,7 +126,7 @@ class LayerNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        check_numbers(self, epsilon=epsilon)
+        check(f"layer {self.name}", FROM_ZERO, epsilon=epsilon)
         self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
         self._keep_settings(
             beta=(beta_initializer, beta_regularizer, beta_constraint),
@@ -201,8 +202,8 @@ class GroupNormalization(LayerNormalization):
             beta_constraint, gamma_constraint, **options,
         )  # fmt: skip
         self.groups = groups
-        if not (isinstance(groups, Integral) and (groups > 0 or groups == -1)):
-            raise ValueError(f"layer {self.name}: groups must be a whole number from 1 on, or -1, not {groups!r}")
+        kind = "a whole number from 1 on, or -1", lambda groups: groups == -1 or COUNT[1](groups)
+        check(f"layer {self.name}", kind, groups=groups)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         Layer.build(self, input_shape)
@@ -256,7 +257,7 @@ class Rescaling(Layer):
 
     def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
-        check_numbers(self, scale=scale, offset=offset)
+        check(f"layer {self.name}", NUMBER, scale=scale, offset=offset)
         self.scale, self.offset = scale, offset
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -288,6 +289,7 @@ class Normalization(Layer):
             raise ValueError(
                 f"layer {self.name}: mean and variance must both be given, in one shape, or neither, not {mean!r} and {variance!r}"
             )
+        check(f"layer {self.name}", or_none(NUMBERS), mean=mean, variance=variance)
         self.axis = list(axis) if np.iterable(axis) else axis
         self.given = None if mean is None else (np.asarray(mean, float), np.asarray(variance, float))
         self.invert = invert
@@ -313,6 +315,8 @@ class Normalization(Layer):
         """Takes over mean and variance of an array, or of all batches that an iterable gives: x, or tuples (x, …)."""
         if self.given is not None:
             raise ValueError(f"layer {self.name}: mean and variance were given, and cannot be adapted")
+        kind = "an array, or give batches of arrays", lambda data: np.iterable(data) and not isinstance(data, str)
+        check(f"layer {self.name}", kind, data=data)
         total, mean, squares = 0, np.zeros(()), np.zeros(())  # squares: Σ (x - mean)²
         for batch in _batches(data):
             if not self.built:

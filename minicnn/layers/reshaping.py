@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from ..checks import SIZES, Kind, check, whole
 from ..ops.reference import Array, Pads
 from ..regularizers import L1L2
 from .base import Layer, Shape, channels_last
 from .symbolic import Symbol
+
+RESHAPED: Kind = "a tuple of sizes, one of which may be -1", lambda shape: all(map(whole("", -1)[1], shape))
+PERMUTED: Kind = "the numbers from 1 on in some order", lambda dims: sorted(dims) == list(range(1, len(dims) + 1))
 
 
 class InputLayer(Symbol, Layer):
@@ -28,6 +31,7 @@ class InputLayer(Symbol, Layer):
         **options: Any,
     ) -> None:
         if shape is not None:
+            check(f"layer {options.get('name') or 'input_layer'}", SIZES, shape=shape)
             options["input_shape"] = shape
         if getattr(dtype, "__name__", str(dtype)).startswith(("uint", "int", "bool")):
             dtype = None  # of whole numbers, which become floats
@@ -104,10 +108,7 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        if not np.iterable(target_shape) or not all(isinstance(n, Integral) and n >= -1 for n in target_shape):
-            raise ValueError(
-                f"layer {self.name}: target_shape must be a tuple of sizes, one of which may be -1, not {target_shape!r}"
-            )
+        check(f"layer {self.name}", RESHAPED, target_shape=target_shape)
         self.target_shape = tuple(map(int, target_shape))
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -141,8 +142,7 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        if not np.iterable(dims) or sorted(dims) != list(range(1, len(dims) + 1)):
-            raise ValueError(f"layer {self.name}: dims must be the numbers from 1 on in some order, not {dims!r}")
+        check(f"layer {self.name}", PERMUTED, dims=dims)
         self.dims = tuple(map(int, dims))
 
     def forward(self, x: Array, training: bool = False) -> Array:

@@ -5,9 +5,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..checks import NUMBER, POSITIVE, SIZE, check
 from ..ops.reference import Array
 from .augmentation import values
-from .base import Layer, OfImages, Shape, channels_last, check_numbers
+from .base import Layer, OfImages, Shape, channels_last
 from .convolution import pair
 from .reshaping import Cropping2D
 
@@ -108,13 +109,6 @@ class UpSampling2D(_Resampled):
         return super().get_config() | {"size": self.size}
 
 
-def check_size(layer: Layer, **sizes: Any) -> None:
-    """ValueError, naming the layer, for a size that is not a whole number from 1 on."""
-    for name, size in sizes.items():
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"layer {layer.name}: {name} must be a positive integer, not {size!r}")
-
-
 class Resizing(_Resampled):
     """Images of the size (height, width), interpolated
 
@@ -140,8 +134,8 @@ class Resizing(_Resampled):
         **options: Any,
     ) -> None:
         super().__init__(interpolation, data_format, **options)
-        check_size(self, height=height, width=width)
-        check_numbers(self, fill_value=fill_value)
+        check(f"layer {self.name}", SIZE, height=height, width=width)
+        check(f"layer {self.name}", NUMBER, fill_value=fill_value)
         if fill_mode != "constant":
             raise ValueError(f"layer {self.name}: fill_mode must be 'constant', not {fill_mode!r}")
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
@@ -184,7 +178,7 @@ class CenterCrop(OfImages):
     def __init__(self, height: int, width: int, data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         channels_last(self, data_format)
-        check_size(self, height=height, width=width)
+        check(f"layer {self.name}", SIZE, height=height, width=width)
         self.height, self.width = int(height), int(width)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -227,9 +221,7 @@ class MomentNormalization(OfImages):
 
     def __init__(self, width: float = 4.5, factors: Sequence[float] = (0.6, 2.0), **options: Any) -> None:
         super().__init__(**options)
-        check_numbers(self, width=width)
-        if not width > 0:
-            raise ValueError(f"layer {self.name}: width must be a positive number, not {width!r}")
+        check(f"layer {self.name}", POSITIVE, width=width)
         self.width, self.factors = float(width), values(factors, f"layer {self.name}: factors")
         if not self.factors[0] > 0:
             raise ValueError(f"layer {self.name}: factors must be positive numbers, not {factors!r}")

@@ -1,20 +1,14 @@
 """Values without numbers, which layers are called on to say how they follow each other."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+from ..checks import is_number
 
 if TYPE_CHECKING:
     from .base import Layer
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; that of the batch, in front, is None where it does not matter
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is one number, of Python's types or of NumPy's, an array without axes among them."""
-    return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf")
 
 
 class Symbol:

@@ -24,6 +24,8 @@ def get(identifier: Any, custom_objects: Mapping[str, Any] | None = None) -> Opt
     refuse(identifier)
     if isinstance(identifier, Optimizer):
         return identifier
+    if isinstance(identifier, type):
+        raise ValueError(f"an optimizer is an object, {identifier.__name__}(), not its class")
     config: dict[str, Any] = (
         identifier if isinstance(identifier, dict) else {"class_name": str(identifier), "config": {}}
     )

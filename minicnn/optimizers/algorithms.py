@@ -4,11 +4,11 @@ In the formulas η is the learning rate, g the gradient, t the step, from 1 on; 
 """
 
 import math
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import BELOW_ONE, FROM_ZERO, SHARE, check, numbers
 from ..ops import Ops
 from ..ops.reference import Array
 from .base import Optimizer, Options, Rate
@@ -17,25 +17,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-def _check_shares(optimizer: Optimizer, **settings: float) -> None:
-    """ValueError for a setting that is not from 0 to 1."""
-    for name, value in settings.items():
-        if not (isinstance(value, Real) and 0 <= value <= 1):
-            raise ValueError(f"{type(optimizer).__name__}: {name} must be between 0 and 1, not {value!r}")
-
-
-def _check_from_zero(optimizer: Optimizer, **settings: float) -> None:
-    """ValueError for a setting that is not a number from 0 on."""
-    for name, value in settings.items():
-        if not (isinstance(value, Real) and value >= 0):
-            raise ValueError(f"{type(optimizer).__name__}: {name} must be a number from 0 on, not {value!r}")
-
-
 def _epsilon(optimizer: Optimizer, epsilon: float | None) -> float:
     """The setting of this name; 10⁻⁷ for None, which it was in Keras 2. ValueError for what is no number from 0 on."""
     if epsilon is None:
         return 1e-7
-    _check_from_zero(optimizer, epsilon=epsilon)
+    check(type(optimizer).__name__, FROM_ZERO, epsilon=epsilon)
     return epsilon
 
 
@@ -52,7 +38,7 @@ class SGD(Optimizer):
         self, learning_rate: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: "Unpack[Options]"
     ) -> None:
         super().__init__(learning_rate, **options)
-        _check_shares(self, momentum=momentum)
+        check(type(self).__name__, SHARE, momentum=momentum)
         self.momentum, self.nesterov = momentum, nesterov
 
     @property
@@ -81,7 +67,7 @@ class RMSprop(Optimizer):
         **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learning_rate, **options)
-        _check_shares(self, rho=rho, momentum=momentum)
+        check(type(self).__name__, SHARE, rho=rho, momentum=momentum)
         self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, _epsilon(self, epsilon), centered
 
     @property
@@ -106,7 +92,7 @@ class Adagrad(Optimizer):
         **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learning_rate, **options)
-        _check_from_zero(self, initial_accumulator_value=initial_accumulator_value)
+        check(type(self).__name__, FROM_ZERO, initial_accumulator_value=initial_accumulator_value)
         self.initial_accumulator_value, self.epsilon = initial_accumulator_value, _epsilon(self, epsilon)
 
     def start(self, w: Array, ops: Ops) -> None:
@@ -127,7 +113,7 @@ class Adadelta(Optimizer):
         self, learning_rate: Rate = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: "Unpack[Options]"
     ) -> None:
         super().__init__(learning_rate, **options)
-        _check_shares(self, rho=rho)
+        check(type(self).__name__, SHARE, rho=rho)
         self.rho, self.epsilon = rho, _epsilon(self, epsilon)
 
     def settings(self, learning_rate: float) -> tuple[float, ...]:
@@ -146,9 +132,7 @@ class _Moments(Optimizer):
         **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learning_rate, **options)
-        for name, value in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not (isinstance(value, Real) and 0 <= value < 1):
-                raise ValueError(f"{type(self).__name__}: {name} must be from 0 to below 1, not {value!r}")
+        check(type(self).__name__, BELOW_ONE, beta_1=beta_1, beta_2=beta_2)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, _epsilon(self, epsilon)
 
 
@@ -246,7 +230,7 @@ class Lion(Optimizer):
         self, learning_rate: Rate = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: "Unpack[Options]"
     ) -> None:
         super().__init__(learning_rate, **options)
-        _check_shares(self, beta_1=beta_1, beta_2=beta_2)
+        check(type(self).__name__, SHARE, beta_1=beta_1, beta_2=beta_2)
         if beta_1 == 0:
             raise ValueError("Lion: beta_1 must be above 0, or nothing but the sign of each gradient is left")
         self.beta_1, self.beta_2 = beta_1, beta_2
@@ -279,8 +263,9 @@ class Ftrl(Optimizer):
         **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learning_rate, **options)
-        _check_from_zero(
-            self,
+        check(
+            type(self).__name__,
+            FROM_ZERO,
             initial_accumulator_value=initial_accumulator_value,
             l1_regularization_strength=l1_regularization_strength,
             l2_regularization_strength=l2_regularization_strength,
@@ -293,8 +278,8 @@ class Ftrl(Optimizer):
         self.l2_regularization_strength = l2_regularization_strength
         self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
         self.beta = beta
-        if not (isinstance(learning_rate_power, Real) and learning_rate_power <= 0):
-            raise ValueError(f"Ftrl: learning_rate_power must be a number up to 0, not {learning_rate_power!r}")
+        kind = numbers("a number up to 0", lambda power: power <= 0)
+        check("Ftrl", kind, learning_rate_power=learning_rate_power)
 
     def start(self, w: Array, ops: Ops) -> None:
         super().start(w, ops)

@@ -7,11 +7,11 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from ..checks import COUNT, FROM_ZERO, SHARE, check, check_begun, numbers, or_none
 from ..ops import Ops, get_ops
 from ..ops.reference import Array
 from . import schedules
@@ -126,23 +126,15 @@ class Optimizer:
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.use_ema, self.ema_momentum = use_ema, ema_momentum
         self.ema_overwrite_frequency = ema_overwrite_frequency
-        for option in ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm"):
-            value = getattr(self, option)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{kind}: {option} must be a number from 0 on, or None, not {value!r}")
+        clipping = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        check(kind, or_none(FROM_ZERO), weight_decay=weight_decay, **clipping)
         if sum(value is not None for value in (clipnorm, clipvalue, global_clipnorm)) > 1:
             raise ValueError(
                 f"{kind}: only one of clipnorm, clipvalue and global_clipnorm can be given, "
                 f"not {clipnorm}, {clipvalue} and {global_clipnorm}"
             )
-        if not 0 <= ema_momentum <= 1:
-            raise ValueError(f"{kind}: ema_momentum must be between 0 and 1, not {ema_momentum!r}")
-        if ema_overwrite_frequency is not None and not (
-            isinstance(ema_overwrite_frequency, Integral) and ema_overwrite_frequency >= 1
-        ):
-            raise ValueError(
-                f"{kind}: ema_overwrite_frequency must be a whole number from 1 on, or None, not {ema_overwrite_frequency!r}"
-            )
+        check(kind, SHARE, ema_momentum=ema_momentum)
+        check(kind, or_none(COUNT), ema_overwrite_frequency=ema_overwrite_frequency)
         self.iterations = 0
         self.ops = get_ops("cpu")
         self.state: dict[str, Array] = {}
@@ -197,8 +189,8 @@ class Optimizer:
             return
         if isinstance(getattr(self, "_learning_rate", None), LearningRateSchedule):
             raise TypeError(f"{kind}: the learning rate is set by a schedule, and cannot become {rate!r} beside it")
-        if not _is_rate(rate):
-            raise ValueError(f"{kind}: learning_rate must be a number from 0 on, or a schedule, not {rate!r}")
+        words = "a number from 0 on, or a schedule"
+        check(kind, numbers(words, lambda rate: rate >= 0), learning_rate=rate)
         self._learning_rate = float(rate)
 
     @property
@@ -215,6 +207,7 @@ class Optimizer:
 
     def __getattr__(self, name: str) -> Any:
         """Says what there is in the place of what Keras has, or had."""
+        check_begun(self, "_iterations", name)
         if name in _UNKNOWN:
             raise AttributeError(f"{type(self).__name__}: {_UNKNOWN[name]}")
         return object.__getattribute__(self, name)  # raises what a property did
@@ -378,10 +371,3 @@ _UNKNOWN = {
         "a model has its gradients inside; for training loops of your own there is train_on_batch",
     ),
 }
-
-
-def _is_rate(rate: Any) -> bool:
-    try:
-        return bool(float(rate) >= 0)
-    except (TypeError, ValueError):
-        return False

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import ABOVE_ZERO, NUMBER, check, is_number, numbers, or_none
 from ..numbers import Number, Numbers
 from ..registered import Configured, class_of, description, known
 
@@ -42,9 +43,10 @@ class ExponentialDecay(LearningRateSchedule):
         staircase: bool = False,
         name: str = "ExponentialDecay",
     ) -> None:
-        self.initial_learning_rate, self.decay_rate = initial_learning_rate, decay_rate
-        self.decay_steps = _positive(self, "decay_steps", decay_steps)
-        self.staircase, self.name = staircase, name
+        check(type(self).__name__, NUMBER, initial_learning_rate=initial_learning_rate, decay_rate=decay_rate)
+        check(type(self).__name__, ABOVE_ZERO, decay_steps=decay_steps)
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name
 
     def at(self, step: float) -> float:
         return self.initial_learning_rate * self.decay_rate ** self.passed(step)
@@ -79,7 +81,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """
 
     def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant") -> None:
-        if len(boundaries) != len(values) - 1 or list(boundaries) != sorted(boundaries):
+        lists = all(np.iterable(given) and all(map(is_number, given)) for given in (boundaries, values))
+        if not lists or len(boundaries) != len(values) - 1 or list(boundaries) != sorted(boundaries):
             raise ValueError(
                 f"PiecewiseConstantDecay needs increasing boundaries and one value more, not {boundaries} and {values}"
             )
@@ -104,9 +107,11 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str = "PolynomialDecay",
     ) -> None:
+        rates = {"initial_learning_rate": initial_learning_rate, "end_learning_rate": end_learning_rate}
+        check("PolynomialDecay", NUMBER, **rates, power=power)
+        check("PolynomialDecay", ABOVE_ZERO, decay_steps=decay_steps)
         self.initial_learning_rate, self.end_learning_rate = initial_learning_rate, end_learning_rate
-        self.decay_steps = _positive(self, "decay_steps", decay_steps)
-        self.power, self.cycle, self.name = power, cycle, name
+        self.decay_steps, self.power, self.cycle, self.name = decay_steps, power, cycle, name
 
     def at(self, step: float) -> float:
         times = max(1, math.ceil(step / self.decay_steps)) if self.cycle else 1
@@ -131,8 +136,11 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: float = 0,
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive(self, "decay_steps", decay_steps)
+        settings = {"initial_learning_rate": initial_learning_rate, "alpha": alpha, "warmup_steps": warmup_steps}
+        check("CosineDecay", NUMBER, **settings)
+        check("CosineDecay", or_none(NUMBER), warmup_target=warmup_target)
+        check("CosineDecay", ABOVE_ZERO, decay_steps=decay_steps)
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
         self.alpha, self.name = alpha, name
         self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
@@ -161,10 +169,10 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str = "SGDRDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.first_decay_steps = _positive(self, "first_decay_steps", first_decay_steps)
-        if not t_mul >= 1:
-            raise ValueError(f"CosineDecayRestarts: t_mul must be a number from 1 on, not {t_mul!r}")
+        check("CosineDecayRestarts", NUMBER, initial_learning_rate=initial_learning_rate, m_mul=m_mul, alpha=alpha)
+        check("CosineDecayRestarts", ABOVE_ZERO, first_decay_steps=first_decay_steps)
+        check("CosineDecayRestarts", numbers("a number from 1 on", lambda factor: factor >= 1), t_mul=t_mul)
+        self.initial_learning_rate, self.first_decay_steps = initial_learning_rate, first_decay_steps
         self.t_mul, self.m_mul, self.alpha, self.name = t_mul, m_mul, alpha, name
 
     def at(self, step: float) -> float:
@@ -185,6 +193,7 @@ class OneCycle(LearningRateSchedule):
     """
 
     def __init__(self, peak: float, steps: int, warmup: float = 0.3) -> None:
+        check("OneCycle", NUMBER, peak=peak, steps=steps, warmup=warmup)
         if steps < 1 or not 0 < warmup < 1:
             raise ValueError(
                 f"OneCycle needs at least one step and a warm-up share between 0 and 1, not {steps} and {warmup}"
@@ -201,12 +210,6 @@ class OneCycle(LearningRateSchedule):
 def _cosine(begin: float, end: float, share: float) -> float:
     """Along half a cosine from one number to another, which stays from share 1 on."""
     return end + (begin - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
-
-
-def _positive(schedule: LearningRateSchedule, name: str, value: float) -> float:
-    if not value > 0:
-        raise ValueError(f"{type(schedule).__name__}: {name} must be above 0, not {value!r}")
-    return value
 
 
 CLASSES: dict[str, type[LearningRateSchedule]] = {

@@ -9,13 +9,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from numbers import Integral
 from threading import Event, Lock
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..absent import without
+from ..checks import COUNT, FINITE, FUNCTION, NUMBER, PATH, WHOLE, Kind, check, is_number, is_whole, numbers, or_none
 from ..kernels import arrays
 from ..memory import POOL
 from ..ops import get_ops, instructions
@@ -28,6 +28,8 @@ from .pictures import array_to_img, img_to_array, load_img, save_img
 
 DRAWN = 12  # random numbers per image
 CLASS_MODES = "categorical", "binary", "sparse", "input", None
+PAIR: Kind = "a pair of numbers (lower, upper)", lambda pair: np.shape(pair) == (2,) and all(map(is_number, pair))
+IMAGE_SHAPE: Kind = "the shape of an image, (H, W, C)", lambda shape: len(shape) in (2, 3) and all(map(COUNT[1], shape))
 PARAMETERS, FITTED = 0, 1  # which of a seed's streams of random numbers
 
 Shift: TypeAlias = float | Sequence[float]
@@ -192,12 +194,13 @@ class ImageDataGenerator:
         self.fill_mode, self.cval = fill_mode, cval
         self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
         self.rescale, self.preprocessing_function = rescale, preprocessing_function
-        self.validation_split = _number("validation_split", validation_split)
-        if self.validation_split >= 1:
-            raise _wrong("validation_split", "a number from 0 to below 1", validation_split)
-        for name, number in (("cval", cval), ("zca_epsilon", zca_epsilon), ("rescale", rescale)):
-            if number is not None and not _is_number(number):
-                raise _wrong(name, "a number", number)
+        share = numbers("a number from 0 to below 1", lambda share: 0 <= share < 1)
+        check("ImageDataGenerator", share, validation_split=validation_split)
+        self.validation_split = float(validation_split)
+        check("ImageDataGenerator", NUMBER, cval=cval, zca_epsilon=zca_epsilon)
+        if rescale is not None:
+            check("ImageDataGenerator", NUMBER, rescale=rescale)
+        check("ImageDataGenerator", or_none(FUNCTION), preprocessing_function=preprocessing_function)
         for name, value, allowed in (
             ("fill_mode", fill_mode, FILL_MODES),
             ("data_format", data_format, (None, "channels_last")),
@@ -250,6 +253,7 @@ class ImageDataGenerator:
         theta and shear in degrees, tx (along the width) and ty in pixels, the factors zx and zy, flip_horizontal,
         flip_vertical, channel_shift_intensity and brightness (None where not asked for).
         """
+        check("get_random_transform", IMAGE_SHAPE, img_shape=img_shape)
         drawn = self._draw(img_shape, 1, (_seed(seed), 0, PARAMETERS))
         return {name: None if value is None else value[0].item() for name, value in drawn.items()}
 
@@ -258,8 +262,13 @@ class ImageDataGenerator:
 
         A turn by theta is counter-clockwise, and the content moves to the left by tx and up by ty.
         """
+        kind = "a dictionary", lambda given: isinstance(given, dict)
+        check("apply_transform", kind, transform_parameters=transform_parameters)
         if unknown := set(transform_parameters) - set(UNMOVED):
             raise ValueError(f"apply_transform: there is no parameter {min(unknown)!r}; there are {', '.join(UNMOVED)}")
+        for name, value in transform_parameters.items():
+            if value is not UNMOVED[name] and not name.startswith("flip"):
+                check("apply_transform", NUMBER, **{name: value})
         return self._transformed(_rank("apply_transform", x, 3)[None], UNMOVED | transform_parameters)[0]
 
     def random_transform(self, x: Any, seed: int | None = None) -> np.ndarray:
@@ -281,7 +290,7 @@ class ImageDataGenerator:
         Raises ValueError for arrays that are not images.
         """
         x = _rank("fit", x, 4).astype(np.float32)
-        if not (isinstance(rounds, Integral) and rounds > 0 and len(x)):
+        if not (COUNT[1](rounds) and len(x)):
             raise ValueError(f"fit: expected at least one image and one round, got {len(x)} and rounds={rounds!r}")
         if self.rescale:
             x *= self.rescale
@@ -430,6 +439,7 @@ class ImageDataGenerator:
         these; DataError, a ValueError, for folders and pictures that are missing or cannot be read.
         """
         share = self._checked("flow_from_directory", batch_size, subset, class_mode, CLASS_MODES)
+        check("flow_from_directory", PATH, directory=directory)
         found = files.in_folders(os.fspath(directory), classes, follow_links, share)
         print(f"Found {len(found.names)} images belonging to {len(found.class_indices)} classes.")
         reading = color_mode, target_size, interpolation, keep_aspect_ratio
@@ -469,8 +479,7 @@ class ImageDataGenerator:
         self, where: str, batch_size: Any, subset: Any, class_mode: Any = None, modes: Any = (None,)
     ) -> tuple[float, float]:
         """From where to where, of all samples, the subset goes."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ValueError(f"{where}: batch_size must be a whole number from 1 on, not {batch_size!r}")
+        check(where, COUNT, batch_size=batch_size)
         if subset not in (None, "training", "validation"):
             raise ValueError(f"{where}: subset must be 'training' or 'validation', not {subset!r}")
         if class_mode not in modes:
@@ -516,6 +525,7 @@ class NumpyArrayIterator:
         return -(-self.n // self.batch_size)
 
     def __getitem__(self, index: int) -> Any:
+        check("flow", WHOLE, **{"the number of a batch": index})
         if not -len(self) <= index < len(self):
             raise IndexError(f"there is no batch {index}: an epoch has {len(self)}")
         return self._take(self.epoch, index % len(self))
@@ -661,37 +671,30 @@ def _wrong(name: str, expected: str, value: Any) -> ValueError:
     return ValueError(f"ImageDataGenerator: {name} must be {expected}, not {value!r}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
 def _number(name: str, value: Any) -> float:
-    if not (_is_number(value) and 0 <= value < np.inf):
-        raise _wrong(name, "a number from 0 on", value)
+    check("ImageDataGenerator", FINITE, **{name: value})
     return float(value)
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
-    if not (isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(map(_is_number, value))):
-        raise _wrong(name, "a pair of numbers (lower, upper)", value)
+    check("ImageDataGenerator", PAIR, **{name: value})
     return float(value[0]), float(value[1])
 
 
 def _shifts(name: str, value: Any) -> int | float | list[float]:
     """An int, a float, or a list of float."""
-    if isinstance(value, Sequence | np.ndarray) and len(value) and all(map(_is_number, value)):
+    if isinstance(value, Sequence | np.ndarray) and len(value) and all(map(is_number, value)):
         return [float(amount) for amount in value]
-    if not (_is_number(value) and 0 <= value < np.inf):
-        raise _wrong(name, "a number from 0 on or a list of numbers", value)
-    return int(value) if isinstance(value, int | np.integer) else float(value)
+    check("ImageDataGenerator", ("a number from 0 on or a list of numbers", FINITE[1]), **{name: value})
+    return int(value) if is_whole(value) else float(value)
 
 
 def _seed(value: Any) -> int:
     """`value`, or a new seed for None."""
     if value is None:
         return new_seed()
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**64:
-        raise _wrong("a seed", "a whole number from 0 to below 2**64", value)
+    kind = "a whole number from 0 to below 2**64", lambda seed: is_whole(seed) and 0 <= seed < 2**64
+    check("ImageDataGenerator", kind, **{"a seed": value})
     return int(value)
 
 

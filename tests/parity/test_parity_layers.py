@@ -477,6 +477,22 @@ def test_training_with_penalties_for_what_comes_out(keras, random, tmp_path, mon
             assert_close(one, other, 1e-4)
 
 
+@pytest.mark.parametrize(
+    "name, settings",
+    [
+        ("UnitNorm", {}),
+        ("MaxNorm", {}),
+        ("MaxNorm", {"max_value": -1}),
+        ("MinMaxNorm", {"min_value": 2, "max_value": 1, "rate": -1}),
+        ("NonNeg", {}),
+    ],
+)
+def test_constraints_of_whole_numbers_and_with_odd_settings(keras, name, settings):
+    w = np.array([[3, -1], [4, 2]])
+    found, expected = (getattr(k.constraints, name)(**settings)(w) for k in (minicnn, keras))
+    assert_close(np.asarray(found, "float32"), np.asarray(expected, "float32"), 1e-6)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_training_with_constraints(keras, random, tmp_path, optimizer):
     """Weights after 20 steps, also of the models that each reads from a file of the other."""
