@@ -56,7 +56,7 @@ def test_any_number_of_channels(ops, F, dtype):
 
 
 @pytest.mark.parametrize("way", [1, 1 << 40], ids=["packed", "in its place"])
-@pytest.mark.parametrize("N, C, F", [(24, 40, 64), (131, 600, 150), (130, 515, 33), (257, 31, 129)])
+@pytest.mark.parametrize("N, C, F", [(24, 40, 64), (131, 600, 150), (130, 515, 33), (257, 31, 129), (130, 515, 300)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_blocks_of_a_kernel_packed_and_in_their_place(monkeypatch, dtype, N, C, F, way):
     monkeypatch.setattr(dense, "WAY", way)

@@ -30,6 +30,7 @@ DEPTH = 512  # the most terms summed at once: so many rows of a block of the ker
 SHALLOW = 128  # and the fewest, where sums are cut so that all cores have some
 SKEW = 16  # numbers added to the rows of a copy, so that they do not lie a power of two apart
 ROWS, COLUMNS = 128, 128  # the most rows and output channels of one block of the forward pass
+PACKED_COLUMNS = 256  # the same where the kernel is packed: rows of x are copied once for every block
 REPEATED = 24  # rows of x from which on packing a block of the kernel is worth it
 LINE = 64  # bytes in a line of a cache
 WAY = 4096  # bytes that addresses lie apart whose lines evict each other from the first-level cache

@@ -54,7 +54,9 @@ class Dense:
         N, C, F = len(x), self.inputs, self.units
         if N == 0:
             return
-        height, width = -(-N // -(-N // dense.ROWS)), min(F, dense.COLUMNS)
+        height = -(-N // -(-N // dense.ROWS))
+        packed = dense.packs(height, F, self.dtype)
+        width = min(F, dense.PACKED_COLUMNS if packed else dense.COLUMNS)
         blocks = -(-N // height) * -(-F // width)
         slices = max(-(-C // dense.DEPTH), min(-(-GROUPS // blocks), C // dense.SHALLOW))
         depth = -(-C // slices // TERMS) * TERMS
@@ -62,7 +64,6 @@ class Dense:
         together = blocks >= GROUPS or slices == 1
         parts = y if together else tape.whole(slices, N, F)
         start, last = (0 if bias is None else BIAS, int(relu)) if together else (0, 0)
-        packed = dense.packs(height, F, self.dtype)
         plans = forward_table(self.dtype, N, C, F, height, width, depth, together, start, last, packed)
         tasks = blocks if together else blocks * slices
         tape.add(
