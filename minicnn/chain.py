@@ -499,6 +499,10 @@ class Chain(Weighted):
                 f"model {self.name}: a model is one chain of layers here, with one input, not {len(tensors)}"
             )
         x = tensors[0] if tensors else x
+        if isinstance(x, Layer) and not isinstance(x, Input):
+            raise ValueError(
+                f"model {self.name}: is called on what comes out of a layer, not on the layer {x.name} itself"
+            )
         if not isinstance(x, Tensor | Layer):
             x = as_batch(self, x)
             x = numbers(x, "samples") if isinstance(x, list | tuple) else x

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from .absent import refuse, without
+from .checks import FROM_ZERO, NUMBER, POSITIVE, SHARE, check, is_number
 from .derivatives import Traced, UnknownDerivative, derivative, device_of
 from .numbers import as_numbers
 from .ops import Ops, get_ops
 from .ops.reference import Array
 from .registered import Configured, class_of, description, known, made, snake_case
 
-NUMBER = int, float, np.number
 TARGETS, PREDICTIONS = object(), object()  # what a function of yours is asked with: which loss it is
 
 
@@ -250,8 +250,7 @@ class Huber(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name or "huber_loss", reduction, dtype)
-        if not (isinstance(delta, NUMBER) and delta > 0):
-            raise ValueError(f"delta must be a positive number, not {delta!r}")
+        check("", POSITIVE, delta=delta)
         self.delta = float(delta)
 
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
@@ -358,8 +357,7 @@ class _OfProbabilities(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
+        check("", SHARE, label_smoothing=label_smoothing)
         _check_axis(axis)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -398,10 +396,8 @@ class BinaryFocalCrossentropy(BinaryCrossentropy):
         name: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        if not (isinstance(gamma, NUMBER) and gamma >= 0):
-            raise ValueError(f"gamma must be a number from 0 on, not {gamma!r}")
-        if not isinstance(alpha, NUMBER):
-            raise ValueError(f"alpha must be a number, not {alpha!r}")
+        check("", FROM_ZERO, gamma=gamma)
+        check("", NUMBER, alpha=alpha)
         self.apply_class_balancing, self.alpha, self.gamma = apply_class_balancing, float(alpha), float(gamma)
 
     def terms(self, targets: Array, y_pred: Array, xp: Any) -> tuple[Array, Array]:
@@ -434,9 +430,8 @@ class CategoricalFocalCrossentropy(_OfProbabilities):
         reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        if not (isinstance(gamma, NUMBER) and gamma >= 0):
-            raise ValueError(f"gamma must be a number from 0 on, not {gamma!r}")
-        if not all(isinstance(one, NUMBER) for one in (alpha if np.iterable(alpha) else [alpha])):
+        check("", FROM_ZERO, gamma=gamma)
+        if not all(is_number(one) for one in (alpha if np.iterable(alpha) else [alpha])):
             raise ValueError(f"alpha must be a number, or one for each class, not {alpha!r}")
         self.alpha, self.gamma = np.asarray(alpha, float).tolist(), float(gamma)
 

@@ -250,6 +250,26 @@ def test_settings_of_parameters_are_attributes_which_may_change_until_the_layer_
         assert [parameter.regularizer, parameter.constraint] == settings
 
 
+@pytest.mark.parametrize(
+    "called", [minicnn.Dense(3, name="last"), Sequential([Input((4,)), minicnn.Dense(2)], name="last")]
+)
+@pytest.mark.parametrize("given", [minicnn.Dense(4, name="other"), minicnn.Flatten(name="other")])
+def test_a_layer_is_not_called_on_a_layer(called, given):
+    with pytest.raises(
+        ValueError, match="(layer|model) last: is called on what comes out of .* not on the layer other itself"
+    ):
+        called(given)
+
+
+def test_values_may_be_lists():
+    layer = minicnn.Dense(2, use_bias=False, name="last")
+    layer.build((None, 2))
+    layer.kernel.value = [[1, 2], [3, 4]]
+    np.testing.assert_array_equal(layer.kernel.value, np.array([[1, 2], [3, 4]], np.float32))
+    with pytest.raises(ValueError, match=r"last/kernel: expected values of shape \(2, 2\), got \(1, 2\)"):
+        layer.kernel.value = [[1, 2]]
+
+
 @pytest.mark.parametrize("gradient", [None, 1.0, np.ones((2, 1), np.float32)])
 def test_a_gradient_of_another_shape_is_refused(gradient):
     layer = minicnn.Dense(3, name="last")

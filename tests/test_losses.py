@@ -328,6 +328,7 @@ def test_settings_of_losses_that_cannot_be():
     for make, sentence in (
         (lambda: losses.Huber(0), "delta must be a positive number, not 0"),
         (lambda: losses.Huber("1"), "delta must be a positive number, not '1'"),
+        (lambda: losses.CategoricalCrossentropy(label_smoothing="a"), "label_smoothing must be between 0 and 1, not 'a'"),
         (lambda: losses.CategoricalFocalCrossentropy(gamma=None), "gamma must be a number from 0 on, not None"),
         (lambda: losses.BinaryFocalCrossentropy(alpha="a"), "alpha must be a number, not 'a'"),
         (lambda: losses.CategoricalFocalCrossentropy(None), "alpha must be a number, or one for each class, not None"),

@@ -298,6 +298,10 @@ class Layer(Weighted, metaclass=_LayerKind):
                 f"layer {self.name}: a model is one chain of layers here, and no layer takes several inputs"
             )
         if isinstance(x, Layer):  # an Input
+            if not isinstance(x, Symbol):
+                raise ValueError(
+                    f"layer {self.name}: is called on what comes out of a layer, not on the layer {x.name} itself"
+                )
             if not x.built:
                 x.build(())
             x = Tensor(x)

@@ -59,6 +59,7 @@ class Parameter:
 
     @value.setter
     def value(self, value: Array) -> None:
+        value = value if hasattr(value, "shape") else np.asarray(value)
         if tuple(value.shape) != self.shape:
             raise ValueError(f"{self.name}: expected values of shape {self.shape}, got {tuple(value.shape)}")
         if hasattr(self._value, "set") and not hasattr(value, "set"):  # to CuPy's array one of the host
