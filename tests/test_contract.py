@@ -231,5 +231,5 @@ def test_devices_by_name():
 
 def test_asking_for_a_gpu_where_there_is_no_cupy_is_one_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
-    with pytest.raises(RuntimeError, match=r'^the GPU needs CuPy.*pip install "minicnn\[gpu\]"[^\n]*$'):
+    with pytest.raises(RuntimeError, match=r'^the GPU needs CuPy.*pip install "cupy-cuda13x\[ctk\]"[^\n]*$'):
         GpuOps()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import Sequential, captured, layers, sequential
+from minicnn import Sequential, captured, chain, layers
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.schedules import OneCycle
@@ -50,8 +50,8 @@ def network(optimizer):
 @pytest.fixture
 def moved(gpu, monkeypatch):
     """Moves a model to the GPU of the test."""
-    choose = sequential.get_ops
-    monkeypatch.setattr(sequential, "get_ops", lambda device: gpu.ops if device == "gpu" else choose(device))
+    choose = chain.get_ops
+    monkeypatch.setattr(chain, "get_ops", lambda device: gpu.ops if device == "gpu" else choose(device))
     return lambda model: model.to("gpu")
 
 

@@ -36,7 +36,7 @@ def set_precision(precision: str) -> None:
     """
     if precision not in ("fast", "exact"):
         raise ValueError(f"precision must be 'fast' or 'exact', not {precision!r}")
-    Ops.precision = precision
+    Ops.precision = get_ops("cpu").precision = precision  # which may have one of its own
 
 
 __all__ = ["DEVICES", "Ops", "get_ops", "set_precision"]
