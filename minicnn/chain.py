@@ -37,7 +37,7 @@ UNKNOWN_INPUT = (
 class Chain(Weighted):
     """Base of all models: the layers, which are built, called forward and backward, and described.
 
-    Without the loss and the optimizer that it may have; what is done with these says `Sequential`.
+    It may have a loss and an optimizer; `Sequential` says what is done with them.
     """
 
     _made_of_tensors = False  # whether it is Keras' Functional

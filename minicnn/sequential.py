@@ -168,6 +168,10 @@ class Sequential(Chain):
         self._means = RunningMeans(_list_of_metrics(metrics), _list_of_metrics(weighted_metrics))
         self._flat = None
 
+    @property
+    def compiled(self) -> bool:
+        return self.optimizer is not None
+
     def check_compiled(self) -> None:
         """ValueError for a model that has no optimizer or no loss."""
         for what in ("optimizer", "loss"):
@@ -516,10 +520,6 @@ class Sequential(Chain):
         """There for Keras' sake, and for programs that serve requests: nothing is to be made before `predict` is called."""
 
     # ------------------------------------------------------------------ files
-
-    @property
-    def compiled(self) -> bool:
-        return self.optimizer is not None
 
     def save(
         self,

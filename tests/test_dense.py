@@ -68,6 +68,13 @@ def test_blocks_of_a_kernel_packed_and_in_their_place(monkeypatch, dtype, N, C, 
     assert_close(y, x.astype(float) @ kernel.astype(float) + bias)
 
 
+def test_which_kernels_are_packed(monkeypatch):
+    monkeypatch.setattr(dense, "LINE", 1 << 20)  # longer than any register
+    assert dense.packs(24, 200, "float32") and not dense.packs(23, 200, "float32") and not dense.packs(24, 8, "float32")
+    monkeypatch.setattr(dense, "LINE", 0)
+    assert dense.packs(24, 1024, "float32") and not dense.packs(24, 1000, "float32")
+
+
 def test_a_product_worked_out_by_hand(ops):
     x, kernel, bias = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.array([0.0, 10.0, 100.0])
     y, saved = run(ops, "dense", x, kernel, bias)
